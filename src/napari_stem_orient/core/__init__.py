@@ -1,0 +1,1 @@
+"""What things are: calibration, datacube, Bragg peaks, crystal, orientation, orientation map."""

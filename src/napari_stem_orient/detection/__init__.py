@@ -1,0 +1,1 @@
+"""From diffraction frames to Bragg peaks."""

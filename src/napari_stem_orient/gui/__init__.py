@@ -1,0 +1,1 @@
+"""The napari desk: session, workers, layers and widgets."""

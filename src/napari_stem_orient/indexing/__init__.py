@@ -1,0 +1,1 @@
+"""From Bragg peaks to an orientation map: transformer with refinement, and template matching."""

@@ -1,0 +1,1 @@
+"""The transformer that proposes orientations: tokens, network, loss, training, model folders."""
