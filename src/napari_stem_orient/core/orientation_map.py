@@ -1,4 +1,4 @@
-"""The orientation map: phase, orientation, score, confidence and reason at every scan position, and what made them."""
+"""The orientation map: phase, orientation, score, confidence and reason at every position, and what made them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Reason(IntEnum):
 _SENTENCES = {
     Reason.INDEXED: "Indexed.",
     Reason.NOT_DONE: "Not indexed yet: run Index, or let it finish.",
-    Reason.TOO_FEW_DISKS: "Not indexed: too few Bragg disks (vacuum, very thin, or the thresholds are too strict).",
+    Reason.TOO_FEW_DISKS: "Not indexed: too few Bragg disks (vacuum, very thin, or thresholds too strict).",
     Reason.NO_PHASE_FITS: "Not indexed: none of the crystals explains this pattern.",
     Reason.AMBIGUOUS: "Not indexed: two orientations explain this pattern equally well.",
     Reason.NOT_DETECTED: "Not indexed: Bragg disks were not detected here yet.",
@@ -164,8 +164,8 @@ class Solution:
 class OrientationMap:
     """Phase and orientation over a whole scan, and what made them.
 
-    The arrays run over all n = scan_y * scan_x positions, row by row. `fill` writes into them in place while a job
-    runs: nothing else changes a map.
+    The arrays run over all n = scan_y * scan_x positions, row by row. `fill` writes into them in place while a
+    job runs: nothing else changes a map.
 
     Attributes
     ----------
@@ -211,8 +211,9 @@ class OrientationMap:
             array = getattr(self, name)
             if len(array) != n_positions:
                 raise ValueError(
-                    f"{name} has {len(array)} entries, but scan shape {self.scan_shape[0]} x {self.scan_shape[1]} "
-                    f"has {n_positions} positions; give one entry for each position"
+                    f"{name} has {len(array)} entries, but scan shape "
+                    f"{self.scan_shape[0]} x {self.scan_shape[1]} has {n_positions} positions; "
+                    "give one entry for each position"
                 )
 
     @classmethod
@@ -288,15 +289,17 @@ class OrientationMap:
         """Whether the map was made from these Bragg peaks, as they are now."""
         return self.peaks_fingerprint == peaks.fingerprint
 
-    def zone_axes(self, phase_id: int, *, max_index: int = 8) -> NDArray[np.int_]:
+    def zone_axes(self, phase_id: int, *, max_index: int = 9) -> NDArray[np.int64]:
         """Return the zone axes toward the gun of the positions of one phase.
 
         Returns
         -------
         uvw : (m, 3) int; in the order of np.flatnonzero(phase_id == ...)
         """
-        quaternion = self.quaternion[self.phase_id == phase_id].astype(np.float64)
-        return np.asarray(zone_axis_uvw(quaternion, self.crystals[phase_id], max_index=max_index)).reshape(-1, 3)
+        quaternion = self.quaternion[self.phase_id == phase_id]
+        return np.asarray(zone_axis_uvw(quaternion, self.crystals[phase_id], max_index=max_index)).reshape(
+            -1, 3
+        )
 
     def at(self, y: int, x: int) -> Solution:
         """Return what is known about scan position (y, x); IndexError outside the scan."""
@@ -373,6 +376,6 @@ def _in_words(
     quaternion: NDArray[np.float64], crystal: Crystal
 ) -> tuple[tuple[int, int, int], str, tuple[float, float, float]]:
     """Return the zone axis as integers and text and the Euler angles in degrees of one orientation."""
-    u, v, w = (int(value) for value in np.asarray(zone_axis_uvw(quaternion, crystal)).reshape(3))
-    phi1, capital_phi, phi2 = (float(value) for value in np.asarray(euler_bunge_deg(quaternion)).reshape(3))
+    u, v, w = (int(value) for value in zone_axis_uvw(quaternion, crystal))
+    phi1, capital_phi, phi2 = (float(value) for value in euler_bunge_deg(quaternion))
     return (u, v, w), format_zone_axis((u, v, w)), (phi1, capital_phi, phi2)
