@@ -1,0 +1,370 @@
+"""Crystal: lattice, atoms, symmetry and reflections of one structure, from the built-in list or from a CIF."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.builtin_crystals import BUILTIN_STRUCTURES, structure_type_of
+
+if TYPE_CHECKING:
+    from orix.crystal_map import Phase
+    from orix.quaternion.symmetry import Symmetry
+
+FloatArray = NDArray[np.float64]
+
+#: Names that :func:`load_crystal` knows without a file.
+BUILTIN_CRYSTALS: tuple[str, ...] = tuple(BUILTIN_STRUCTURES)
+
+#: Root-mean-square thermal displacement in Å where nothing better is known (room-temperature metals: 0.06-0.1).
+DEFAULT_THERMAL_SIGMA = 0.08
+
+
+class CrystalError(ValueError):
+    """A crystal structure that cannot be used; the message names the file and the fix."""
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """One crystal structure.
+
+    Attributes
+    ----------
+    name
+        Its label in menus and maps.
+    lattice
+        a, b, c in Å and alpha, beta, gamma in degrees, of the conventional cell.
+    elements
+        Chemical symbol of each atom in the cell (n,).
+    fractional
+        (n, 3) fractional coordinates of all atoms in the cell.
+    occupancy
+        (n,) site occupancies, 0 to 1.
+    space_group
+        International number, 1 to 230.
+    thermal_sigma_angstrom
+        Root-mean-square displacement along one direction, in Å, the same for every atom.
+    """
+
+    name: str
+    lattice: tuple[float, float, float, float, float, float]
+    elements: tuple[str, ...]
+    fractional: FloatArray = field(repr=False)
+    occupancy: FloatArray = field(repr=False)
+    space_group: int
+    thermal_sigma_angstrom: float = DEFAULT_THERMAL_SIGMA
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fractional", np.asarray(self.fractional, dtype=np.float64).reshape(-1, 3))
+        object.__setattr__(self, "occupancy", np.asarray(self.occupancy, dtype=np.float64).ravel())
+        if not len(self.elements):
+            raise CrystalError(f"crystal {self.name!r} has no atoms; add the atom sites to its CIF")
+        if not len(self.elements) == len(self.fractional) == len(self.occupancy):
+            raise CrystalError(
+                f"crystal {self.name!r}: {len(self.elements)} elements, {len(self.fractional)} positions and "
+                f"{len(self.occupancy)} occupancies must be equally many"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Crystal) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    @cached_property
+    def direct_basis(self) -> FloatArray:
+        """(3, 3) rows a, b, c in Å in the crystal's Cartesian frame: e1 along a, e3 along c*."""
+        a, b, c, *angles = self.lattice
+        alpha, beta, gamma = np.deg2rad(angles)
+        cos_alpha_star = (np.cos(beta) * np.cos(gamma) - np.cos(alpha)) / (np.sin(beta) * np.sin(gamma))
+        c_y = -c * np.sin(beta) * cos_alpha_star
+        c_x = c * np.cos(beta)
+        basis = np.array(
+            [
+                [a, 0.0, 0.0],
+                [b * np.cos(gamma), b * np.sin(gamma), 0.0],
+                [c_x, c_y, np.sqrt(c * c - c_x * c_x - c_y * c_y)],
+            ]
+        )
+        basis[np.abs(basis) < 1e-12] = 0.0
+        return basis
+
+    @cached_property
+    def reciprocal_basis(self) -> FloatArray:
+        """(3, 3) rows a*, b*, c* in Å⁻¹ (no factor 2 pi)."""
+        return np.asarray(np.linalg.inv(self.direct_basis).T)
+
+    @property
+    def volume(self) -> float:
+        """Volume of the cell in Å³."""
+        return float(np.linalg.det(self.direct_basis))
+
+    @property
+    def lattice_scale(self) -> float:
+        """The length in Å that turns q into lattice units: the cell edge a."""
+        return float(self.lattice[0])
+
+    @cached_property
+    def structure_type(self) -> str | None:
+        """Name of the structure type ("fcc", "bcc", "rock salt", ...), or None where it is not a common one."""
+        return structure_type_of(self.space_group, self.elements)
+
+    @cached_property
+    def phase(self) -> Phase:
+        """The same as an orix Phase, for maps and colour keys."""
+        from diffpy.structure import Atom, Lattice, Structure
+        from orix.crystal_map import Phase
+
+        atoms = [
+            Atom(element, xyz, occupancy=occupancy)
+            for element, xyz, occupancy in zip(self.elements, self.fractional, self.occupancy, strict=True)
+        ]
+        structure = Structure(atoms=atoms, lattice=Lattice(*self.lattice), title=self.name)
+        return Phase(name=self.name, space_group=self.space_group, structure=structure)
+
+    @cached_property
+    def proper_point_group(self) -> Symmetry:
+        """The proper rotations of the Laue class, from the structure's own setting (orix Symmetry).
+
+        Diffraction positions and kinematic intensities have the Laue symmetry, so these are the rotations that no
+        pattern can tell apart. Reference: de Graef, Introduction to Conventional TEM (2003), section 1.7.
+        """
+        from orix.quaternion.symmetry import Symmetry
+
+        from napari_stem_orient.core.orientation import matrix_to_quaternion
+
+        fractional_rotations = _laue_rotations(self.space_group)
+        to_cartesian = self.direct_basis.T
+        rotations = to_cartesian @ fractional_rotations @ np.linalg.inv(to_cartesian)
+        named: Symmetry = self.phase.point_group.laue.proper_subgroup
+        ours = matrix_to_quaternion(rotations)
+        theirs = np.asarray(named.data).reshape(-1, 4)
+        nearest = np.abs(ours @ theirs.T).max(axis=1)
+        if len(ours) == len(theirs) and np.all(nearest > 1 - 1e-6):
+            return named
+        # A setting that orix does not know by name (monoclinic, unique axis b): the operators speak for themselves.
+        return Symmetry(ours)
+
+    def reflections(self, q_max: float) -> tuple[NDArray[np.int64], FloatArray]:
+        """Reciprocal lattice points with 0 < |g| <= q_max that the lattice centring allows.
+
+        Returns
+        -------
+        hkl
+            (m, 3) Miller indices.
+        g
+            (m, 3) vectors in Å⁻¹ in the crystal's Cartesian frame.
+        """
+        largest = np.ceil(q_max * np.linalg.norm(self.direct_basis, axis=1)).astype(int)
+        axes = [np.arange(-n, n + 1) for n in largest]
+        hkl = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        g = hkl @ self.reciprocal_basis
+        length = np.linalg.norm(g, axis=1)
+        keep = (length > 1e-9) & (length <= q_max) & self._allowed_by_centring(hkl)
+        order = np.argsort(length[keep], kind="stable")
+        return hkl[keep][order], g[keep][order]
+
+    def _allowed_by_centring(self, hkl: NDArray[np.int64]) -> NDArray[np.bool_]:
+        translations = self._centring_translations
+        phase = np.exp(2j * np.pi * hkl @ translations.T).sum(axis=1)
+        return np.asarray(np.abs(phase) > 1e-6)
+
+    @cached_property
+    def _centring_translations(self) -> FloatArray:
+        """Fractional translations (n, 3) that map the whole structure onto itself, (0, 0, 0) among them."""
+        first = self.fractional[[e == self.elements[0] for e in self.elements]]
+        candidates = np.round((first - first[0]) % 1.0, 9) % 1.0
+        kept = [t for t in candidates if self._is_translation(t)]
+        return np.array(kept) if kept else np.zeros((1, 3))
+
+    def _is_translation(self, translation: FloatArray) -> bool:
+        shifted = self.fractional + translation
+        difference = shifted[:, None, :] - self.fractional[None, :, :]
+        distance = np.abs(difference - np.rint(difference)).max(axis=-1)
+        elements = np.array(self.elements)
+        same = elements[:, None] == elements[None, :]
+        same &= np.isclose(self.occupancy[:, None], self.occupancy[None, :])
+        return bool(np.all(((distance < 1e-4) & same).any(axis=1)))
+
+    @property
+    def formula(self) -> str:
+        """Elements with their numbers in the cell, "Cu4O2"."""
+        symbols, counts = np.unique(np.array(self.elements), return_counts=True)
+        return "".join(f"{s}{n if n > 1 else ''}" for s, n in zip(symbols, counts, strict=True))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of everything that the diffraction depends on."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "name": self.name,
+            "lattice": [float(x) for x in self.lattice],
+            "elements": list(self.elements),
+            "fractional": [[round(float(x), 9) for x in row] for row in self.fractional],
+            "occupancy": [float(x) for x in self.occupancy],
+            "space_group": int(self.space_group),
+            "thermal_sigma_angstrom": float(self.thermal_sigma_angstrom),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Crystal:
+        """The inverse of :meth:`to_dict`."""
+        a, b, c, alpha, beta, gamma = (float(x) for x in data["lattice"])
+        return cls(
+            name=str(data["name"]),
+            lattice=(a, b, c, alpha, beta, gamma),
+            elements=tuple(str(e) for e in data["elements"]),
+            fractional=np.array(data["fractional"], dtype=np.float64),
+            occupancy=np.array(data["occupancy"], dtype=np.float64),
+            space_group=int(data["space_group"]),
+            thermal_sigma_angstrom=float(data["thermal_sigma_angstrom"]),
+        )
+
+
+def load_crystal(name_or_path: str | Path) -> Crystal:
+    """A built-in crystal by its name, or the crystal in a CIF.
+
+    Raises
+    ------
+    CrystalError
+        (a ValueError) for an unknown name, a missing file, a CIF without atoms, or one that cannot be read.
+    """
+    name = str(name_or_path)
+    if name in BUILTIN_STRUCTURES:
+        return Crystal(name=name, **BUILTIN_STRUCTURES[name].as_crystal_arguments())
+    path = Path(name_or_path)
+    if path.is_file():
+        return crystal_from_cif(path)
+    if path.suffix.lower() == ".cif":
+        raise CrystalError(f"there is no file {path}; check the path of the CIF")
+    raise CrystalError(
+        f"crystal {name!r} is neither a built-in name nor a CIF; built-in: {', '.join(BUILTIN_CRYSTALS)}"
+    )
+
+
+def crystal_from_cif(path: str | Path) -> Crystal:
+    """Read a CIF; where the symmetry it declares is lower than its atoms have (P1), the true one is found by spglib.
+
+    A cell that is not the conventional one of its space group is replaced by that one.
+
+    Raises
+    ------
+    CrystalError
+        When there are no atoms, the file is no CIF, or the structure makes no sense.
+    """
+    import warnings
+
+    from diffpy.structure import loadStructure
+
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            structure = loadStructure(str(path), fmt="cif")
+    except Exception as error:  # diffpy and PyCifRW raise many kinds, bare Exception among them
+        reason = " ".join(str(error).split())[:200]
+        raise CrystalError(f"{path.name} cannot be read as a CIF: {reason}") from error
+    if len(structure) == 0:
+        raise CrystalError(f"{path.name} has no atoms; a CIF with atom sites (_atom_site_...) is needed")
+    lattice = structure.lattice
+    cell = (lattice.a, lattice.b, lattice.c, lattice.alpha, lattice.beta, lattice.gamma)
+    elements = tuple(_bare_element(atom.element, path) for atom in structure)
+    fractional = np.array([atom.xyz for atom in structure], dtype=np.float64)
+    occupancy = np.array([atom.occupancy for atom in structure], dtype=np.float64)
+    return _with_conventional_cell(path.stem, cell, elements, fractional, occupancy)
+
+
+def _bare_element(label: str, path: Path) -> str:
+    """ "Co3+" and "O2-" without their charge."""
+    from diffsims.utils.lobato_scattering_params import ATOMIC_SCATTERING_PARAMS_LOBATO
+
+    letters = "".join(c for c in label if c.isalpha()).capitalize()
+    for symbol in (letters[:2], letters[:1]):
+        if symbol in ATOMIC_SCATTERING_PARAMS_LOBATO:
+            return symbol
+    raise CrystalError(
+        f"{path.name} holds an atom {label!r} that is no chemical element; correct its type symbol"
+    )
+
+
+def _with_conventional_cell(
+    name: str,
+    cell: tuple[float, ...],
+    elements: tuple[str, ...],
+    fractional: FloatArray,
+    occupancy: FloatArray,
+) -> Crystal:
+    import spglib
+
+    a, b, c, alpha, beta, gamma = (float(x) for x in cell)
+    trial = Crystal(name, (a, b, c, alpha, beta, gamma), elements, fractional, occupancy, space_group=1)
+    # Atoms that share a site (mixed occupancy) are one kind for the symmetry search.
+    site, kind = _sites(trial)
+    spglib_cell = (trial.direct_basis, trial.fractional[site], kind)
+    dataset = spglib.get_symmetry_dataset(spglib_cell, symprec=1e-2)
+    if dataset is None:
+        raise CrystalError(f"{name}: no symmetry found; atoms may lie on top of each other in the CIF")
+    number = int(dataset.number)
+    setting_is_standard = np.allclose(dataset.transformation_matrix, np.eye(3), atol=1e-3)
+    if setting_is_standard:
+        return Crystal(name, trial.lattice, elements, fractional % 1.0, occupancy, number)
+    if len(site) != len(elements):
+        raise CrystalError(
+            f"{name}: a cell with shared sites must be given in the conventional setting of space group {number}"
+        )
+    basis, positions, kinds = spglib.standardize_cell(spglib_cell, to_primitive=False, symprec=1e-2)
+    lengths = np.linalg.norm(basis, axis=1)
+    unit = basis / lengths[:, None]
+    angles = np.rad2deg(np.arccos(np.clip([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]], -1, 1)))
+    first_of_kind = {k: int(np.flatnonzero(kind == k)[0]) for k in np.unique(kind)}
+    members = [first_of_kind[k] for k in kinds]
+    return Crystal(
+        name,
+        (*(round(float(x), 6) for x in lengths), *(round(float(x), 6) for x in angles)),  # type: ignore[arg-type]
+        tuple(elements[i] for i in members),
+        positions % 1.0,
+        occupancy[members],
+        number,
+    )
+
+
+def _sites(crystal: Crystal) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First atom of each site, and a number for what sits there (elements with their occupancies)."""
+    difference = crystal.fractional[:, None] - crystal.fractional[None]
+    together = np.abs(difference - np.rint(difference)).max(axis=-1) < 1e-3
+    owner = together.argmax(axis=1)
+    site = np.flatnonzero(owner == np.arange(len(owner)))
+    contents = [
+        tuple(
+            sorted(
+                (crystal.elements[j], round(float(crystal.occupancy[j]), 3))
+                for j in np.flatnonzero(together[i])
+            )
+        )
+        for i in site
+    ]
+    kinds = {content: k for k, content in enumerate(sorted(set(contents)), start=1)}
+    return site, np.array([kinds[content] for content in contents])
+
+
+def _laue_rotations(space_group: int) -> FloatArray:
+    """Proper rotations (n, 3, 3) of the Laue class in fractional coordinates of the standard setting."""
+    import spglib
+
+    hall = next(h for h in range(1, 531) if spglib.get_spacegroup_type(h).number == space_group)
+    rotations = np.asarray(spglib.get_symmetry_from_database(hall)["rotations"], dtype=np.float64)
+    determinant = np.linalg.det(rotations)
+    # With the inversion of the Laue class, an improper operator stands for its proper negative.
+    proper = rotations * np.sign(np.rint(determinant))[:, None, None]
+    return np.unique(proper, axis=0)
