@@ -65,10 +65,10 @@ CU = SimpleNamespace(name="Cu", fingerprint="cu")
 
 class FakeJob:
     def __init__(self) -> None:
-        self.cancelled = False
+        self.discarded = False
 
-    def cancel(self) -> None:
-        self.cancelled = True
+    def discard(self) -> None:
+        self.discarded = True
 
 
 def states(session: Session) -> list[StepState]:
@@ -122,7 +122,7 @@ def test_other_crystals_make_the_map_stale() -> None:
     assert session.stale_because(Step.INDEX) == "the crystals changed"
 
 
-def test_a_scan_of_another_shape_lets_peaks_and_maps_go_and_cancels_jobs() -> None:
+def test_a_scan_of_another_shape_lets_peaks_and_maps_go_and_discards_jobs() -> None:
     session = Session()
     session.set_datacube(make_datacube())
     session.set_peaks(make_peaks())
@@ -130,7 +130,7 @@ def test_a_scan_of_another_shape_lets_peaks_and_maps_go_and_cancels_jobs() -> No
     job = FakeJob()
     session.begin(Step.INDEX, job)
     session.set_datacube(make_datacube(scan_shape=(5, 5), fingerprint="other"))
-    assert job.cancelled
+    assert job.discarded
     assert session.peaks is None
     assert session.current_map is None
 
@@ -171,7 +171,7 @@ def test_an_old_job_cannot_end_a_new_one() -> None:
     old, new = FakeJob(), FakeJob()
     session.begin(Step.DETECT, old)
     session.begin(Step.DETECT, new)
-    assert old.cancelled
+    assert old.discarded
     session.end(Step.DETECT, old)
     assert session.step_state(Step.DETECT) is StepState.RUNNING
     session.end(Step.DETECT, new)
@@ -181,7 +181,7 @@ def test_an_old_job_cannot_end_a_new_one() -> None:
 def test_blocks_are_written_into_the_current_map_and_announced() -> None:
     session = Session()
     seen: list[Any] = []
-    session.map_filled.connect(lambda filled, block: seen.append(block))
+    session.map_filled.connect(lambda _, block: seen.append(block))
     orientation_map = make_map(done=False)
     session.start_map(orientation_map)
     session.fill_map("block")  # type: ignore[arg-type]

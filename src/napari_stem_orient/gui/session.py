@@ -42,10 +42,10 @@ class StepState(Enum):
 
 
 class RunningJob(Protocol):
-    """What Session needs of a job: that it can be told to stop."""
+    """What Session needs of a job: that it can be told to stop and say nothing more."""
 
-    def cancel(self) -> None:
-        """Ask the job to stop; records that it still sends are dropped."""
+    def discard(self) -> None:
+        """Stop the job and drop whatever it still sends."""
 
 
 class Session:
@@ -120,9 +120,9 @@ class Session:
     # --- Open ----------------------------------------------------------------------------------------------
 
     def set_datacube(self, datacube: DataCube | None) -> None:
-        """Open another scan: later jobs are cancelled, peaks and maps that are not of this scan are let go."""
+        """Open another scan: running jobs are discarded, peaks and maps of another shape are let go."""
         _require_main_thread()
-        self.cancel_jobs()
+        self.discard_jobs()
         self.datacube, self.summary, self.mean_pattern, self.probe = datacube, None, None, None
         keep = datacube is None or self.peaks is None or self.peaks.scan_shape == datacube.scan_shape
         if not keep:
@@ -262,12 +262,12 @@ class Session:
     # --- steps ---------------------------------------------------------------------------------------------
 
     def begin(self, step: Step, job: RunningJob) -> None:
-        """Note that a step runs; a job that this step still had is cancelled."""
+        """Note that a step runs; a job that this step still had is discarded."""
         _require_main_thread()
         old = self._running.get(step)
         self._running[step] = job
         if old is not None:
-            old.cancel()
+            old.discard()
         self.steps_changed.emit()
 
     def end(self, step: Step, job: RunningJob) -> None:
@@ -281,10 +281,14 @@ class Session:
         """The job that runs for a step, or None."""
         return self._running.get(step)
 
-    def cancel_jobs(self) -> None:
-        """Ask every running job to stop."""
-        for job in list(self._running.values()):
-            job.cancel()
+    def discard_jobs(self) -> None:
+        """Stop every running job and drop whatever it still sends."""
+        jobs = list(self._running.values())
+        self._running.clear()
+        for job in jobs:
+            job.discard()
+        if jobs:
+            self.steps_changed.emit()
 
     def step_state(self, step: Step) -> StepState:
         """What a step can do now. A stopped step is READY, with `is_partial` true."""
