@@ -1,0 +1,417 @@
+"""BraggPeaks: the Bragg disks found at every probe position, as flat arrays and offsets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.ragged import flat_positions, gather_rows, offsets_from_counts
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+#: Pixel size in Å⁻¹ given to peaks that come without detector pixels.
+NOMINAL_PIXEL_SIZE_INV_ANGSTROM = 0.01
+
+
+def installed_version() -> str:
+    """Version of the installed package, "unknown" in a bare source tree."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("napari-stem-orient")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectedBlock:
+    """Peaks just found at some probe positions.
+
+    Parameters
+    ----------
+    positions
+        (m,) int64; flat row-major probe positions.
+    x_px, y_px, intensity
+        (n,) float32; column, row and intensity of all peaks of the block, one position after another.
+    offsets
+        (m + 1,) int64; peaks of ``positions[i]`` are ``offsets[i]:offsets[i + 1]``.
+    progress
+        How far the detection is.
+    """
+
+    positions: Int64
+    x_px: Float32
+    y_px: Float32
+    intensity: Float32
+    offsets: Int64
+    progress: Progress
+
+    def counts(self) -> Int64:
+        """(m,) int64; number of peaks at each position of the block."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeakSelection:
+    """Peaks of some probe positions of a `BraggPeaks`, in the order asked for.
+
+    ``positions`` (m,) and ``offsets`` (m + 1,) int64; all else (n,) float32, as in `BraggPeaks`.
+    """
+
+    positions: Int64
+    x_px: Float32
+    y_px: Float32
+    q_x: Float32
+    q_y: Float32
+    intensity: Float32
+    offsets: Int64
+
+    def counts(self) -> Int64:
+        """(m,) int64; number of peaks at each position."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BraggPeaks:
+    """Bragg peaks of a whole scan.
+
+    Parameters
+    ----------
+    x_px, y_px
+        (n,) float32; raw column and row on the detector in px, kept so that a new calibration can be applied.
+    q_x, q_y
+        (n,) float32; scattering vector in the sample frame in Å⁻¹ (px where the pixel size is not known).
+    intensity
+        (n,) float32; correlation or summed intensity, in the detector's units.
+    offsets
+        (n_positions + 1,) int64; peaks of flat row-major position i are ``offsets[i]:offsets[i + 1]``.
+    scan_shape
+        (scan_y, scan_x).
+    calibration
+        What q was computed with.
+    origin_px
+        (n_positions, 2) float32; row and column of the direct beam at each position in px, or None where
+        one origin serves the whole scan.
+    detector_shape
+        (det_y, det_x), or None where the file did not tell.
+    detected
+        (n_positions,) bool; False where detection has not been yet. None stands for everywhere.
+    parameters
+        How the peaks were made: JSON-able.
+    name, source_fingerprint, software_version
+        Name of the scan, fingerprint of the datacube they come from, and the version that made them.
+    """
+
+    x_px: Float32
+    y_px: Float32
+    q_x: Float32
+    q_y: Float32
+    intensity: Float32
+    offsets: Int64
+    scan_shape: tuple[int, int]
+    calibration: Calibration
+    origin_px: Float32 | None = None
+    detector_shape: tuple[int, int] | None = None
+    detected: NDArray[np.bool_] = None  # type: ignore[assignment]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "peaks"
+    source_fingerprint: str | None = None
+    software_version: str = field(default_factory=installed_version)
+
+    def __post_init__(self) -> None:
+        for name in ("x_px", "y_px", "q_x", "q_y", "intensity"):
+            values = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
+            object.__setattr__(self, name, values)
+        object.__setattr__(self, "offsets", np.ascontiguousarray(self.offsets, dtype=np.int64))
+        object.__setattr__(self, "scan_shape", (int(self.scan_shape[0]), int(self.scan_shape[1])))
+        detected = np.ones(self.n_positions, dtype=bool) if self.detected is None else self.detected
+        object.__setattr__(self, "detected", np.asarray(detected, dtype=bool).ravel())
+        if self.origin_px is not None:
+            origin = np.asarray(self.origin_px, dtype=np.float32)
+            object.__setattr__(self, "origin_px", origin.reshape(-1, 2))
+        self._check()
+
+    def _check(self) -> None:
+        if len(self.offsets) != self.n_positions + 1:
+            raise ValueError(
+                f"{len(self.offsets) - 1} lists of peaks do not fill a scan of "
+                f"{self.scan_shape[0]} x {self.scan_shape[1]} = {self.n_positions} positions"
+            )
+        if self.offsets[0] != 0 or np.any(np.diff(self.offsets) < 0):
+            raise ValueError("offsets of Bragg peaks must start at 0 and never decrease")
+        for name in ("x_px", "y_px", "q_x", "q_y", "intensity"):
+            if getattr(self, name).shape != (self.offsets[-1],):
+                raise ValueError(
+                    f"{name} has shape {getattr(self, name).shape}; the offsets ask for ({self.offsets[-1]},)"
+                )
+        if self.detected.shape != (self.n_positions,):
+            raise ValueError(f"detected has {self.detected.size} entries for {self.n_positions} positions")
+        if self.origin_px is not None and len(self.origin_px) != self.n_positions:
+            raise ValueError(f"origin_px has {len(self.origin_px)} rows for {self.n_positions} positions")
+
+    @property
+    def n_positions(self) -> int:
+        """Number of probe positions."""
+        return self.scan_shape[0] * self.scan_shape[1]
+
+    @property
+    def n_peaks(self) -> int:
+        """Number of peaks in the whole scan."""
+        return int(self.offsets[-1])
+
+    @property
+    def fingerprint(self) -> str:
+        """Short text that changes when the peaks, their positions or their calibration do."""
+        digest = hashlib.blake2b(digest_size=12)
+        digest.update(repr(self.scan_shape).encode())
+        digest.update(self.calibration.model_dump_json().encode())
+        for values in (self.offsets, self.detected, self.q_x, self.q_y, self.intensity):
+            digest.update(values.tobytes())
+        return digest.hexdigest()
+
+    def counts(self) -> Int64:
+        """(n_positions,) int64; number of peaks at each position."""
+        return np.diff(self.offsets)
+
+    def at(self, y: int, x: int) -> Float32:
+        """(n, 3) float32; q_x, q_y and intensity of the peaks at scan row ``y`` and column ``x``."""
+        part = self._slice(y, x)
+        return np.stack([self.q_x[part], self.q_y[part], self.intensity[part]], axis=1)
+
+    def pixels_at(self, y: int, x: int) -> Float32:
+        """(n, 3) float32; x_px, y_px and intensity of the peaks at scan row ``y`` and column ``x``."""
+        part = self._slice(y, x)
+        return np.stack([self.x_px[part], self.y_px[part], self.intensity[part]], axis=1)
+
+    def origin_at(self, y: int, x: int) -> Float32:
+        """(2,) float32; row and column of the direct beam at scan row ``y`` and column ``x`` in px."""
+        self._slice(y, x)
+        if self.origin_px is not None:
+            origin: Float32 = self.origin_px[y * self.scan_shape[1] + x]
+            return origin
+        return np.asarray(_known_origin(self.calibration, self.detector_shape), dtype=np.float32)
+
+    def _slice(self, y: int, x: int) -> slice:
+        rows, columns = self.scan_shape
+        if not (0 <= y < rows and 0 <= x < columns):
+            raise IndexError(
+                f"probe position (row {y}, column {x}) lies outside the scan of {rows} x {columns}"
+            )
+        position = y * columns + x
+        return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+
+    def select(self, positions: ArrayLike) -> PeakSelection:
+        """Peaks of some positions, in the order given.
+
+        Parameters
+        ----------
+        positions
+            Flat row-major positions (m,), or a boolean mask of shape scan_shape or (n_positions,).
+        """
+        chosen = flat_positions(positions, self.n_positions)
+        index, offsets = gather_rows(self.offsets, chosen)
+        return PeakSelection(
+            positions=chosen,
+            x_px=self.x_px[index],
+            y_px=self.y_px[index],
+            q_x=self.q_x[index],
+            q_y=self.q_y[index],
+            intensity=self.intensity[index],
+            offsets=offsets,
+        )
+
+    def as_block(self) -> DetectedBlock:
+        """The detected positions as one block, to go on from where a detection stopped."""
+        part = self.select(self.detected)
+        progress = Progress(done=len(part.positions), total=self.n_positions, unit="patterns")
+        return DetectedBlock(part.positions, part.x_px, part.y_px, part.intensity, part.offsets, progress)
+
+    def with_calibration(self, calibration: Calibration, *, origin_px: ArrayLike | None = None) -> BraggPeaks:
+        """The same peaks with q computed anew.
+
+        Parameters
+        ----------
+        calibration
+            The new calibration.
+        origin_px
+            (n_positions, 2) or (2,), row and column of the direct beam in px. Where None, the origins of the
+            positions are kept, shifted as the calibration's mean origin is.
+        """
+        origins = self._moved_origins(calibration) if origin_px is None else _per_position(origin_px, self)
+        q_x, q_y = _reciprocal(self.x_px, self.y_px, self.counts(), calibration, origins, self.detector_shape)
+        return replace(self, q_x=q_x, q_y=q_y, calibration=calibration, origin_px=origins)
+
+    def _moved_origins(self, calibration: Calibration) -> Float32 | None:
+        new, old = calibration.origin_px, self.calibration.origin_px
+        if self.origin_px is None or new is None or new == old:
+            return self.origin_px
+        reference = self.origin_px.mean(axis=0, dtype=np.float64) if old is None else np.asarray(old)
+        moved: Float32 = (self.origin_px + (np.asarray(new) - reference)).astype(np.float32)
+        return moved
+
+    @classmethod
+    def from_lists(
+        cls,
+        peaks: Sequence[ArrayLike],
+        scan_shape: tuple[int, int],
+        calibration: Calibration,
+        *,
+        origin_px: ArrayLike | None = None,
+        **fields: Any,
+    ) -> BraggPeaks:
+        """Peaks from one (n, 3) array of q_x, q_y (Å⁻¹, sample frame) and intensity a position.
+
+        Detector pixels are computed back from q; where the calibration has no pixel size or no origin, a
+        nominal pixel of 0.01 Å⁻¹ and an origin that keeps all pixels positive are taken.
+        """
+        parts = [np.asarray(part, dtype=np.float64).reshape(-1, 3) for part in peaks]
+        offsets = offsets_from_counts([len(part) for part in parts])
+        flat = np.concatenate(parts) if parts else np.zeros((0, 3))
+        return cls.from_q(
+            flat[:, 0],
+            flat[:, 1],
+            flat[:, 2],
+            offsets,
+            scan_shape,
+            calibration,
+            origin_px=origin_px,
+            **fields,
+        )
+
+    @classmethod
+    def from_q(
+        cls,
+        q_x: ArrayLike,
+        q_y: ArrayLike,
+        intensity: ArrayLike,
+        offsets: ArrayLike,
+        scan_shape: tuple[int, int],
+        calibration: Calibration,
+        *,
+        origin_px: ArrayLike | None = None,
+        **fields: Any,
+    ) -> BraggPeaks:
+        """Peaks from flat q_x, q_y in Å⁻¹ in the sample frame; pixels as in `from_lists`."""
+        q_x, q_y = np.asarray(q_x, dtype=np.float64), np.asarray(q_y, dtype=np.float64)
+        if calibration.pixel_size_inv_angstrom is None:
+            calibration = calibration.updated(pixel_size_inv_angstrom=NOMINAL_PIXEL_SIZE_INV_ANGSTROM)
+        if calibration.origin_px is None and origin_px is None:
+            size = calibration.pixel_size_inv_angstrom or NOMINAL_PIXEL_SIZE_INV_ANGSTROM
+            reach = float(np.ceil(np.max(np.hypot(q_x, q_y), initial=0.0) / size)) + 1
+            calibration = calibration.updated(origin_px=(reach, reach))
+        n_positions = int(scan_shape[0]) * int(scan_shape[1])
+        origins = None if origin_px is None else np.broadcast_to(origin_px, (n_positions, 2))
+        per_peak = None if origins is None else np.repeat(origins, np.diff(np.asarray(offsets)), axis=0)
+        x_px, y_px = calibration.q_to_pixels(q_x, q_y, origin_px=per_peak)
+        return cls(
+            x_px=x_px.astype(np.float32),
+            y_px=y_px.astype(np.float32),
+            q_x=q_x.astype(np.float32),
+            q_y=q_y.astype(np.float32),
+            intensity=np.asarray(intensity, dtype=np.float32),
+            offsets=np.asarray(offsets, dtype=np.int64),
+            scan_shape=scan_shape,
+            calibration=calibration,
+            origin_px=origins,
+            **fields,
+        )
+
+    @classmethod
+    def from_blocks(
+        cls,
+        blocks: Iterable[DetectedBlock],
+        *,
+        scan_shape: tuple[int, int],
+        calibration: Calibration,
+        detector_shape: tuple[int, int] | None = None,
+        origin_px: ArrayLike | None = None,
+        **fields: Any,
+    ) -> BraggPeaks:
+        """Peaks of a scan from blocks in any order.
+
+        A position that no block holds counts as not detected; where two blocks hold the same position, the
+        later one wins. Where no origin is known, the middle of the detector is taken.
+        """
+        n_positions = int(scan_shape[0]) * int(scan_shape[1])
+        x_px, y_px, intensity, offsets, detected = _merge(list(blocks), n_positions)
+        origins = None if origin_px is None else np.broadcast_to(origin_px, (n_positions, 2))
+        q_x, q_y = _reciprocal(x_px, y_px, np.diff(offsets), calibration, origins, detector_shape)
+        return cls(
+            x_px=x_px,
+            y_px=y_px,
+            q_x=q_x,
+            q_y=q_y,
+            intensity=intensity,
+            offsets=offsets,
+            scan_shape=scan_shape,
+            calibration=calibration,
+            origin_px=origins,
+            detector_shape=detector_shape,
+            detected=detected,
+            **fields,
+        )
+
+
+def _merge(
+    blocks: list[DetectedBlock], n_positions: int
+) -> tuple[Float32, Float32, Float32, Int64, NDArray[np.bool_]]:
+    """Flat arrays in the order of the positions from blocks in any order."""
+    empty = np.zeros(0, dtype=np.float32)
+    offsets = np.zeros(n_positions + 1, dtype=np.int64)
+    detected = np.zeros(n_positions, dtype=bool)
+    if not blocks:
+        return empty, empty, empty, offsets, detected
+    positions = np.concatenate([np.asarray(block.positions, dtype=np.int64) for block in blocks])
+    counts = np.concatenate([block.counts() for block in blocks])
+    flat_positions(positions, n_positions)
+    last_row = np.full(n_positions, -1, dtype=np.int64)
+    np.maximum.at(last_row, positions, np.arange(len(positions)))
+    detected = last_row >= 0
+    rows = last_row[detected]
+    index, _ = gather_rows(offsets_from_counts(counts), rows)
+    per_position = np.zeros(n_positions, dtype=np.int64)
+    per_position[detected] = counts[rows]
+    offsets = offsets_from_counts(per_position)
+    x_px, y_px, intensity = (
+        np.concatenate([np.asarray(getattr(block, name), dtype=np.float32) for block in blocks])[index]
+        for name in ("x_px", "y_px", "intensity")
+    )
+    return x_px, y_px, intensity, offsets, detected
+
+
+def _known_origin(calibration: Calibration, detector_shape: tuple[int, int] | None) -> tuple[float, float]:
+    """Row and column of the direct beam: calibrated, or else the middle of the detector."""
+    if calibration.origin_px is not None:
+        return calibration.origin_px
+    if detector_shape is None:
+        raise ValueError("the direct beam's position is not known: set origin_px, in px, in the calibration")
+    return (detector_shape[0] - 1) / 2, (detector_shape[1] - 1) / 2
+
+
+def _per_position(origin_px: ArrayLike, peaks: BraggPeaks) -> Float32:
+    return np.broadcast_to(np.asarray(origin_px, dtype=np.float32), (peaks.n_positions, 2))
+
+
+def _reciprocal(
+    x_px: Float32,
+    y_px: Float32,
+    counts: Int64,
+    calibration: Calibration,
+    origins: NDArray[Any] | None,
+    detector_shape: tuple[int, int] | None,
+) -> tuple[Float32, Float32]:
+    """Scattering vectors (n,) float32 of peaks whose positions have their own or one common origin."""
+    if origins is None:
+        origin = np.asarray(_known_origin(calibration, detector_shape))
+    else:
+        origin = np.repeat(origins, counts, axis=0)
+    q_x, q_y = calibration.pixels_to_q(x_px, y_px, origin_px=origin)
+    return q_x.astype(np.float32), q_y.astype(np.float32)

@@ -1,0 +1,198 @@
+"""Calibration: what turns detector pixels into reciprocal space of the sample."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import constants
+
+FloatArray = NDArray[np.float64]
+Pixel = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def electron_wavelength_angstrom(voltage_kv: float) -> float:
+    """Relativistic de Broglie wavelength in Å of electrons accelerated by ``voltage_kv`` kilovolts.
+
+    lambda = h / sqrt(2 m e U (1 + e U / 2 m c^2)); 0.019687 Å at 300 kV.
+    """
+    if not voltage_kv > 0:
+        raise ValueError(f"accelerating voltage {voltage_kv} kV is not positive; give it in kV, such as 200")
+    energy = constants.e * voltage_kv * 1e3
+    momentum_squared = 2 * constants.m_e * energy * (1 + energy / (2 * constants.m_e * constants.c**2))
+    return float(constants.h / math.sqrt(momentum_squared) * 1e10)
+
+
+class Calibration(BaseModel):
+    """Calibration of a scan; every value that nobody knows yet is None.
+
+    Detector x is the column index and y the row index, both in px. A pixel offset from the direct beam
+    becomes a scattering vector by, in this order, ellipse, pixel size, flip, rotation. The sample frame
+    has x along scan columns, y along scan rows and z along the direction in which the electrons travel.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    voltage_kv: float | None = Field(
+        default=None,
+        gt=0,
+        le=5000,
+        allow_inf_nan=False,
+        title="Accelerating voltage",
+        description="Accelerating voltage of the microscope in kV.",
+        json_schema_extra={"unit": "kV"},
+    )
+    pixel_size_inv_angstrom: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        title="Pixel size",
+        description="Width of a detector pixel in reciprocal space in 1/Å (not 2π/d).",
+        json_schema_extra={"unit": "1/Å"},
+    )
+    origin_px: tuple[Pixel, Pixel] | None = Field(
+        default=None,
+        title="Direct beam",
+        description="Mean position (row, column) of the direct beam on the detector in px.",
+        json_schema_extra={"unit": "px"},
+    )
+    ellipse_ratio: float = Field(
+        default=1.0,
+        ge=1,
+        le=2,
+        title="Ellipse ratio",
+        description="Major over minor axis of a diffraction ring that should be a circle.",
+    )
+    ellipse_angle_deg: float = Field(
+        default=0.0,
+        ge=-180,
+        le=180,
+        title="Ellipse angle",
+        description="Direction of the ring's major axis in degrees, from detector x (right) toward y (down).",
+        json_schema_extra={"unit": "°"},
+    )
+    scan_step_nm: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        title="Scan step",
+        description="Distance between neighbouring probe positions in nm.",
+        json_schema_extra={"unit": "nm"},
+    )
+    convergence_angle_mrad: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        title="Convergence angle",
+        description="Convergence semi-angle of the probe in mrad: it sets the radius of the disks.",
+        json_schema_extra={"unit": "mrad"},
+    )
+    scan_rotation_deg: float = Field(
+        default=0.0,
+        ge=-360,
+        le=360,
+        title="Rotation",
+        description="Angle in degrees by which the detector's axes are turned, from x toward y, to become "
+        "those of the scan.",
+        json_schema_extra={"unit": "°"},
+    )
+    flip: bool = Field(
+        default=False,
+        title="Mirrored",
+        description="The detector is read mirrored: x changes its sign before the rotation.",
+    )
+    precession_angle_deg: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        title="Precession angle",
+        description="Precession (cone semi-) angle of the beam in degrees; 0 without precession.",
+        json_schema_extra={"unit": "°"},
+    )
+
+    @property
+    def wavelength_angstrom(self) -> float:
+        """Electron wavelength in Å; ValueError where the voltage is not known."""
+        if self.voltage_kv is None:
+            raise ValueError(
+                "the accelerating voltage is not known: set voltage_kv, in kV, in the calibration"
+            )
+        return electron_wavelength_angstrom(self.voltage_kv)
+
+    def missing_for_indexing(self) -> tuple[str, ...]:
+        """Names, for the user, of what must be known before a pattern can be indexed and is not."""
+        needed = {
+            "pixel size (1/Å)": self.pixel_size_inv_angstrom,
+            "accelerating voltage (kV)": self.voltage_kv,
+        }
+        return tuple(name for name, value in needed.items() if value is None)
+
+    def updated(self, **changes: Any) -> Calibration:
+        """Copy with some values changed, validated like a new one."""
+        return Calibration(**{**self.model_dump(), **changes})
+
+    def detector_to_sample(self) -> FloatArray:
+        """Matrix that maps a pixel offset from the direct beam to a scattering vector.
+
+        Returns
+        -------
+        (2, 2) float64; maps (dx, dy) in px to (q_x, q_y) in Å⁻¹, or in px where the pixel size is not
+        known. The ellipse is made a circle of the same area.
+        """
+        stretch = math.sqrt(self.ellipse_ratio)
+        turn = _rotation(self.ellipse_angle_deg)
+        circle = turn @ np.diag([1 / stretch, stretch]) @ turn.T
+        mirror = np.diag([-1.0 if self.flip else 1.0, 1.0])
+        pixel_size = 1.0 if self.pixel_size_inv_angstrom is None else self.pixel_size_inv_angstrom
+        matrix: FloatArray = pixel_size * (_rotation(self.scan_rotation_deg) @ mirror @ circle)
+        return matrix
+
+    def pixels_to_q(
+        self, x_px: ArrayLike, y_px: ArrayLike, *, origin_px: ArrayLike | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Scattering vectors of detector positions.
+
+        Parameters
+        ----------
+        x_px, y_px
+            Column and row on the detector in px, any shape.
+        origin_px
+            (..., 2), row and column of the direct beam in px, that broadcasts against x_px; the
+            calibration's own where None.
+
+        Returns
+        -------
+        q_x, q_y in Å⁻¹ (px where the pixel size is not known), float64, shaped like x_px.
+        """
+        origin = self._origin(origin_px)
+        matrix = self.detector_to_sample()
+        dx = np.asarray(x_px, dtype=np.float64) - origin[..., 1]
+        dy = np.asarray(y_px, dtype=np.float64) - origin[..., 0]
+        return matrix[0, 0] * dx + matrix[0, 1] * dy, matrix[1, 0] * dx + matrix[1, 1] * dy
+
+    def q_to_pixels(
+        self, q_x: ArrayLike, q_y: ArrayLike, *, origin_px: ArrayLike | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Detector positions (x_px, y_px) of scattering vectors: the inverse of `pixels_to_q`."""
+        origin = self._origin(origin_px)
+        matrix = np.linalg.inv(self.detector_to_sample())
+        q_x, q_y = np.asarray(q_x, dtype=np.float64), np.asarray(q_y, dtype=np.float64)
+        dx = matrix[0, 0] * q_x + matrix[0, 1] * q_y
+        dy = matrix[1, 0] * q_x + matrix[1, 1] * q_y
+        return dx + origin[..., 1], dy + origin[..., 0]
+
+    def _origin(self, origin_px: ArrayLike | None) -> FloatArray:
+        if origin_px is None:
+            origin_px = self.origin_px
+        if origin_px is None:
+            raise ValueError("the direct beam's position is not known: give origin_px as (row, column) in px")
+        return np.asarray(origin_px, dtype=np.float64)
+
+
+def _rotation(angle_deg: float) -> FloatArray:
+    """(2, 2) rotation from x toward y."""
+    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    return np.array([[cosine, -sine], [sine, cosine]])

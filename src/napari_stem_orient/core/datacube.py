@@ -1,0 +1,229 @@
+"""DataCube: a 4D-STEM scan as a lazy dask array with its calibration, read by blocks of the scan."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.ragged import flat_positions
+from napari_stem_orient.core.scan_summary import ScanSummary, SummaryBlock, summarise
+
+__all__ = [
+    "DataCube",
+    "ScanBlock",
+    "ScanSummary",
+    "SummaryBlock",
+    "chunked_by_pattern",
+    "scan_shape_proposals",
+    "stack_to_scan",
+    "summarise",
+]
+
+#: Bytes that a dask chunk of a scan aims at: small enough for single patterns to come at once.
+CHUNK_BYTES = 8 * 2**20
+#: Bytes that a block of the scan may take in memory.
+BLOCK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanBlock:
+    """Patterns of some probe positions, in memory.
+
+    ``positions`` (m,) int64, flat and row-major; ``frames`` (m, det_y, det_x) in the scan's own dtype.
+    """
+
+    positions: NDArray[np.int64]
+    frames: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DataCube:
+    """A 4D-STEM scan, read from its file only where asked.
+
+    Parameters
+    ----------
+    data
+        (scan_y, scan_x, det_y, det_x) dask array of real numbers; no chunk divides a pattern.
+    calibration
+        What is known of the microscope and the scan.
+    name
+        What to call the scan in lists and layers.
+    path
+        The file or folder it comes from, if any.
+    """
+
+    data: da.Array
+    calibration: Calibration
+    name: str = "scan"
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 4:
+            raise ValueError(
+                f"a scan has four axes (scan_y, scan_x, det_y, det_x); this array has shape {self.data.shape}"
+            )
+        if 0 in self.data.shape:
+            raise ValueError(f"the scan is empty: its shape is {self.data.shape}")
+        if self.data.dtype.kind not in "biuf":
+            raise ValueError(f"patterns must hold real numbers; these are {self.data.dtype}")
+        object.__setattr__(self, "data", chunked_by_pattern(self.data))
+
+    @property
+    def scan_shape(self) -> tuple[int, int]:
+        """(scan_y, scan_x)."""
+        return int(self.data.shape[0]), int(self.data.shape[1])
+
+    @property
+    def detector_shape(self) -> tuple[int, int]:
+        """(det_y, det_x)."""
+        return int(self.data.shape[2]), int(self.data.shape[3])
+
+    @property
+    def n_positions(self) -> int:
+        """Number of probe positions."""
+        return self.scan_shape[0] * self.scan_shape[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """Short text that changes when the data do: from name, size and time of the file, or dask's token."""
+        source: tuple[object, ...] = (self.data.name,)
+        if self.path is not None and self.path.exists():
+            status = self.path.stat()
+            source = (self.path.name, self.name, status.st_size, status.st_mtime_ns)
+        text = repr((*source, self.data.shape, str(self.data.dtype)))
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+    def pattern(self, y: int, x: int) -> NDArray[np.float32]:
+        """(det_y, det_x) float32; the pattern at scan row ``y`` and column ``x``."""
+        rows, columns = self.scan_shape
+        if not (0 <= y < rows and 0 <= x < columns):
+            raise IndexError(
+                f"probe position (row {y}, column {x}) lies outside the scan of {rows} x {columns}"
+            )
+        return np.asarray(self.data[y, x].compute(), dtype=np.float32)
+
+    def scan_blocks(
+        self, *, max_bytes: int = BLOCK_BYTES, positions: ArrayLike | None = None
+    ) -> Iterator[ScanBlock]:
+        """Patterns of the scan block by block; one block, of about ``max_bytes``, is in memory at a time.
+
+        Blocks follow the chunks of the data, so that nothing is read twice, and may be smaller than
+        ``max_bytes``.
+
+        Parameters
+        ----------
+        max_bytes
+            Most bytes that the patterns of a block may take.
+        positions
+            Boolean mask of the scan, or flat positions: only these are yielded, and blocks without any are
+            not read.
+        """
+        columns = self.scan_shape[1]
+        flat = np.arange(self.n_positions) if positions is None else positions
+        wanted = np.zeros(self.n_positions, dtype=bool)
+        wanted[flat_positions(flat, self.n_positions)] = True
+        wanted = wanted.reshape(self.scan_shape)
+        for rows, cols in _tiles(self.data, max_bytes):
+            inside = wanted[rows, cols]
+            if not inside.any():
+                continue
+            y, x = np.nonzero(inside)
+            tile = np.asarray(self.data[rows, cols].compute())
+            frames = tile.reshape(-1, *self.detector_shape) if inside.all() else tile[inside]
+            yield ScanBlock(((y + rows.start) * columns + x + cols.start).astype(np.int64), frames)
+            del tile, frames
+
+    def with_calibration(self, calibration: Calibration) -> DataCube:
+        """The same data with another calibration."""
+        return replace(self, calibration=calibration)
+
+    def reshaped(self, scan_shape: tuple[int, int]) -> DataCube:
+        """The same patterns, in the order they were recorded, as a scan of another shape."""
+        rows, columns = self.scan_shape
+        if columns == 1 or rows == 1 or _row_bytes(self.data) <= BLOCK_BYTES:
+            stack = self.data.reshape((self.n_positions, *self.detector_shape))
+        else:
+            stack = da.concatenate([self.data[row] for row in range(rows)])
+        return replace(self, data=stack_to_scan(stack, scan_shape))
+
+
+def scan_shape_proposals(n_frames: int) -> list[tuple[int, int]]:
+    """Scan shapes (rows, columns) that a stack of ``n_frames`` patterns can have, most square first."""
+    if n_frames < 1:
+        raise ValueError(f"a stack of {n_frames} patterns has no scan shape")
+    proposals: list[tuple[int, int]] = []
+    for rows in range(math.isqrt(n_frames), 0, -1):
+        if n_frames % rows == 0:
+            columns = n_frames // rows
+            proposals += [(rows, columns)] if rows == columns else [(rows, columns), (columns, rows)]
+    return proposals
+
+
+def stack_to_scan(stack: da.Array, scan_shape: tuple[int, int]) -> da.Array:
+    """(rows, columns, det_y, det_x) from a stack (n_frames, det_y, det_x), row by row; nothing is read."""
+    rows, columns = int(scan_shape[0]), int(scan_shape[1])
+    n_frames = int(stack.shape[0])
+    if rows < 1 or columns < 1 or rows * columns != n_frames:
+        advice = " or ".join(f"{y} x {x}" for y, x in scan_shape_proposals(n_frames)[:2])
+        raise ValueError(f"scan shape {rows} x {columns} does not divide {n_frames:,} frames; try {advice}")
+    pattern_bytes = int(np.prod(stack.shape[1:])) * stack.dtype.itemsize
+    if columns * pattern_bytes > BLOCK_BYTES:
+        lines = [stack[row * columns : (row + 1) * columns] for row in range(rows)]
+        return chunked_by_pattern(da.stack(lines))
+    per_chunk = max(1, CHUNK_BYTES // (columns * pattern_bytes)) * columns
+    stack = stack.rechunk({0: per_chunk, 1: -1, 2: -1})
+    return stack.reshape((rows, columns, *stack.shape[1:]))
+
+
+def chunked_by_pattern(data: da.Array) -> da.Array:
+    """The same scan with whole patterns in chunks of a size that blocks can be made of.
+
+    Chunks that are small enough and do not divide a pattern stay as they are.
+    """
+    whole = all(len(data.chunks[axis]) == 1 for axis in (2, 3))
+    pattern_bytes = int(np.prod(data.shape[2:])) * data.dtype.itemsize
+    largest = max(data.chunks[0]) * max(data.chunks[1]) * pattern_bytes
+    tiny = data.npartitions > 64 and largest < CHUNK_BYTES // 8
+    if whole and largest <= BLOCK_BYTES and not tiny:
+        return data
+    per_chunk = max(1, CHUNK_BYTES // pattern_bytes)
+    columns = min(int(data.shape[1]), per_chunk)
+    rows = min(int(data.shape[0]), max(1, per_chunk // columns))
+    return data.rechunk((rows, columns, -1, -1))
+
+
+def _row_bytes(data: da.Array) -> int:
+    return int(np.prod(data.shape[1:]) * data.dtype.itemsize)
+
+
+def _tiles(data: da.Array, max_bytes: int) -> Iterator[tuple[slice, slice]]:
+    """Rectangles of the scan that follow its chunks and take at most ``max_bytes`` each."""
+    pattern_bytes = max(1, int(np.prod(data.shape[2:])) * data.dtype.itemsize)
+    per_block = max(1, max_bytes // pattern_bytes)
+    columns = int(data.shape[1])
+    for rows in _runs(data.chunks[0], max(1, per_block // columns)):
+        for cols in _runs(data.chunks[1], max(1, per_block // (rows.stop - rows.start))):
+            yield rows, cols
+
+
+def _runs(chunks: tuple[int, ...], longest: int) -> Iterator[slice]:
+    """Cut an axis where chunks end, into runs of at most ``longest``; longer chunks are cut inside."""
+    edges = np.concatenate([[0], np.cumsum(chunks)]).tolist()
+    start = 0
+    for edge, following in pairwise([*edges[1:], math.inf]):
+        if following - start <= longest:
+            continue
+        while start < edge:
+            stop = int(min(start + longest, edge))
+            yield slice(start, stop)
+            start = stop

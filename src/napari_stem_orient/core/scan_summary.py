@@ -1,0 +1,265 @@
+"""Virtual images and the mean pattern of a scan, a coarse subsample first and then the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_stem_orient.core.progress import Progress
+
+if TYPE_CHECKING:
+    from napari_stem_orient.core.datacube import DataCube
+
+Float32 = NDArray[np.float32]
+
+#: Bytes read between two records: a fraction of a second from a disk.
+RECORD_BYTES = 16 * 2**20
+#: Bytes of chunks that the first coarse grid may touch: it sets the direct beam and gives the first image.
+FIRST_BYTES = 128 * 2**20
+#: Seconds that the second, finer coarse grid aims at.
+COARSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SummaryBlock:
+    """Virtual-image values of some probe positions.
+
+    Parameters
+    ----------
+    positions
+        (m,) int64; flat row-major probe positions.
+    dark_field, bright_field
+        (m,) float32; sums outside and inside the direct beam's disk.
+    mean_pattern
+        (det_y, det_x) float32; mean of the patterns read so far.
+    progress
+        How far the summary is, in patterns.
+    step
+        Rows and columns that each position stands for until its neighbours are read: (1, 1) for final values.
+    """
+
+    positions: NDArray[np.int64]
+    dark_field: Float32
+    bright_field: Float32
+    mean_pattern: Float32
+    progress: Progress
+    step: tuple[int, int] = (1, 1)
+
+    def paint(self, image: NDArray[Any], *, values: NDArray[Any] | None = None) -> None:
+        """Write the values into ``image`` (scan_y, scan_x) in place; coarse ones fill their whole step.
+
+        ``values`` (m,) are the dark-field sums where None.
+        """
+        values = self.dark_field if values is None else values
+        y, x = np.divmod(self.positions, image.shape[1])
+        rows, columns = self.step
+        if (rows, columns) == (1, 1):
+            image[y, x] = values
+            return
+        shift_y, shift_x = np.meshgrid(
+            np.arange(rows) - rows // 2, np.arange(columns) - columns // 2, indexing="ij"
+        )
+        fill_y = y[:, None] + shift_y.ravel()
+        fill_x = x[:, None] + shift_x.ravel()
+        inside = (fill_y >= 0) & (fill_y < image.shape[0]) & (fill_x >= 0) & (fill_x < image.shape[1])
+        image[fill_y[inside], fill_x[inside]] = np.broadcast_to(values[:, None], fill_y.shape)[inside]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanSummary:
+    """What a whole scan looks like.
+
+    Parameters
+    ----------
+    dark_field, bright_field
+        (scan_y, scan_x) float32; sums between the dark-field radii, and inside the inner one.
+    mean_pattern, maximum_pattern
+        (det_y, det_x) float32; mean and largest value of each detector pixel over the scan.
+    dark_field_radii_px
+        Inner and outer radius of the dark-field annulus in px.
+    direct_beam_px
+        Row and column of the direct beam in the first patterns read, in px.
+    n_invalid
+        Number of patterns that hold NaN or infinite values, which count as 0.
+    """
+
+    dark_field: Float32
+    bright_field: Float32
+    mean_pattern: Float32
+    maximum_pattern: Float32
+    dark_field_radii_px: tuple[float, float]
+    direct_beam_px: tuple[float, float]
+    n_invalid: int = 0
+
+
+def summarise(
+    datacube: DataCube, *, dark_field_radii_px: tuple[float, float] | None = None
+) -> Generator[SummaryBlock, None, ScanSummary]:
+    """Virtual dark field, bright field, mean and maximum pattern of a scan.
+
+    A coarse grid of positions comes first, so that there is an image at once, then the scan block by
+    block. Peak memory: about 50 MB beside dask's chunks, whatever the size of the scan.
+
+    Parameters
+    ----------
+    datacube
+        The scan.
+    dark_field_radii_px
+        Inner and outer radius of the dark-field annulus in px; measured on the first patterns where None:
+        all that lies outside the direct beam's disk.
+    """
+    reader = _Reader(datacube, dark_field_radii_px)
+    if datacube.data.nbytes > 2 * RECORD_BYTES:
+        yield from _coarse_blocks(datacube, reader)
+    shape = datacube.scan_shape
+    dark, bright = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    done = 0
+    reader.start_whole_scan()
+    for scan_block in datacube.scan_blocks(max_bytes=RECORD_BYTES):
+        done += len(scan_block.positions)
+        progress = Progress(done, datacube.n_positions, "patterns")
+        block = reader.block(scan_block.positions, scan_block.frames, progress, (1, 1))
+        dark.flat[block.positions] = block.dark_field
+        bright.flat[block.positions] = block.bright_field
+        yield block
+    return reader.summary(dark, bright)
+
+
+def _coarse_blocks(datacube: DataCube, reader: _Reader) -> Iterator[SummaryBlock]:
+    """A handful of patterns from all over the scan, then a grid as fine as about a second allows."""
+    progress = Progress(0, datacube.n_positions, "patterns")
+    chunk_bytes = _chunk_bytes(datacube)
+    start = time.perf_counter()
+    positions, step = _coarse_positions(datacube, 4 if 16 * chunk_bytes <= FIRST_BYTES else 2)
+    parts = list(_by_chunk(datacube, positions))
+    frames = np.concatenate([_frames_at(datacube, part) for part in parts])
+    yield reader.block(np.concatenate(parts), frames, progress, step)
+    seconds_each = (time.perf_counter() - start) / len(positions)
+    count = int(np.clip(np.sqrt(COARSE_SECONDS / seconds_each), 6, 48))
+    positions, step = _coarse_positions(datacube, count)
+    for part in _by_chunk(datacube, positions):
+        yield reader.block(part, _frames_at(datacube, part), progress, step)
+
+
+class _Reader:
+    """Sums over the patterns read so far, with the masks that the first of them set."""
+
+    def __init__(self, datacube: DataCube, radii_px: tuple[float, float] | None) -> None:
+        self._shape = datacube.detector_shape
+        self._radii = radii_px
+        self._beam: tuple[float, float] = (0.0, 0.0)
+        self._weights: Float32 | None = None
+        self._coarse, self._sum = np.zeros(self._shape), np.zeros(self._shape)
+        self._n_coarse = self._n_patterns = 0
+        self.start_whole_scan()
+
+    def start_whole_scan(self) -> None:
+        """Forget all sums but the coarse mean."""
+        if self._weights is not None:
+            self._coarse, self._n_coarse = self._sum, self._n_patterns
+        self._sum = np.zeros(self._shape)
+        self._maximum = np.full(self._shape, -np.inf, dtype=np.float32)
+        self._n_patterns = 0
+        self._n_invalid = 0
+
+    def block(
+        self,
+        positions: NDArray[np.int64],
+        frames: NDArray[Any],
+        progress: Progress,
+        step: tuple[int, int],
+    ) -> SummaryBlock:
+        """Values of the patterns ``frames`` (m, det_y, det_x)."""
+        frames = frames.astype(np.float32)
+        if not np.isfinite(frames.sum()):
+            invalid = ~np.isfinite(frames)
+            self._n_invalid += int(invalid.any(axis=(1, 2)).sum())
+            frames[invalid] = 0
+        self._sum += frames.sum(axis=0)
+        np.maximum(self._maximum, frames.max(axis=0), out=self._maximum)
+        self._n_patterns += len(frames)
+        n_seen = self._n_coarse + self._n_patterns
+        mean = ((self._coarse + self._sum) / n_seen).astype(np.float32)
+        if self._weights is None:
+            self._weights = self._masks(mean)
+        sums = frames.reshape(len(frames), -1) @ self._weights
+        return SummaryBlock(positions, sums[:, 0].copy(), sums[:, 1].copy(), mean, progress, step)
+
+    def summary(self, dark_field: Float32, bright_field: Float32) -> ScanSummary:
+        """The result, once the whole scan has been read."""
+        assert self._radii is not None
+        mean = (self._sum / self._n_patterns).astype(np.float32)
+        return ScanSummary(
+            dark_field, bright_field, mean, self._maximum, self._radii, self._beam, self._n_invalid
+        )
+
+    def _masks(self, mean_pattern: Float32) -> Float32:
+        """(n_pixels, 2) float32; what a pixel adds to dark field and to bright field."""
+        y, x, radius = direct_beam_disk(mean_pattern)
+        self._beam = (y, x)
+        if self._radii is None:
+            self._radii = (1.5 * radius + 1, float(np.hypot(*self._shape)))
+        inner, outer = self._radii
+        rows, columns = np.indices(self._shape)
+        distance = np.hypot(rows - y, columns - x).ravel()
+        masks = [(distance >= inner) & (distance <= outer), distance < inner]
+        return np.asarray(np.stack(masks, axis=1), dtype=np.float32)
+
+
+def direct_beam_disk(mean_pattern: Float32) -> tuple[float, float, float]:
+    """Row, column and radius in px of the brightest disk of a mean pattern; the middle where it is empty."""
+    smooth = ndimage.median_filter(mean_pattern, size=3) if min(mean_pattern.shape) >= 8 else mean_pattern
+    low, high = float(smooth.min()), float(smooth.max())
+    if not high > low:
+        return (mean_pattern.shape[0] - 1) / 2, (mean_pattern.shape[1] - 1) / 2, 1.0
+    labels, _ = ndimage.label(smooth > (low + high) / 2)
+    disk = labels == labels[np.unravel_index(int(np.argmax(smooth)), smooth.shape)]
+    rows, columns = np.nonzero(disk)
+    return float(rows.mean()), float(columns.mean()), float(np.sqrt(disk.sum() / np.pi))
+
+
+def _chunk_bytes(datacube: DataCube) -> int:
+    data = datacube.data
+    return int(max(data.chunks[0]) * max(data.chunks[1]) * data[0, 0].nbytes)
+
+
+def _coarse_positions(datacube: DataCube, count: int) -> tuple[NDArray[np.int64], tuple[int, int]]:
+    """Flat positions in the middle of each step of a grid of about count x count, and the step."""
+    rows, columns = datacube.scan_shape
+    step = -(-rows // count), -(-columns // count)
+    y, x = np.meshgrid(
+        np.minimum(np.arange(0, rows, step[0]) + step[0] // 2, rows - 1),
+        np.minimum(np.arange(0, columns, step[1]) + step[1] // 2, columns - 1),
+        indexing="ij",
+    )
+    return (y * columns + x).ravel(), step
+
+
+def _by_chunk(datacube: DataCube, positions: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Positions in groups whose chunks together take about `RECORD_BYTES`."""
+    data = datacube.data
+    y, x = np.divmod(positions, datacube.scan_shape[1])
+    chunk_y = np.searchsorted(np.cumsum(data.chunks[0]), y, side="right")
+    chunk_x = np.searchsorted(np.cumsum(data.chunks[1]), x, side="right")
+    chunk = chunk_y * len(data.chunks[1]) + chunk_x
+    per_group = max(1, RECORD_BYTES // _chunk_bytes(datacube))
+    order = np.argsort(chunk, kind="stable")
+    _, ordinal = np.unique(chunk[order], return_inverse=True)
+    group = ordinal // per_group
+    edges = np.flatnonzero(np.diff(group)) + 1
+    yield from np.split(positions[order], edges)
+
+
+def _frames_at(datacube: DataCube, positions: NDArray[np.int64]) -> NDArray[Any]:
+    """(m, det_y, det_x); the patterns at flat positions."""
+    import dask
+
+    y, x = np.divmod(positions, datacube.scan_shape[1])
+    patterns = [datacube.data[int(row), int(column)] for row, column in zip(y, x, strict=True)]
+    return np.stack(dask.compute(*patterns))
