@@ -1,0 +1,278 @@
+"""The layout keeps its promises: imports run one way, GUI and heavy libraries stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from npe2 import PluginManifest
+
+import napari_stem_orient
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "napari_stem_orient"
+NAME = "napari_stem_orient"
+
+GUI_LIBRARIES = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt", "psygnal", "pyqtgraph"}
+HEAVY_LIBRARIES = {"py4DSTEM", "emdfile", "matplotlib", "orix.plot"}
+ROOMS = ("core", "simulation", "network", "detection", "indexing", "io", "gui")
+# The folders are the way the data go: a room may import itself and what lies before it.
+MAY_IMPORT = {
+    "core": {"core"},
+    "simulation": {"simulation", "core"},
+    "network": {"network", "simulation", "core"},
+    "detection": {"detection", "network", "simulation", "core"},
+    "indexing": {"indexing", "network", "simulation", "core"},
+    "io": {"io", "network", "simulation", "core"},
+    "gui": set(ROOMS),
+}
+
+IMPORT_ALL = """
+import importlib, json, sys
+forbidden, allowed_first, names = json.loads(sys.argv[1])
+for name in allowed_first:
+    importlib.import_module(name)
+before = set(sys.modules)
+for name in names:
+    importlib.import_module(name)
+    found = [m for m in forbidden if m in sys.modules and m not in before]
+    if found:
+        sys.exit(f"importing {name} imports {found}")
+"""
+
+
+def _modules(*, below: Path = PACKAGE) -> list[Path]:
+    return sorted(below.rglob("*.py"))
+
+
+def _module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Yield the full dotted names that a file imports, at its top or inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def _import_in_fresh_process(
+    names: list[str], *, forbidden: set[str], allowed_first: tuple[str, ...] = ()
+) -> None:
+    job = json.dumps([sorted(forbidden), allowed_first, names])
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, job], capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+# --- what an import brings along ---
+
+
+def test_the_package_itself_imports_nothing_heavy() -> None:
+    _import_in_fresh_process([NAME], forbidden=GUI_LIBRARIES | HEAVY_LIBRARIES | {"torch", "numpy", "orix"})
+
+
+def test_core_imports_without_torch_qt_or_heavy_libraries() -> None:
+    names = [_module_name(path) for path in _modules(below=PACKAGE / "core")]
+    _import_in_fresh_process(names, forbidden=GUI_LIBRARIES | HEAVY_LIBRARIES | {"torch"})
+
+
+def test_everything_outside_gui_imports_without_napari_and_qt() -> None:
+    names = [_module_name(path) for path in _modules() if "gui" not in path.relative_to(PACKAGE).parts]
+    _import_in_fresh_process(names, forbidden=GUI_LIBRARIES | HEAVY_LIBRARIES)
+
+
+def test_gui_imports_without_heavy_libraries_of_its_own() -> None:
+    names = [_module_name(path) for path in _modules(below=PACKAGE / "gui")]
+    _import_in_fresh_process(
+        names, forbidden=HEAVY_LIBRARIES, allowed_first=("napari", "napari.layers", "pyqtgraph")
+    )
+
+
+def test_every_public_name_is_there() -> None:
+    for name in napari_stem_orient.__all__:
+        assert getattr(napari_stem_orient, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = napari_stem_orient.nonsense
+
+
+# --- who may import whom ---
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_one_way(room: str) -> None:
+    wrong = []
+    for path in _modules(below=PACKAGE / room):
+        for imported in _imported(path):
+            parts = imported.split(".")
+            if parts[0] == NAME and len(parts) > 1 and parts[1] in ROOMS and parts[1] not in MAY_IMPORT[room]:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {imported}")
+            if room != "gui" and parts[0] == NAME and parts[1:2] == ["cli"]:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {imported}")
+    assert not wrong
+
+
+def test_gui_libraries_are_imported_in_gui_only_and_torch_not_in_core() -> None:
+    wrong = []
+    for path in _modules():
+        room = path.relative_to(PACKAGE).parts[0]
+        forbidden = set() if room == "gui" else set(GUI_LIBRARIES)
+        if room == "core":
+            forbidden.add("torch")
+        found = {name.split(".")[0] for name in _imported(path)} & forbidden
+        if found:
+            wrong.append(f"{path.relative_to(PACKAGE)} imports {sorted(found)}")
+    assert not wrong
+
+
+def test_core_and_simulation_know_no_file_formats() -> None:
+    formats = {"h5py", "zarr", "rsciio", "emdfile", "ncempy", "tifffile"}
+    for room in ("core", "simulation"):
+        for path in _modules(below=PACKAGE / room):
+            assert not {name.split(".")[0] for name in _imported(path)} & formats, path
+
+
+def test_step_widgets_meet_in_the_session_only() -> None:
+    steps = {"open_widget", "detect_widget", "index_widget", "export_widget", "inspect_widget"}
+    for step in steps:
+        path = PACKAGE / "gui" / f"{step}.py"
+        others = {name.split(".")[2] for name in _imported(path) if name.startswith(f"{NAME}.gui.")}
+        assert not others & (steps | {"desk_widget"}), path
+
+
+def test_layer_data_are_made_without_qt() -> None:
+    assert not {name.split(".")[0] for name in _imported(PACKAGE / "gui" / "layers.py")} & {"qtpy", "superqt"}
+
+
+def test_threads_are_started_in_one_file_only() -> None:
+    starters = {
+        "threading",
+        "concurrent",
+        "multiprocessing",
+        "napari.qt.threading",
+        "napari.qt.create_worker",
+    }
+    for path in _modules():
+        if path.name != "workers.py":
+            found = {name for name in _imported(path) if name in starters or name.split(".")[0] in starters}
+            assert not found, f"{path.relative_to(PACKAGE)} imports {sorted(found)}"
+
+
+# --- the manifest ---
+
+
+def _manifest() -> PluginManifest:
+    return PluginManifest.from_file(PACKAGE / "napari.yaml")
+
+
+def test_manifest_is_valid_and_installed() -> None:
+    manifest = _manifest()
+    manifest.validate_imports()
+    installed = PluginManifest.from_distribution("napari-stem-orient")
+    assert installed.name == manifest.name == "napari-stem-orient"
+
+
+def test_command_ids_begin_with_the_name_of_the_plugin_and_each_is_used() -> None:
+    contributions = _manifest().contributions
+    commands = {command.id for command in contributions.commands or []}
+    assert all(command.startswith("napari-stem-orient.") for command in commands)
+    used = {item.command for item in contributions.readers or []}
+    used |= {item.command for item in contributions.widgets or []}
+    used |= {item.command for item in contributions.sample_data or []}
+    assert used == commands
+
+
+def test_reader_patterns_are_the_supported_extensions() -> None:
+    from napari_stem_orient.io.scans import SUPPORTED_EXTENSIONS
+
+    patterns = {p for reader in _manifest().contributions.readers or [] for p in reader.filename_patterns}
+    missing = {f"*{extension}" for extension in SUPPORTED_EXTENSIONS} - patterns
+    assert not missing, f"open_datacube reads what the manifest does not offer: {sorted(missing)}"
+
+
+def test_widgets_take_the_viewer_as_napari_viewer() -> None:
+    import inspect
+
+    contributions = _manifest().contributions
+    targets = {command.id: command.python_name for command in contributions.commands or []}
+    for widget in contributions.widgets or []:
+        module, _, attribute = str(targets[widget.command]).partition(":")
+        widget_class = getattr(__import__(module, fromlist=[attribute]), attribute)
+        assert "napari_viewer" in inspect.signature(widget_class).parameters, attribute
+
+
+def test_the_manifest_at_the_top_level_is_the_packages() -> None:
+    top = ROOT / "napari.yaml"
+    assert yaml.safe_load(top.read_text()) == yaml.safe_load((PACKAGE / "napari.yaml").read_text())
+    assert top.is_symlink()
+    assert top.resolve() == PACKAGE / "napari.yaml"
+
+
+# --- files and functions ---
+
+
+def test_no_room_without_a_noun() -> None:
+    names = {"utils.py", "helpers.py", "common.py", "misc.py"}
+    assert not [path for path in _tracked_files() if path.name in names]
+
+
+def test_modules_have_at_most_450_lines_and_functions_at_most_70() -> None:
+    long = []
+    for path in _modules():
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > 450:
+            long.append(f"{path.relative_to(PACKAGE)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno is not None:
+                length = node.end_lineno - node.lineno
+                if length > 70:
+                    long.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}: {length} lines")
+    assert not long
+
+
+def test_every_module_begins_with_a_sentence_on_what_it_holds() -> None:
+    for path in _modules():
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        assert docstring, path
+        assert docstring.split("\n\n")[0].rstrip().endswith("."), path
+
+
+def test_nothing_is_unpickled() -> None:
+    unpickles = re.compile(r"torch\.load\(|pickle\.load|allow_pickle\s*=\s*True|import pickle")
+    assert not [path for path in _modules() if unpickles.search(path.read_text(encoding="utf-8"))]
+
+
+def test_files_are_small() -> None:
+    for path in _tracked_files():
+        limit_mib = 10 if path.suffix == ".safetensors" else 1 if "tests" in path.parts else 5
+        assert path.stat().st_size <= limit_mib * 2**20, path
+
+
+def test_no_file_names_a_folder_of_one_machine() -> None:
+    a_folder_of_one_machine = re.compile(
+        r"/" + r"work/|/farm/|/home/\w|/Users/\w|\.\./\.library|\.\./" + "shared"
+    )
+    texts = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".cfg", ".cff", ".sh", ""}
+    for path in _tracked_files():
+        if path.suffix in texts and path.name != "LICENSE" and not path.is_symlink():
+            found = a_folder_of_one_machine.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert found is None, f"{path}: {found}"
