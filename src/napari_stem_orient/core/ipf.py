@@ -1,9 +1,9 @@
 """Inverse-pole-figure colours: which crystal direction lies along a sample direction, and the colour key.
 
-The colours are orix's (EDAX TSL scheme, one key for each of the 11 Laue classes; Nolze and Hielscher, J. Appl.
-Cryst. 49 (2016) 1786, section 2.4). The key image is the stereographic projection of the fundamental sector, x
-to the right and y up, as in textbooks: for m-3m [001] is at the lower left, [101] at the lower right and [111]
-at the top.
+The colours are orix's (EDAX TSL scheme, one key for each of the 11 Laue classes; Nolze and Hielscher, J.
+Appl. Cryst. 49 (2016) 1786, section 2.4). The key image is the stereographic projection of the fundamental
+sector, x to the right and y up, as in textbooks: for m-3m [001] is at the lower left, [101] at the lower
+right and [111] at the top.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_stem_orient.core.orientation import format_zone_axis, quaternion_to_matrix
+from napari_stem_orient.core.orientation import (
+    conjugate,
+    format_zone_axis,
+    matrix_to_quaternion,
+    multiply,
+    quaternion_to_matrix,
+    symmetry_quaternions,
+)
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
@@ -65,15 +72,12 @@ def ipf_colours(
 
 def direction_colours(crystal_direction: ArrayLike, crystal: Crystal) -> NDArray[np.uint8]:
     """Colour crystal directions (n, 3), Cartesian in the crystal's frame; returns (n, 3) uint8."""
-    from orix.vector import Vector3d
-
     vectors = np.asarray(crystal_direction, dtype=np.float64).reshape(-1, 3)
-    key = _sector(crystal.phase.point_group.name).key
+    sector = _sector(crystal)
     colours = np.empty((len(vectors), 3), dtype=np.uint8)
     for start in range(0, len(vectors), _DIRECTIONS_AT_ONCE):
         part = slice(start, start + _DIRECTIONS_AT_ONCE)
-        rgb = np.asarray(key.direction2color(Vector3d(vectors[part])))
-        colours[part] = np.round(np.clip(rgb, 0, 1) * 255)
+        colours[part] = sector.colours(vectors[part] @ sector.turn.T)
     return colours
 
 
@@ -117,7 +121,7 @@ def colour_key_image(crystal: Crystal, *, size_px: int = 256) -> NDArray[np.uint
     -------
     image : (h, w, 4) uint8 RGBA; transparent outside the fundamental sector, with a smooth edge
     """
-    return _key_image(crystal.phase.point_group.name, size_px).copy()
+    return _key_image(crystal, size_px).copy()
 
 
 def colour_key_position(
@@ -125,8 +129,8 @@ def colour_key_position(
 ) -> tuple[float, float]:
     """Return (row, column), in px of the key image, of one orientation (4,): where to draw its marker."""
     vector = _crystal_directions(np.asarray(quaternion).reshape(1, 4), direction)
-    sector = _sector(crystal.phase.point_group.name)
-    row, column = sector.pixels(sector.reduce(vector), size_px)
+    sector = _sector(crystal)
+    row, column = sector.pixels(sector.reduce(vector @ sector.turn.T), size_px)
     return float(row[0]), float(column[0])
 
 
@@ -135,8 +139,8 @@ def colour_key_labels(crystal: Crystal, *, size_px: int = 256) -> tuple[KeyLabel
 
     Keys with fewer than three corners (triclinic, monoclinic) are labelled where [100], [010] and [001] lie.
     """
-    sector = _sector(crystal.phase.point_group.name)
-    basis = np.asarray(crystal.direct_basis, dtype=np.float64)
+    sector = _sector(crystal)
+    basis = crystal.direct_basis @ sector.turn.T
     if len(sector.corners) >= 3:
         indices = [_lowest_indices(corner, basis) for corner in sector.corners]
         vectors = sector.corners
@@ -179,10 +183,15 @@ def _lowest_indices(vector: NDArray[np.float64], basis: NDArray[np.float64]) -> 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sector:
-    """The fundamental sector of one Laue class in the stereographic projection."""
+    """The fundamental sector of a crystal's Laue class in the stereographic projection.
+
+    symmetry and key are orix's; turn (3, 3) takes the crystal's frame to that of orix's point group; normals
+    (n, 3) of its sides point inside; corners (n, 3) are unit vectors; extent is left, right, bottom, top.
+    """
 
     symmetry: Any
     key: Any
+    turn: NDArray[np.float64]
     normals: NDArray[np.float64]
     corners: NDArray[np.float64]
     extent: tuple[float, float, float, float]
@@ -191,16 +200,22 @@ class _Sector:
         """Return the equivalents of vectors (n, 3) inside the sector, of unit length."""
         from orix.vector import Vector3d
 
-        return np.asarray(Vector3d(vectors).in_fundamental_sector(self.symmetry).unit.data).reshape(-1, 3)
+        inside = Vector3d(vectors).in_fundamental_sector(self.symmetry).unit.data
+        return np.asarray(inside, dtype=np.float64).reshape(-1, 3)
+
+    def colours(self, vectors: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Return the colours (n, 3) uint8 of vectors (n, 3) of any length."""
+        from orix.vector import Vector3d
+
+        rgb = np.asarray(self.key.direction2color(Vector3d(vectors)))
+        return np.asarray(np.round(np.clip(rgb, 0, 1) * 255), dtype=np.uint8)
 
     def image_shape(self, size_px: int) -> tuple[int, int]:
         """Return (height, width) of the key image whose longer side is size_px."""
         left, right, bottom, top = self.extent
         longer = max(right - left, top - bottom)
-        return (
-            max(2, round(size_px * (top - bottom) / longer)),
-            max(2, round(size_px * (right - left) / longer)),
-        )
+        height, width = (round(size_px * side / longer) for side in (top - bottom, right - left))
+        return max(2, height), max(2, width)
 
     def pixels(
         self, vectors: NDArray[np.float64], size_px: int
@@ -225,35 +240,61 @@ class _Sector:
 
 
 @lru_cache(maxsize=32)
-def _sector(point_group: str) -> _Sector:
-    """Build the sector and colour key of the Laue class of a point group such as "m-3m"."""
-    from orix.crystal_map import Phase
+def _sector(crystal: Crystal) -> _Sector:
+    """Build the sector and colour key of a crystal."""
     from orix.plot import IPFColorKeyTSL
 
-    symmetry = Phase(point_group=point_group).point_group.laue
+    symmetry = crystal.phase.point_group.laue
     sector = symmetry.fundamental_sector
-    edges = np.asarray(sector.edges.data).reshape(-1, 3)
-    edges = edges / np.linalg.norm(edges, axis=1, keepdims=True)
+    edges = _unit(np.asarray(sector.edges.data, dtype=np.float64))
     x, y = (edges[:, :2] / (1 + np.maximum(edges[:, 2:], 0))).T
-    normals = np.asarray(sector.data, dtype=np.float64).reshape(-1, 3)
     return _Sector(
         symmetry=symmetry,
         key=IPFColorKeyTSL(symmetry).direction_color_key,
-        normals=normals / np.linalg.norm(normals, axis=1, keepdims=True),
-        corners=np.asarray(sector.vertices.data, dtype=np.float64).reshape(-1, 3),
+        turn=_turn_to_named_setting(crystal),
+        normals=_unit(np.asarray(sector.data, dtype=np.float64)),
+        corners=_unit(np.asarray(sector.vertices.data, dtype=np.float64)),
         extent=(float(x.min()), float(x.max()), float(y.min()), float(y.max())),
     )
 
 
-@lru_cache(maxsize=32)
-def _key_image(point_group: str, size_px: int) -> NDArray[np.uint8]:
-    from orix.vector import Vector3d
+def _turn_to_named_setting(crystal: Crystal) -> NDArray[np.float64]:
+    """Return the rotation (3, 3) that takes a crystal's symmetry axes to those of orix's point group.
 
-    sector = _sector(point_group)
+    It is the identity but for settings that orix has no name for: monoclinic crystals with unique axis b
+    (orix has it along z) and trigonal ones whose two-fold axes lie between the a axes (space group 162, say).
+    """
+    theirs = symmetry_quaternions(crystal.phase.point_group.laue)
+    ours = symmetry_quaternions(crystal.proper_point_group)
+    cosine, sine = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    turns = (
+        np.eye(3),
+        np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+        np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]]),
+    )
+    for turn in turns:
+        quaternion = matrix_to_quaternion(turn)
+        turned = multiply(multiply(quaternion, ours), conjugate(quaternion))
+        if np.all(np.abs(turned @ theirs.T).max(axis=1) > 1 - 1e-6):
+            return turn
+    return turns[0]
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return vectors (n, 3) of unit length; (0, 3) stays as it is."""
+    vectors = vectors.reshape(-1, 3)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+@lru_cache(maxsize=32)
+def _key_image(crystal: Crystal, size_px: int) -> NDArray[np.uint8]:
+    """Draw the key: colours everywhere, alpha 0 outside the sector."""
+    sector = _sector(crystal)
     vectors, inside_px = sector.grid(size_px)
-    rgb = np.asarray(sector.key.direction2color(Vector3d(vectors.reshape(-1, 3))))
-    alpha = np.clip(inside_px + 0.5, 0, 1)
+    # Just outside, an equivalent direction may have another colour: the fringe takes the colour inside.
+    nudge = 6.0 / size_px * _unit(np.asarray(sector.symmetry.fundamental_sector.center.data))
+    vectors = np.where(inside_px[..., None] < 0, vectors + nudge, vectors)
     image = np.empty((*inside_px.shape, 4), dtype=np.uint8)
-    image[..., :3] = np.round(np.clip(rgb, 0, 1).reshape(*inside_px.shape, 3) * 255)
-    image[..., 3] = np.round(alpha * 255)
+    image[..., :3] = sector.colours(vectors.reshape(-1, 3)).reshape(*inside_px.shape, 3)
+    image[..., 3] = np.round(np.clip(inside_px + 0.5, 0, 1) * 255)
     return image

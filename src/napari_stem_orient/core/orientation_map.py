@@ -1,4 +1,4 @@
-"""The orientation map: phase, orientation, score, confidence and reason at every position, and what made them."""
+"""The orientation map: phase, orientation, score and reason at every scan position, and what made them."""
 
 from __future__ import annotations
 
@@ -164,8 +164,8 @@ class Solution:
 class OrientationMap:
     """Phase and orientation over a whole scan, and what made them.
 
-    The arrays run over all n = scan_y * scan_x positions, row by row. `fill` writes into them in place while a
-    job runs: nothing else changes a map.
+    The arrays run over all n = scan_y * scan_x positions, row by row. `fill` writes into them in place while
+    a job runs: nothing else changes a map.
 
     Attributes
     ----------
@@ -254,7 +254,7 @@ class OrientationMap:
     @property
     def done(self) -> NDArray[np.bool_]:
         """(n,) bool: the positions that a job has been at, indexed or not."""
-        return self.reason != Reason.NOT_DONE
+        return np.asarray(self.reason != Reason.NOT_DONE)
 
     @property
     def remaining_positions(self) -> NDArray[np.int64]:

@@ -1,0 +1,65 @@
+"""Small orientation maps with known contents, for the tests of what is made from a map."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import Crystal, load_crystal
+from napari_stem_orient.core.orientation import random_quaternions
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.progress import Progress
+
+CALIBRATION = Calibration(voltage_kv=300.0, pixel_size_inv_angstrom=0.02, scan_step_nm=5.0)
+
+
+def no_peaks(scan_shape: tuple[int, int], calibration: Calibration = CALIBRATION) -> BraggPeaks:
+    n_positions = scan_shape[0] * scan_shape[1]
+    return BraggPeaks.from_lists([np.zeros((0, 3))] * n_positions, scan_shape, calibration)
+
+
+def empty_map(
+    scan_shape: tuple[int, int] = (3, 4),
+    crystals: tuple[str | Crystal, ...] = ("Cu", "Cu2O"),
+    calibration: Calibration = CALIBRATION,
+) -> OrientationMap:
+    return OrientationMap.empty(
+        no_peaks(scan_shape, calibration),
+        tuple(load_crystal(c) if isinstance(c, str) else c for c in crystals),
+        method="transformer",
+        parameters={"n_candidates": 4, "refine": True},
+        model={"name": "fcc", "version": "1", "hash": "abc"},
+    )
+
+
+def example_block(n_positions: int, *, n_phases: int = 2, seed: int = 0, skip: int = 3) -> IndexedBlock:
+    """Random orientations at the first positions; every skip-th one has too few disks."""
+    rng = np.random.default_rng(seed)
+    indexed = np.arange(n_positions) % skip != 0
+    phase_id = np.where(indexed, np.arange(n_positions) % n_phases, -1).astype(np.int16)
+    alternative = indexed & (np.arange(n_positions) % 2 == 0)
+    alternative_quaternion = random_quaternions(n_positions, rng).astype(np.float32)
+    alternative_quaternion[~alternative] = np.nan
+    return IndexedBlock(
+        positions=np.arange(n_positions, dtype=np.int64),
+        phase_id=phase_id,
+        quaternion=random_quaternions(n_positions, rng).astype(np.float32),
+        score=np.where(indexed, rng.uniform(0.3, 1, n_positions), 0).astype(np.float32),
+        confidence_deg=np.where(indexed, rng.uniform(0.1, 5, n_positions), np.nan).astype(np.float32),
+        reason=np.where(indexed, Reason.INDEXED, Reason.TOO_FEW_DISKS).astype(np.uint8),
+        alternative_phase_id=np.where(alternative, 0, -1).astype(np.int16),
+        alternative_quaternion=alternative_quaternion,
+        alternative_score=np.where(alternative, 0.2, np.nan).astype(np.float32),
+        progress=Progress(n_positions, n_positions, "patterns"),
+    )
+
+
+def example_map(
+    scan_shape: tuple[int, int] = (3, 4),
+    crystals: tuple[str | Crystal, ...] = ("Cu", "Cu2O"),
+    calibration: Calibration = CALIBRATION,
+) -> OrientationMap:
+    orientation_map = empty_map(scan_shape, crystals, calibration)
+    orientation_map.fill(example_block(orientation_map.n_positions, n_phases=len(crystals)))
+    return orientation_map
