@@ -1,0 +1,299 @@
+"""The template bank: py4DSTEM's orientation plan of one crystal, its parameters, its range of zone axes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.orientation import quaternion_to_matrix, symmetry_quaternions
+
+if TYPE_CHECKING:
+    from orix.quaternion.symmetry import Symmetry
+
+FloatArray = NDArray[np.float64]
+
+LARGEST_PLAN_BYTES = 2**30
+"""py4DSTEM needs about four times the memory of its plan while it matches."""
+
+
+class TemplateMatchingParameters(BaseModel):
+    """What a user may set of template matching; the defaults are py4DSTEM's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    angle_step_zone_axis_deg: float = Field(
+        default=2.0,
+        ge=0.5,
+        le=10,
+        title="Zone axis step",
+        description="Distance between neighbouring zone axes of the templates in degrees.",
+        json_schema_extra={"unit": "°"},
+    )
+    angle_step_in_plane_deg: float = Field(
+        default=2.0,
+        ge=0.5,
+        le=10,
+        title="In-plane step",
+        description="Step of the in-plane rotation in degrees; the answer is interpolated between steps.",
+        json_schema_extra={"unit": "°"},
+    )
+    coarse_step_deg: float | None = Field(
+        default=None,
+        ge=2,
+        le=20,
+        title="Coarse step",
+        description="Search zone axes this far apart (degrees) first, then refine around the best one: "
+        "several times faster for crystals of low symmetry, and less certain. Empty: match every template.",
+        json_schema_extra={"unit": "°"},
+    )
+    q_max_inv_angstrom: float | None = Field(
+        default=None,
+        gt=0,
+        le=4,
+        title="Largest q",
+        description="Reflections up to this scattering vector in 1/Å. Empty: as far out as disks were "
+        "measured, 2 at most.",
+        json_schema_extra={"unit": "1/Å"},
+    )
+    kernel_size_inv_angstrom: float = Field(
+        default=0.08,
+        ge=0.005,
+        le=0.5,
+        title="Kernel size",
+        description="Distance in 1/Å over which a measured and an expected disk still overlap.",
+        json_schema_extra={"unit": "1/Å"},
+    )
+    excitation_error_inv_angstrom: float = Field(
+        default=0.02,
+        ge=0.001,
+        le=0.2,
+        title="Excitation error",
+        description="Width (sigma) in 1/Å of the Gaussian by which a reflection fades off the Ewald sphere.",
+        json_schema_extra={"unit": "1/Å"},
+    )
+    power_radial: float = Field(
+        default=1.0,
+        ge=0,
+        le=4,
+        title="Power of radius",
+        description="A template's reflections are weighted by their radius to this power.",
+    )
+    power_intensity: float = Field(
+        default=0.25,
+        ge=0,
+        le=2,
+        title="Power of expected intensity",
+        description="A template's reflections are weighted by their kinematic intensity to this power.",
+    )
+    power_intensity_experiment: float = Field(
+        default=0.25,
+        ge=0,
+        le=2,
+        title="Power of measured intensity",
+        description="Measured disks are weighted by their intensity to this power; small values trust "
+        "positions more.",
+    )
+    min_disks: int = Field(
+        default=4,
+        ge=1,
+        le=50,
+        title="Fewest disks",
+        description="Patterns with fewer Bragg disks, the direct beam not counted, are not indexed.",
+    )
+    min_score: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        title="Lowest score",
+        description="A pattern whose best solution scores lower (cosine, 0 to 1) is not indexed.",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TemplatePlan:
+    """py4DSTEM's bank of templates for one crystal.
+
+    Attributes
+    ----------
+    crystal : what it was made for
+    planned : py4DSTEM's Crystal that holds the orientation plan
+    point_group : proper point group, for distances between solutions
+    q_min, q_max : in Å⁻¹; measured peaks nearer than q_min are the direct beam, farther than q_max are not
+    matched
+    """
+
+    crystal: Crystal
+    planned: Any
+    point_group: Symmetry
+    q_min: float
+    q_max: float
+
+
+class TemplatePlans:
+    """The plans of the last few crystals, kept so that another pattern needs no planning again."""
+
+    def __init__(self, *, max_plans: int = 6) -> None:
+        self._plans: OrderedDict[tuple[object, ...], TemplatePlan] = OrderedDict()
+        self._max_plans = max_plans
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def plan_for(
+        self,
+        crystal: Crystal,
+        *,
+        calibration: Calibration,
+        parameters: TemplateMatchingParameters,
+        q_max: float,
+    ) -> TemplatePlan:
+        """The plan of a crystal, made now if it is not there yet (a fraction of a second to seconds)."""
+        key = (
+            crystal.fingerprint,
+            calibration.voltage_kv,
+            calibration.precession_angle_deg,
+            parameters,
+            q_max,
+        )
+        if key not in self._plans:
+            self._plans[key] = make_template_plan(
+                crystal, calibration=calibration, parameters=parameters, q_max=q_max
+            )
+            while len(self._plans) > self._max_plans:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(key)
+        return self._plans[key]
+
+
+def make_template_plan(
+    crystal: Crystal, *, calibration: Calibration, parameters: TemplateMatchingParameters, q_max: float
+) -> TemplatePlan:
+    """Plan the templates of one crystal with py4DSTEM.
+
+    Parameters
+    ----------
+    q_max
+        Largest scattering vector of the templates in Å⁻¹.
+
+    Raises
+    ------
+    ValueError
+        When the templates would not fit in memory, or no reflection lies within q_max; the message names the
+        fix.
+    """
+    planned = py4dstem_crystal(crystal)
+    planned.calculate_structure_factors(q_max)
+    lengths = planned.g_vec_leng[planned.g_vec_leng > 1e-6]
+    if lengths.size == 0:
+        raise ValueError(
+            f"{crystal.name} has no reflection within {q_max:.2f} 1/Å; choose a larger 'largest q'"
+        )
+    precession = calibration.precession_angle_deg or None
+    options: dict[str, Any] = {
+        "zone_axis_range": zone_axis_range(crystal.proper_point_group),
+        "angle_step_zone_axis": parameters.angle_step_zone_axis_deg,
+        "angle_coarse_zone_axis": parameters.coarse_step_deg,
+        "angle_step_in_plane": parameters.angle_step_in_plane_deg,
+        "accel_voltage": 1e3 * float(calibration.voltage_kv or 0),
+        "corr_kernel_size": parameters.kernel_size_inv_angstrom,
+        "sigma_excitation_error": parameters.excitation_error_inv_angstrom,
+        "precession_angle_degrees": precession,
+        "power_radial": parameters.power_radial,
+        "power_intensity": parameters.power_intensity,
+        "power_intensity_experiment": parameters.power_intensity_experiment,
+        "progress_bar": False,
+    }
+    planned.orientation_plan(**options, calculate_correlation_array=False)
+    tolerance = _shell_tolerance(
+        crystal, lengths, planned.orientation_num_zones * planned.orientation_in_plane_steps
+    )
+    planned.orientation_plan(**options, tol_distance=tolerance)
+    return TemplatePlan(
+        crystal=crystal,
+        planned=planned,
+        point_group=crystal.proper_point_group,
+        q_min=0.5 * float(lengths.min()),
+        q_max=q_max + parameters.kernel_size_inv_angstrom,
+    )
+
+
+def py4dstem_crystal(crystal: Crystal) -> Any:
+    """The same structure as a py4DSTEM Crystal, in the same Cartesian frame (e1 along a, e3 along c*)."""
+    try:
+        from py4DSTEM.process.diffraction import Crystal as Py4dstemCrystal
+    except ImportError as error:
+        raise ValueError(
+            "template matching needs py4DSTEM (Python below 3.13): pip install 'py4DSTEM>=0.14.18', or "
+            "index with the transformer"
+        ) from error
+    from py4DSTEM.process.diffraction.utils import element_symbols
+
+    planned = Py4dstemCrystal(
+        positions=np.asarray(crystal.fractional, dtype=np.float64),
+        numbers=np.array([1 + element_symbols.index(element) for element in crystal.elements]),
+        cell=np.asarray(crystal.direct_basis, dtype=np.float64),
+        occupancy=np.asarray(crystal.occupancy, dtype=np.float64),
+    )
+    # Where some other package has loaded pymatgen, py4DSTEM would analyse the symmetry again for each
+    # pattern.
+    planned.pymatgen_available = False
+    return planned
+
+
+def zone_axis_range(point_group: Symmetry) -> FloatArray | str:
+    """The zone axes that py4DSTEM must search: corners of its smallest sector that holds them all.
+
+    A kinematic pattern cannot tell a zone axis from its symmetric equivalents nor, with py4DSTEM's mirrored
+    match, from its opposite. The sector is chosen by the group's own rotations, so that every setting is
+    served.
+
+    Parameters
+    ----------
+    point_group
+        Proper point group of the Laue class, in the crystal's Cartesian frame.
+
+    Returns
+    -------
+    (3, 3) rows are the corners; or "half" (a quarter of the sphere), or "full" (the upper half of it).
+    """
+    rotations = quaternion_to_matrix(symmetry_quaternions(point_group))
+    directions = np.random.default_rng(0).standard_normal((500, 3))
+    equivalents = np.einsum("sij,nj->nsi", rotations, directions)
+    equivalents = np.concatenate([equivalents, -equivalents], axis=1)
+    for corners in _sectors():
+        inside = np.all(equivalents @ np.linalg.inv(corners) > -1e-9, axis=-1)
+        if inside.any(axis=1).all():
+            return corners
+    in_quarter = np.all(equivalents[..., 1:] > -1e-9, axis=-1)
+    return "half" if in_quarter.any(axis=1).all() else "full"
+
+
+def _shell_tolerance(crystal: Crystal, lengths: FloatArray, n_templates: int) -> float:
+    """The difference of |g| in Å⁻¹ below which reflections share a shell: as fine as memory allows."""
+    for tolerance in (0.01, 0.02, 0.04):
+        n_shells = len(np.unique(np.round(lengths / tolerance)))
+        if 16 * n_templates * n_shells <= LARGEST_PLAN_BYTES:
+            return tolerance
+    raise ValueError(
+        f"{crystal.name}: {n_templates:,} templates of {n_shells} shells do not fit in memory; "
+        "choose larger angle steps or a smaller 'largest q'"
+    )
+
+
+def _sectors() -> tuple[FloatArray, ...]:
+    """Corners (3, 3) of the sectors to try, smallest first: cubic ones, then [001] and two on the equator."""
+    cubic = [[(0, 0, 1), (0, 1, 1), (1, 1, 1)], [(0, 0, 1), (1, 0, 0), (1, 1, 1)]]
+    corners = [np.array(rows, dtype=np.float64) for rows in cubic]
+    for width_deg in (30, 45, 60, 90):
+        for start_deg in (0, 30, 60, 90):
+            azimuth = np.deg2rad([start_deg, start_deg + width_deg])
+            equator = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(2)], axis=1)
+            corners.append(np.vstack([[0.0, 0.0, 1.0], equator]))
+    return tuple(rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in corners)

@@ -1,0 +1,278 @@
+"""py4DSTEM's template matching behind our job shape: known orientations come back, in our convention."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import Crystal, load_crystal
+from napari_stem_orient.core.orientation import (
+    disorientation_angle_deg,
+    from_euler_bunge_deg,
+    multiply,
+    py4dstem_from_sample,
+    quaternion_about_z,
+    quaternion_to_matrix,
+    random_quaternions,
+    symmetry_quaternions,
+)
+from napari_stem_orient.core.orientation_map import OrientationMap, Reason
+from napari_stem_orient.indexing.template_matching import (
+    TemplateMatchingParameters,
+    index_by_template_matching,
+    match_pattern,
+    pattern_cosine,
+)
+from napari_stem_orient.indexing.template_plan import TemplatePlans, py4dstem_crystal, zone_axis_range
+
+CALIBRATION = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.02)
+MONOCLINIC = Crystal(
+    name="baddeleyite-like",
+    lattice=(5.15, 5.21, 5.32, 90.0, 99.2, 90.0),
+    elements=("Zr", "Zr", "Zr", "Zr"),
+    fractional=np.array(
+        [[0.275, 0.04, 0.208], [0.725, 0.54, 0.292], [0.725, 0.96, 0.792], [0.275, 0.46, 0.708]]
+    ),
+    occupancy=np.ones(4),
+    space_group=14,
+)
+
+
+def py4dstem_pattern(crystal: Crystal, quaternion: np.ndarray, *, precession_deg: float = 0.0) -> np.ndarray:
+    """(n, 3) q_x, q_y, intensity of py4DSTEM's own kinematic pattern at one of our orientations."""
+    planned = py4dstem_crystal(crystal)
+    planned.calculate_structure_factors(1.5)
+    planned.setup_diffraction(300e3)
+    peaks = planned.generate_diffraction_pattern(
+        orientation_matrix=py4dstem_from_sample(quaternion),
+        sigma_excitation_error=0.02,
+        precession_angle_degrees=precession_deg or None,
+    ).data
+    return np.stack([peaks["qy"], peaks["qx"], peaks["intensity"]], axis=1)
+
+
+def peaks_of(patterns: list[np.ndarray], *, calibration: Calibration = CALIBRATION) -> BraggPeaks:
+    return BraggPeaks.from_lists(patterns, (1, len(patterns)), calibration)
+
+
+def index(peaks: BraggPeaks, *crystals: Crystal, **options: object) -> OrientationMap:
+    job = index_by_template_matching(peaks, crystals, **options)  # type: ignore[arg-type]
+    while True:
+        try:
+            next(job)
+        except StopIteration as stop:
+            return stop.value
+
+
+# Orientations well inside the sector, with many disks: no twofold ambiguity about the beam.
+@pytest.mark.parametrize(
+    ("name", "euler_deg"),
+    [
+        ("Cu", (25.0, 21.0, 33.0)),
+        ("Cu", (200.0, 160.0, 70.0)),
+        ("Mg", (40.0, 25.0, 10.0)),
+        ("Mg", (310.0, 62.0, 50.0)),
+        ("LiCoO2", (75.0, 50.0, 20.0)),
+        ("Si", (140.0, 30.0, 80.0)),
+    ],
+)
+def test_known_orientation_comes_back_from_py4dstems_own_pattern(
+    name: str, euler_deg: tuple[float, float, float]
+) -> None:
+    crystal = load_crystal(name)
+    truth = from_euler_bunge_deg(euler_deg)
+    result = index(peaks_of([py4dstem_pattern(crystal, truth)]), crystal)
+    assert result.reason[0] == Reason.INDEXED
+    assert disorientation_angle_deg(truth, result.quaternion[0], crystal.proper_point_group) < 2.0
+    assert 0.8 < result.score[0] <= 1.0
+
+
+@pytest.mark.parametrize("name", ["Cu", "Mg"])
+def test_known_orientation_comes_back_from_our_simulated_pattern(name: str) -> None:
+    kinematic = pytest.importorskip("napari_stem_orient.simulation.kinematic")
+    crystal = load_crystal(name)
+    truth = from_euler_bunge_deg([(25.0, 21.0, 33.0), (310.0, 62.0, 50.0), (200.0, 160.0, 70.0)])
+    patterns = []
+    for quaternion in truth:
+        pattern = kinematic.simulate_pattern(crystal, quaternion, voltage_kv=300, q_max=1.5)
+        patterns.append(np.stack([pattern.q_x, pattern.q_y, pattern.intensity], axis=1))
+    result = index(peaks_of(patterns), crystal)
+    errors = disorientation_angle_deg(truth, result.quaternion, crystal.proper_point_group)
+    assert errors.max() < 2.0
+
+
+def test_monoclinic_crystal_of_any_orientation_comes_back() -> None:
+    truth = random_quaternions(4, np.random.default_rng(3))
+    parameters = TemplateMatchingParameters(
+        angle_step_zone_axis_deg=4, coarse_step_deg=8, angle_step_in_plane_deg=3, q_max_inv_angstrom=1.0
+    )
+    patterns = [py4dstem_pattern(MONOCLINIC, quaternion) for quaternion in truth]
+    result = index(peaks_of(patterns), MONOCLINIC, parameters=parameters)
+    errors = disorientation_angle_deg(truth, result.quaternion, MONOCLINIC.proper_point_group)
+    assert np.median(errors) < 4.0
+
+
+def test_most_random_orientations_come_back() -> None:
+    copper = load_crystal("Cu")
+    truth = random_quaternions(24, np.random.default_rng(1))
+    result = index(peaks_of([py4dstem_pattern(copper, quaternion) for quaternion in truth]), copper)
+    errors = disorientation_angle_deg(truth, result.quaternion, copper.proper_point_group)
+    assert np.median(errors) < 1.5
+    assert np.mean(errors < 3) > 0.75
+
+
+def test_precession_pattern_comes_back() -> None:
+    copper = load_crystal("Cu")
+    truth = from_euler_bunge_deg((25.0, 21.0, 33.0))
+    calibration = CALIBRATION.updated(precession_angle_deg=1.0)
+    peaks = peaks_of([py4dstem_pattern(copper, truth, precession_deg=1.0)], calibration=calibration)
+    result = index(peaks, copper)
+    assert disorientation_angle_deg(truth, result.quaternion[0], copper.proper_point_group) < 3.0
+
+
+def test_in_plane_rotation_of_the_pattern_rotates_the_sample() -> None:
+    """Turning the pattern from x toward y by 30° turns the crystal by as much about the beam."""
+    magnesium = load_crystal("Mg")
+    truth = from_euler_bunge_deg((40.0, 25.0, 10.0))
+    pattern = py4dstem_pattern(magnesium, truth)
+    angle = np.deg2rad(30)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = np.column_stack([pattern[:, :2] @ turn.T, pattern[:, 2]])
+    result = index(peaks_of([turned]), magnesium)
+    expected = multiply(truth, quaternion_about_z(-angle))
+    assert disorientation_angle_deg(expected, result.quaternion[0], magnesium.proper_point_group) < 2.0
+
+
+def test_two_phases_in_one_run_are_told_apart() -> None:
+    crystals = load_crystal("Cu"), load_crystal("Cu2O")
+    truth = random_quaternions(6, np.random.default_rng(5))
+    phase = np.array([0, 1, 0, 1, 0, 1])
+    patterns = [py4dstem_pattern(crystals[p], quaternion) for p, quaternion in zip(phase, truth, strict=True)]
+    result = index(peaks_of(patterns), *crystals)
+    np.testing.assert_array_equal(result.phase_id, phase)
+    assert np.all(result.alternative_score <= result.score + 0.05)
+
+
+def test_positions_without_a_solution_say_why() -> None:
+    copper = load_crystal("Cu")
+    pattern = py4dstem_pattern(copper, from_euler_bunge_deg((25.0, 21.0, 33.0)))
+    direct_beam = np.array([[0.0, 0.0, 100.0]])
+    far_from_any = np.column_stack([np.full(5, 0.23), np.linspace(-0.05, 0.05, 5), np.ones(5)])
+    patterns = [
+        pattern,
+        np.zeros((0, 3)),
+        np.vstack([direct_beam, pattern[pattern[:, 2].argsort()[-3:]]]),
+        far_from_any,
+    ]
+    peaks = peaks_of(patterns)
+    peaks.detected[1] = False
+    result = index(peaks, copper)
+    expected = [Reason.INDEXED, Reason.NOT_DETECTED, Reason.TOO_FEW_DISKS, Reason.TOO_FEW_DISKS]
+    assert list(result.reason) == expected
+    nonsense = np.column_stack([np.linspace(0.3, 0.36, 6), np.zeros(6), np.ones(6)])
+    assert index(peaks_of([nonsense]), copper).reason[0] == Reason.NO_PHASE_FITS
+
+
+def test_nan_and_zero_disks_do_not_stop_the_run() -> None:
+    copper = load_crystal("Cu")
+    pattern = py4dstem_pattern(copper, from_euler_bunge_deg((25.0, 21.0, 33.0)))
+    spoilt = pattern.copy()
+    spoilt[:, 2] = np.nan
+    dark = pattern.copy()
+    dark[:, 2] = 0
+    result = index(peaks_of([spoilt, dark, pattern]), copper)
+    assert list(result.phase_id >= 0) == [False, False, True]
+
+
+def test_cancelled_run_is_resumed_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_stem_orient.indexing.template_matching.SECONDS_PER_BLOCK", 1e-6)
+    copper = load_crystal("Cu")
+    truth = random_quaternions(4, np.random.default_rng(2))
+    peaks = peaks_of([py4dstem_pattern(copper, quaternion) for quaternion in truth])
+    plans = TemplatePlans()
+    job = index_by_template_matching(peaks, [copper], plans=plans)
+    partial = OrientationMap.empty(peaks, (copper,), method="template", parameters={})
+    for block in itertools.islice(job, 2):
+        assert len(block.positions) == 1
+        partial.fill(block)
+    job.close()
+    resumed = list(index_by_template_matching(peaks, [copper], plans=plans, resume_from=partial))
+    np.testing.assert_array_equal(np.concatenate([block.positions for block in resumed]), [2, 3])
+    assert [block.progress.done for block in resumed] == [3, 4]
+    assert partial.remaining_positions.tolist() == [2, 3]
+
+
+def test_plan_is_made_once_for_one_crystal_and_calibration() -> None:
+    copper = load_crystal("Cu")
+    peaks = peaks_of([py4dstem_pattern(copper, from_euler_bunge_deg((25.0, 21.0, 33.0)))])
+    plans = TemplatePlans()
+    first = match_pattern(peaks, (0, 0), [copper], plans=plans)
+    second = match_pattern(peaks, (0, 0), [load_crystal("Cu")], plans=plans)
+    assert len(plans) == 1
+    np.testing.assert_array_equal(first.quaternion, second.quaternion)
+    assert first.positions.tolist() == [0]
+    with pytest.raises(IndexError, match="outside the scan of 1 x 1"):
+        match_pattern(peaks, (3, 0), [copper], plans=plans)
+
+
+def test_runner_up_of_a_single_crystal_is_turned_about_the_beam() -> None:
+    magnesium = load_crystal("Mg")
+    peaks = peaks_of([py4dstem_pattern(magnesium, from_euler_bunge_deg((40.0, 25.0, 10.0)))])
+    result = index(peaks, magnesium)
+    turned = multiply(result.quaternion[0], quaternion_about_z(np.pi))
+    angle = disorientation_angle_deg(turned, result.alternative_quaternion[0], magnesium.proper_point_group)
+    assert angle < 0.1
+    assert result.alternative_score[0] < result.score[0]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "missing"),
+    [
+        (Calibration(voltage_kv=300), "pixel size"),
+        (Calibration(pixel_size_inv_angstrom=0.02), "accelerating voltage"),
+    ],
+)
+def test_missing_calibration_is_named(calibration: Calibration, missing: str) -> None:
+    arrays = {"x_px": [1.0], "y_px": [1.0], "q_x": [1.0], "q_y": [1.0], "intensity": [1.0], "offsets": [0, 1]}
+    peaks = BraggPeaks(**arrays, scan_shape=(1, 1), calibration=calibration)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=missing):
+        index(peaks, load_crystal("Cu"))
+
+
+def test_no_crystal_is_an_error_that_names_the_fix() -> None:
+    with pytest.raises(ValueError, match="choose at least one"):
+        index(peaks_of([np.zeros((0, 3))]))
+
+
+@pytest.mark.parametrize("space_group", [2, 14, 62, 87, 139, 148, 166, 175, 194, 200, 225, 216, 149])
+def test_searched_zone_axes_cover_the_sphere_in_every_laue_class(space_group: int) -> None:
+    from orix.quaternion.symmetry import get_point_group
+
+    point_group = get_point_group(space_group).laue_proper_subgroup
+    corners = zone_axis_range(point_group)
+    directions = np.random.default_rng(7).standard_normal((300, 3))
+    rotations = quaternion_to_matrix(symmetry_quaternions(point_group))
+    equivalents = np.einsum("sij,nj->nsi", rotations, directions)
+    equivalents = np.concatenate([equivalents, -equivalents], axis=1)
+    if isinstance(corners, str):
+        inside = equivalents[..., 2] > -1e-9
+        if corners == "half":
+            inside &= equivalents[..., 1] > -1e-9
+    else:
+        inside = np.all(equivalents @ np.linalg.inv(corners) > -1e-9, axis=-1)
+    assert inside.any(axis=1).all()
+    # No larger than it need be: the sphere over twice the number of rotations, twice that for class -3.
+    expected = 2 * len(rotations)
+    fraction = inside.mean() * 2 * len(rotations)
+    assert fraction < (1.7 if expected == 6 else 1.1)
+
+
+def test_cosine_of_a_pattern_with_itself_is_one() -> None:
+    pattern = py4dstem_pattern(load_crystal("Cu"), from_euler_bunge_deg((25.0, 21.0, 33.0)))
+    assert pattern_cosine(pattern, pattern, width=0.02) == pytest.approx(1.0)
+    assert pattern_cosine(pattern, pattern + np.array([0.3, 0.3, 0.0]), width=0.02) < 0.2
+    assert pattern_cosine(pattern, np.zeros((0, 3)), width=0.02) == 0.0
