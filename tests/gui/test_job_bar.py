@@ -1,0 +1,60 @@
+"""The bar over a running job: words, time left and Cancel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+
+from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.gui.job_bar import JobBar, time_left
+from napari_stem_orient.gui.workers import one_step_job, start_job
+
+
+def frames(total: int) -> Generator[Any, None, None]:
+    for done in range(1, total + 1):
+        time.sleep(0.005)
+        yield SimpleNamespace(progress=Progress(done, total, "frames"))
+
+
+@pytest.fixture
+def bar(qtbot: QtBot) -> JobBar:
+    bar = JobBar()
+    qtbot.addWidget(bar)
+    return bar
+
+
+def test_the_bar_tells_frames_and_time_left_and_its_cancel_stops_the_job(qtbot: QtBot, bar: JobBar) -> None:
+    assert bar.isHidden()
+    stopped: list[bool] = []
+    job = start_job(frames(5000), title="Detect", on_stopped=lambda: stopped.append(True))
+    bar.watch(job)
+    assert not bar.isHidden()
+    qtbot.waitUntil(lambda: "of 5,000 frames · " in bar.label.text() and bar.label.text().endswith(" left"))
+    assert bar.bar.value() > 0
+    qtbot.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
+    assert not bar.cancel_button.isEnabled()
+    qtbot.waitUntil(lambda: not job.running, timeout=1000)
+    assert stopped
+    assert bar.isHidden()
+
+
+def test_a_job_that_cannot_tell_how_far_it_is_shows_its_title(qtbot: QtBot, bar: JobBar) -> None:
+    job = start_job(one_step_job(lambda: time.sleep(0.2)), title="Saving peaks")
+    bar.watch(job)
+    assert bar.label.text() == "Saving peaks …"
+    qtbot.waitUntil(bar.isHidden)
+    assert bar.job is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s left"), (12.4, "12 s left"), (200, "3 min left"), (3900, "1 h 5 min left")],
+)
+def test_time_left_is_said_in_the_units_that_matter(seconds: float, words: str) -> None:
+    assert time_left(seconds) == words
