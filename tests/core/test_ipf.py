@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from example_maps import empty_map, example_map
 from orix.crystal_map import Phase
 from orix.plot import IPFColorKeyTSL
 from orix.quaternion import Orientation
 from orix.vector import Vector3d
 
+from example_maps import empty_map, example_map
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.ipf import (
     SampleDirection,

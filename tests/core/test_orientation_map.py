@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from example_maps import empty_map, example_block, example_map, no_peaks
 
+from example_maps import empty_map, example_block, example_map, no_peaks
 from napari_stem_orient.core.orientation import matrix_to_quaternion
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.core.progress import Progress

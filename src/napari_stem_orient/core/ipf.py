@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 SampleDirection = Literal["x", "y", "z"]
 
+PHASE_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00", "#bbbbbb")
+"""Colours of phases in the order of a map's crystals, told apart by colour-blind eyes (Okabe and Ito)."""
+
 _AXIS = {"x": 0, "y": 1, "z": 2}
 _DIRECTIONS_AT_ONCE = 100_000
 _MAX_INDEX = 4
@@ -107,6 +110,11 @@ def map_colours(
         here = phase_id == phase
         colours[here] = ipf_colours(quaternion[here], orientation_map.crystals[phase], direction=direction)
     return colours
+
+
+def phase_colour(phase_id: int) -> str:
+    """Return the colour of a phase in maps and figures, "#rrggbb"; black where not indexed."""
+    return "#000000" if phase_id < 0 else PHASE_COLOURS[phase_id % len(PHASE_COLOURS)]
 
 
 def colour_key_image(crystal: Crystal, *, size_px: int = 256) -> NDArray[np.uint8]:

@@ -1,0 +1,311 @@
+"""Orientation maps in files: HDF5 that orix opens as a CrystalMap and we open whole, .ang and CSV.
+
+The sample frame of every file is that of the package: x along scan columns, y along scan rows, z the
+direction in which the electrons travel. Coordinates and Euler angles share it, so a program that imports
+.ang must turn neither.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.orientation import euler_bunge_deg
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES, NOT_INDEXED, OrientationMap, Reason
+from napari_stem_orient.io.atomic import complete_or_absent
+
+if TYPE_CHECKING:
+    from orix.crystal_map import CrystalMap, PhaseList
+
+_GROUP = "napari_stem_orient"
+_FORMAT_VERSION = 1
+_JSON_FIELDS = (
+    "crystals",
+    "calibration",
+    "parameters",
+    "model",
+    "method",
+    "peaks_fingerprint",
+    "software_version",
+)
+_UNKNOWN_FIT_DEG = 180.0
+_ORIX_COLOURS = ("tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:olive", "tab:red", "tab:brown")
+
+
+class UnreadableMap(ValueError):  # noqa: N818 - the name says what is wrong
+    """A file that is no orientation map of ours; the message names the file and the fix."""
+
+
+def save_orientation_map(orientation_map: OrientationMap, path: str | Path) -> None:
+    """Save a map with everything that made it as HDF5, complete or not at all.
+
+    ``orix.io.load`` opens the file as a CrystalMap: rotations sample to crystal, phase_id -1 where not
+    indexed, x and y in nm row by row (in positions where the scan step is not known), properties score,
+    confidence_deg and reason. `open_orientation_map` restores the map with crystals, calibration,
+    parameters, model and runners-up.
+
+    Parameters
+    ----------
+    orientation_map : whole or partly done; one row will do (orix itself cannot load a single position)
+    path : ends in .h5 or .hdf5
+    """
+    import h5py
+    from orix.io import save
+
+    path = Path(path)
+    if path.suffix.lower() not in {".h5", ".hdf5"}:
+        raise ValueError(
+            f"{path.name} must end in .h5 or .hdf5, so that orix knows it; rename it to {path.stem}.h5"
+        )
+    with complete_or_absent(path) as temporary:
+        save(str(temporary), crystal_map(orientation_map), overwrite=True)
+        with h5py.File(temporary, "a") as file:
+            _write_own_group(file.create_group(_GROUP), orientation_map)
+
+
+def open_orientation_map(path: str | Path) -> OrientationMap:
+    """Open a map saved by `save_orientation_map`, equal in all arrays and in what made it.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    UnreadableMap
+        (a ValueError) When the file is truncated, is no HDF5 or holds no map of ours.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; check the path of the orientation map")
+    try:
+        with h5py.File(path, "r") as file:
+            group = file.get(_GROUP)
+            if group is None or not all(name in group for name in (*ARRAY_NAMES, *_JSON_FIELDS)):
+                raise UnreadableMap(
+                    f"{path.name} holds no orientation map of this program; "
+                    "open a file that Export > Save map has written"
+                )
+            return _read_own_group(group)
+    except PermissionError:
+        raise
+    except (OSError, KeyError, TypeError) as error:
+        raise UnreadableMap(
+            f"{path.name} cannot be read as an orientation map: it is truncated, damaged or no HDF5 file; "
+            "save the map again or fetch a whole copy"
+        ) from error
+
+
+def is_orientation_map_file(path: str | Path) -> bool:
+    """Whether a file is HDF5 that holds an orientation map of ours."""
+    import h5py
+
+    path = Path(path)
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return _GROUP in file and "quaternion" in file[_GROUP]
+    except OSError:
+        return False
+
+
+def crystal_map(
+    orientation_map: OrientationMap, *, step: float | None = None, unit: str = "nm"
+) -> CrystalMap:
+    """Return a map as an orix CrystalMap, row by row.
+
+    Parameters
+    ----------
+    orientation_map : the map
+    step : distance of neighbouring positions in `unit`; the calibration's scan step in nm where None
+    unit : of the coordinates; "px" is written where the scan step is not known
+    """
+    from orix.crystal_map import CrystalMap
+    from orix.quaternion import Rotation
+
+    if step is None:
+        step = orientation_map.calibration.scan_step_nm
+    if step is None:
+        step, unit = 1.0, "px"
+    row, column = np.indices(orientation_map.scan_shape).reshape(2, -1)
+    made = CrystalMap(
+        rotations=Rotation(orientation_map.quaternion.astype(np.float64)),
+        phase_id=orientation_map.phase_id.astype(np.int64),
+        x=column * step,
+        y=row * step,
+        phase_list=_phase_list(orientation_map),
+        prop={
+            "score": orientation_map.score.astype(np.float64),
+            "confidence_deg": orientation_map.confidence_deg.astype(np.float64),
+            "reason": orientation_map.reason.astype(np.int64),
+        },
+        scan_unit=unit,
+    )
+    # orix drops the phases that no position has; the numbers of the others keep their meaning with all of
+    # them.
+    made.phases = _phase_list(orientation_map)
+    return made
+
+
+def _phase_list(orientation_map: OrientationMap) -> PhaseList:
+    """Return all crystals of a map as phases, and orix's "not_indexed" where there is a use for it."""
+    from orix.crystal_map import PhaseList
+
+    crystals = orientation_map.crystals
+    phases = PhaseList({index: crystal.phase.deepcopy() for index, crystal in enumerate(crystals)})
+    for index, phase in phases:
+        phase.color = _ORIX_COLOURS[index % len(_ORIX_COLOURS)]
+    if not orientation_map.indexed.all():
+        phases.add_not_indexed()
+    return phases
+
+
+def export_ang(orientation_map: OrientationMap, path: str | Path) -> None:
+    """Write a map as EDAX .ang, which MTEX, OIM and orix read.
+
+    Coordinates are in µm, as all readers of .ang take them (1 per position where the scan step is not
+    known; five decimals, 0.01 nm). Euler angles are Bunge's in radians. Phases count from 1 in the order
+    of the map's crystals. Image quality and confidence index hold the score, fit the expected error in
+    degrees (180 where unknown). Where not indexed, as orix does it: angles 4 pi, confidence index -1, fit
+    180.
+    """
+    from orix.io import save
+
+    path = _with_suffix(path, ".ang")
+    if not orientation_map.crystals:
+        raise ValueError("the map has no crystals, which .ang cannot hold; index the scan first")
+    if orientation_map.scan_shape[1] == 1:
+        orientation_map = _with_second_column(orientation_map)
+    step_nm = orientation_map.calibration.scan_step_nm
+    exported = crystal_map(orientation_map, step=None if step_nm is None else step_nm / 1000, unit="um")
+    exported.prop["fit"] = np.nan_to_num(exported.prop["confidence_deg"], nan=_UNKNOWN_FIT_DEG)
+    with complete_or_absent(path) as temporary:
+        save(
+            str(temporary),
+            exported,
+            overwrite=True,
+            image_quality_prop="score",
+            confidence_index_prop="score",
+            pattern_fit_prop="fit",
+        )
+
+
+def _with_second_column(orientation_map: OrientationMap) -> OrientationMap:
+    """Return a map of one column with a second one that is not indexed: orix writes one column as one row."""
+    rows = orientation_map.scan_shape[0]
+    padded = {}
+    for name in ARRAY_NAMES:
+        values = getattr(orientation_map, name)
+        filling = values.copy()
+        filling[...] = {"phase_id": NOT_INDEXED, "reason": Reason.MASKED}.get(name, 0)
+        padded[name] = np.stack([values, filling], axis=1).reshape(2 * rows, *values.shape[1:])
+    return replace(orientation_map, scan_shape=(rows, 2), **padded)
+
+
+def export_csv(orientation_map: OrientationMap, path: str | Path) -> None:
+    """Write a map as a table, one row a scan position, UTF-8, with a header.
+
+    Columns: y, x (scan position), y_nm, x_nm, phase (crystal's name), q_w to q_z (sample to crystal),
+    phi1_deg, Phi_deg, phi2_deg (Bunge), u, v, w (zone axis toward the gun), score, confidence_deg, reason.
+    Cells that are not known, or where nothing is indexed, are empty.
+    """
+    import csv
+
+    columns = _table(orientation_map)
+    with (
+        complete_or_absent(_with_suffix(path, ".csv")) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _table(orientation_map: OrientationMap) -> dict[str, list[Any]]:
+    """Return the columns of the CSV file, each of length n."""
+    step_nm = orientation_map.calibration.scan_step_nm
+    indexed = orientation_map.indexed
+    row, column = np.indices(orientation_map.scan_shape).reshape(2, -1)
+    nothing = [""] * orientation_map.n_positions
+    names = np.array([*(crystal.name for crystal in orientation_map.crystals), ""], dtype=object)
+    columns: dict[str, list[Any]] = {
+        "y": row.tolist(),
+        "x": column.tolist(),
+        "y_nm": nothing if step_nm is None else _cells(row * step_nm),
+        "x_nm": nothing if step_nm is None else _cells(column * step_nm),
+        "phase": names[orientation_map.phase_id].tolist(),
+    }
+    for name, values in zip(("q_w", "q_x", "q_y", "q_z"), orientation_map.quaternion.T, strict=True):
+        columns[name] = _cells(values, where=indexed)
+    euler = euler_bunge_deg(orientation_map.quaternion)
+    for name, values in zip(("phi1_deg", "Phi_deg", "phi2_deg"), euler.T, strict=True):
+        columns[name] = _cells(values, where=indexed, decimals=4)
+    zone_axes = np.full((orientation_map.n_positions, 3), "", dtype=object)
+    for phase_id in np.unique(orientation_map.phase_id[indexed]):
+        zone_axes[orientation_map.phase_id == phase_id] = orientation_map.zone_axes(int(phase_id))
+    columns.update(zip("uvw", (values.tolist() for values in zone_axes.T), strict=True))
+    columns["score"] = _cells(orientation_map.score, where=indexed)
+    columns["confidence_deg"] = _cells(orientation_map.confidence_deg, where=indexed)
+    sentences = np.array([reason.sentence for reason in Reason], dtype=object)
+    columns["reason"] = sentences[orientation_map.reason].tolist()
+    return columns
+
+
+def _cells(
+    values: NDArray[Any], *, where: NDArray[np.bool_] | None = None, decimals: int = 6
+) -> list[float | str]:
+    """Return numbers (n,) rounded for a table, and empty text where they are not finite or not wanted."""
+    wanted = np.isfinite(values) if where is None else np.isfinite(values) & where
+    cells = np.full(len(values), "", dtype=object)
+    cells[wanted] = np.round(values[wanted].astype(np.float64), decimals)
+    return list(cells)
+
+
+def _with_suffix(path: str | Path, suffix: str) -> Path:
+    """Return the path, refused where it does not end as its format asks."""
+    path = Path(path)
+    if path.suffix.lower() != suffix:
+        raise ValueError(f"{path.name} must end in {suffix}; rename it to {path.stem}{suffix}")
+    return path
+
+
+def _write_own_group(group: Any, orientation_map: OrientationMap) -> None:
+    group.attrs["format_version"] = _FORMAT_VERSION
+    group.create_dataset("scan_shape", data=np.array(orientation_map.scan_shape, dtype=np.int64))
+    for name in ARRAY_NAMES:
+        values = getattr(orientation_map, name)
+        group.create_dataset(name, data=values, compression="gzip" if len(values) > 1 else None)
+    texts = {
+        "crystals": [crystal.to_dict() for crystal in orientation_map.crystals],
+        "calibration": orientation_map.calibration.model_dump(mode="json"),
+        "parameters": orientation_map.parameters,
+        "model": orientation_map.model,
+        "method": orientation_map.method,
+        "peaks_fingerprint": orientation_map.peaks_fingerprint,
+        "software_version": orientation_map.software_version,
+    }
+    for name in _JSON_FIELDS:
+        group.create_dataset(name, data=json.dumps(texts[name], default=str))
+
+
+def _read_own_group(group: Any) -> OrientationMap:
+    version = int(group.attrs.get("format_version", 0))
+    if version > _FORMAT_VERSION:
+        raise UnreadableMap(
+            f"{Path(group.file.filename).name} was saved by a newer version of this program "
+            f"(format {version}, this one knows {_FORMAT_VERSION}); update napari-stem-orient"
+        )
+    fields: dict[str, Any] = {name: json.loads(group[name][()]) for name in _JSON_FIELDS}
+    fields.update({name: np.array(group[name][()]) for name in ARRAY_NAMES})
+    fields["crystals"] = tuple(Crystal.from_dict(crystal) for crystal in fields["crystals"])
+    fields["calibration"] = Calibration(**fields["calibration"])
+    scan_y, scan_x = (int(value) for value in group["scan_shape"][()])
+    return OrientationMap(scan_shape=(scan_y, scan_x), **fields)
