@@ -1,0 +1,231 @@
+"""Pictures of orientation maps for papers and slides: maps with scale bar, colour keys and legend."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.ipf import (
+    SampleDirection,
+    colour_key_image,
+    colour_key_labels,
+    map_colours,
+    phase_colour,
+)
+from napari_stem_orient.io.atomic import complete_or_absent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.core.orientation_map import OrientationMap
+
+FigureKind = Literal["overview", "ipf_z", "ipf_x", "ipf_y", "phase", "score", "confidence"]
+"""One map, or the four of the overview: IPF-Z, IPF-X, phase and score."""
+
+FIGURE_SUFFIXES = (".png", ".tif", ".tiff", ".pdf", ".svg")
+
+_OVERVIEW: tuple[FigureKind, ...] = ("ipf_z", "ipf_x", "phase", "score")
+_DIRECTIONS: dict[str, SampleDirection] = {"ipf_z": "z", "ipf_x": "x", "ipf_y": "y"}
+_TITLES = {
+    "ipf_z": "IPF-Z (out of plane)",
+    "ipf_x": "IPF-X (in plane, along x)",
+    "ipf_y": "IPF-Y (in plane, along y)",
+    "phase": "Phase",
+    "score": "Score",
+    "confidence": "Expected error (°)",
+}
+_PANEL_INCHES = 4.0
+_KEY_INCHES = 1.9
+_KEY_PX = 400
+_CONFIDENCE_LIMIT_DEG = 10.0
+# Scans longer than this are stretched across, or nothing could be seen on them.
+_LONGEST_ASPECT = 5.0
+
+
+def export_figure(
+    orientation_map: OrientationMap, path: str | Path, *, kind: FigureKind = "overview", dpi: int = 200
+) -> None:
+    """Draw a map into a picture file, complete or not at all.
+
+    Parameters
+    ----------
+    orientation_map : whole or partly done; black where not indexed
+    path : ends in .png, .tif, .pdf or .svg
+    kind : which map; "overview" for IPF-Z, IPF-X, phase and score together
+    dpi : pixels an inch
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FIGURE_SUFFIXES:
+        raise ValueError(
+            f"{path.name} must end in {', '.join(FIGURE_SUFFIXES)}; rename it to {path.stem}.png"
+        )
+    figure = map_figure(orientation_map, kind=kind)
+    with complete_or_absent(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, facecolor="white")
+
+
+def map_figure(orientation_map: OrientationMap, *, kind: FigureKind = "overview") -> Figure:
+    """Return the matplotlib figure that `export_figure` saves; it belongs to no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if kind not in get_args(FigureKind):
+        raise ValueError(
+            f'figure kind "{kind}" is not known; choose one of {", ".join(get_args(FigureKind))}'
+        )
+    kinds = _OVERVIEW if kind == "overview" else (kind,)
+    crystals = _crystals_to_explain(orientation_map) if set(kinds) & set(_DIRECTIONS) else ()
+    rows = 2 if len(kinds) > 1 else 1
+    width, height = _panel_size(orientation_map.scan_shape)
+    keys_height = _KEY_INCHES if crystals else 0.0
+    figure = Figure(figsize=(width * rows, height * rows + keys_height), layout="constrained")
+    FigureCanvasAgg(figure)
+    parts = figure.subfigures(2 if crystals else 1, 1, squeeze=False, **_heights(height * rows, keys_height))
+    axes = parts[0, 0].subplots(rows, rows, squeeze=False).ravel()
+    for panel, axis in zip(kinds, axes, strict=True):
+        _draw_map(axis, orientation_map, panel)
+    if crystals:
+        _draw_keys(parts[1, 0], crystals)
+    return figure
+
+
+def scale_bar_length(width: float) -> float:
+    """Return the round number (1, 2 or 5 times a power of ten) next below a quarter of a map's width."""
+    target = width / 4
+    power = 10.0 ** math.floor(math.log10(target))
+    return max(step * power for step in (1, 2, 5) if step * power <= target * (1 + 1e-9))
+
+
+def _heights(maps: float, keys: float) -> dict[str, Any]:
+    return {"height_ratios": [maps, keys]} if keys else {}
+
+
+def _panel_size(scan_shape: tuple[int, int]) -> tuple[float, float]:
+    """Return width and height in inches of one map with its title and legend."""
+    aspect = min(max(scan_shape[1] / scan_shape[0], 1 / _LONGEST_ASPECT), _LONGEST_ASPECT)
+    width = _PANEL_INCHES * min(1.0, max(aspect, 0.5))
+    return width + 0.9, max(width / aspect, 0.5) + 0.7
+
+
+def _crystals_to_explain(orientation_map: OrientationMap) -> tuple[Crystal, ...]:
+    """Return one crystal for each colour key: those in the map, or all where nothing is indexed."""
+    present = np.unique(orientation_map.phase_id[orientation_map.indexed])
+    return tuple(orientation_map.crystals[index] for index in present) or orientation_map.crystals
+
+
+def _draw_map(axis: Axes, orientation_map: OrientationMap, kind: FigureKind) -> None:
+    """Draw one map, its title, legend or colour bar, and the scale bar."""
+    rows, columns = orientation_map.scan_shape
+    step = orientation_map.calibration.scan_step_nm or 1.0
+    aspect = "equal" if 1 / _LONGEST_ASPECT <= columns / rows <= _LONGEST_ASPECT else "auto"
+    frame: dict[str, Any] = {
+        "extent": (0, columns * step, rows * step, 0),
+        "interpolation": "nearest",
+        "aspect": aspect,
+    }
+    axis.set_title(_TITLES[kind], fontsize=10)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    if kind in _DIRECTIONS:
+        colours = map_colours(orientation_map, direction=_DIRECTIONS[kind])
+        axis.imshow(colours.reshape(rows, columns, 3), **frame)
+    elif kind == "phase":
+        _draw_phases(axis, orientation_map, frame)
+    else:
+        _draw_values(axis, orientation_map, kind, frame)
+    _draw_scale_bar(axis, orientation_map)
+
+
+def _draw_phases(axis: Axes, orientation_map: OrientationMap, frame: dict[str, Any]) -> None:
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    phases = range(len(orientation_map.crystals))
+    palette = np.array([to_rgb(phase_colour(phase)) for phase in (*phases, -1)])
+    axis.imshow(palette[orientation_map.phase_id].reshape(*orientation_map.scan_shape, 3), **frame)
+    entries = [
+        Patch(color=phase_colour(phase), label=orientation_map.crystals[phase].name) for phase in phases
+    ]
+    if not orientation_map.indexed.all():
+        entries.append(Patch(color="black", label="not indexed"))
+    axis.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, **_LEGEND_STYLE)
+
+
+_LEGEND_STYLE: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.0, "columnspacing": 1.0}
+
+
+def _draw_values(axis: Axes, orientation_map: OrientationMap, kind: str, frame: dict[str, Any]) -> None:
+    from matplotlib import colormaps
+
+    values: NDArray[np.float32] = orientation_map.score if kind == "score" else orientation_map.confidence_deg
+    limit = 1.0 if kind == "score" else _CONFIDENCE_LIMIT_DEG
+    colours = colormaps["viridis" if kind == "score" else "viridis_r"].with_extremes(bad="black")
+    shown = np.where(orientation_map.indexed, values, np.nan).reshape(orientation_map.scan_shape)
+    image = axis.imshow(shown, cmap=colours, vmin=0, vmax=limit, **frame)
+    bar = axis.figure.colorbar(image, ax=axis, fraction=0.05, pad=0.02)
+    bar.ax.tick_params(labelsize=8)
+
+
+def _draw_scale_bar(axis: Axes, orientation_map: OrientationMap) -> None:
+    """Draw a white bar outlined in black at the lower left, with its length; its thickness is in points."""
+    from matplotlib.patheffects import withStroke
+
+    step = orientation_map.calibration.scan_step_nm
+    rows, columns = orientation_map.scan_shape
+    width, height = columns * (step or 1.0), rows * (step or 1.0)
+    length = scale_bar_length(width)
+    left, low = 0.04 * width, 0.95 * height
+    axis.autoscale(False)
+    axis.plot(
+        [left, left + length],
+        [low, low],
+        color="white",
+        linewidth=3.5,
+        solid_capstyle="butt",
+        path_effects=[withStroke(linewidth=5, foreground="black")],
+    )
+    axis.annotate(
+        _length_in_words(length, step),
+        (left, low),
+        xytext=(0, 4),
+        textcoords="offset points",
+        color="white",
+        fontsize=9,
+        path_effects=[withStroke(linewidth=1.5, foreground="black")],
+    )
+
+
+def _length_in_words(length: float, step_nm: float | None) -> str:
+    if step_nm is None:
+        return f"{length:g} positions"
+    return f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
+
+
+def _draw_keys(part: SubFigure, crystals: tuple[Crystal, ...]) -> None:
+    """Draw the colour key of each crystal side by side, with its name and the names of the corners."""
+    axes = part.subplots(1, len(crystals), squeeze=False).ravel()
+    for axis, crystal in zip(axes, crystals, strict=True):
+        image = colour_key_image(crystal, size_px=_KEY_PX)
+        height, width = image.shape[:2]
+        axis.imshow(image)
+        axis.set_axis_off()
+        # Room for the labels, the same around every key.
+        axis.set_xlim(-0.35 * _KEY_PX, width + 0.35 * _KEY_PX)
+        axis.set_ylim(height + 0.22 * _KEY_PX, -0.18 * _KEY_PX)
+        axis.set_title(f"{crystal.name} ({crystal.phase.point_group.laue.name})", fontsize=9)
+        for label in colour_key_labels(crystal, size_px=_KEY_PX):
+            row_step, column_step = label.outward
+            axis.text(
+                label.column + 0.09 * _KEY_PX * column_step,
+                label.row + 0.09 * _KEY_PX * row_step,
+                label.text,
+                ha="left" if column_step > 0.3 else "right" if column_step < -0.3 else "center",
+                va="top" if row_step > 0.3 else "bottom" if row_step < -0.3 else "center",
+                fontsize=8,
+            )
