@@ -12,14 +12,15 @@ SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?=
 PYTEST_ARGS ?=
-DEMO_ARGS ?=
 
 BIN := $(VENV)/bin
 SYSTEM := $(VENV)/.stamp-system
 INSTALLED := $(VENV)/.stamp-installed
 SOURCES := src/napari_stem_orient
-# A real display where there is one; else a virtual one with OpenGL.
-WINDOWED := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname -s)),,xvfb-run -a -s "-screen 0 1920x1080x24")
+# A window where there is a display; else pictures from a virtual one.
+DISPLAYED := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname -s))
+WINDOWED := $(if $(DISPLAYED),,xvfb-run -a -s "-screen 0 1920x1080x24")
+DEMO_ARGS ?= $(if $(DISPLAYED),,--output demo-output --close)
 
 .PHONY: help
 help: ## what can be made

@@ -48,12 +48,11 @@ def test_code_blocks_run_in_the_order_of_the_page(
 def test_commands_of_the_page_parse(page: Path) -> None:
     from napari_stem_orient.cli import build_parser
 
-    parser = build_parser()
     for _line, code in _blocks(page, "bash"):
         for command in code.replace("\\\n", " ").splitlines():
             words = shlex.split(command, comments=True)
             if words[:1] == ["napari-stem-orient"] and "--help" not in words:
-                parser.parse_args(words[1:])
+                build_parser(words[1]).parse_args(words[1:])
 
 
 def test_every_public_name_appears_in_a_code_block_that_runs() -> None:
