@@ -59,14 +59,24 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+def _has_accelerator() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in tests/gui as gui, and skip it, saying why, where no display is."""
+    """Mark what lies in tests/gui as gui; skip, saying why, what needs a display or a GPU that is not here."""
     no_display = pytest.mark.skip(reason="no display: install Xvfb or run under xvfb-run")
+    no_gpu = pytest.mark.skip(reason="torch finds no CUDA or Apple GPU here")
     for item in items:
         if "gui" in item.path.relative_to(ROOT).parts:
             item.add_marker(pytest.mark.gui)
         if item.get_closest_marker("gui") is not None and not _has_display():
             item.add_marker(no_display)
+    for item in items:
+        if item.get_closest_marker("gpu") is not None and not _has_accelerator():
+            item.add_marker(no_gpu)
 
 
 @pytest.fixture(scope="session")
