@@ -66,7 +66,7 @@ def _has_accelerator() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in tests/gui as gui; skip, saying why, what needs a display or a GPU that is not here."""
+    """Mark what lies in tests/gui as gui; skip, saying why, what needs a display or GPU that is not here."""
     no_display = pytest.mark.skip(reason="no display: install Xvfb or run under xvfb-run")
     no_gpu = pytest.mark.skip(reason="torch finds no CUDA or Apple GPU here")
     for item in items:
