@@ -1,0 +1,402 @@
+"""The dock "Inspect": the pattern at the clicked position, what was detected in it, and what explains it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stem_orient.gui.colour_key_widget import ColourKeyWidget
+from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.map_layers import map_layers_of
+from napari_stem_orient.gui.pattern_matcher import PatternMatcher
+from napari_stem_orient.gui.pattern_overlay import (
+    Disks,
+    detected_disks,
+    detector_shape_of,
+    disk_radius_px,
+    pattern_origin_px,
+    preview_disks,
+    simulated_reflections,
+)
+from napari_stem_orient.gui.pattern_reader import PatternReader
+from napari_stem_orient.gui.pattern_view import DISK_COLOUR, SIMULATED_COLOUR, IntensityScale, circle_icon
+from napari_stem_orient.gui.session import session_of
+from napari_stem_orient.gui.solution_panel import SolutionPanel
+from napari_stem_orient.gui.solution_text import method_title
+from napari_stem_orient.gui.theme_colours import theme_colours
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Solution
+
+UPDATE_INTERVAL_MS = 15
+"""Positions that come within this time while dragging are drawn once: up to 60 updates a second."""
+
+LATE_MS = 250
+"""After this time without its pattern, a position is shown without it."""
+
+Position = tuple[int, int]
+
+_NOTHING_OPEN = "Open a 4D-STEM scan, Bragg peaks or a map in the dock “Orientation mapping”."
+_MEAN_PATTERN = "Mean pattern. Click or drag over a map to see single patterns."
+
+
+class InspectWidget(QWidget):
+    """Shows single patterns with their solutions, the colour keys, and another method's answer beside them.
+
+    Parameters
+    ----------
+    napari_viewer : given by napari
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._session = session_of(napari_viewer)
+        self._layers = map_layers_of(napari_viewer, self._session)
+        self._shown: Position | None = None
+        self._reader = PatternReader(self._on_pattern)
+        self._matcher = PatternMatcher(self._session, self._draw_comparison)
+        self._update_timer = self._single_shot(UPDATE_INTERVAL_MS, self._update)
+        self._late_timer = self._single_shot(LATE_MS, self._on_late)
+        self._header, self._body = QLabel(), QWidget()
+        self._panel, self._comparison = SolutionPanel(), SolutionPanel()
+        self._mean_button = QPushButton("Mean pattern")
+        self._compare, self._side_by_side = QCheckBox("Compare methods"), QCheckBox("Maps side by side")
+        self._show_disks, self._show_simulated = QCheckBox("Disks"), QCheckBox("Simulated")
+        self._scale, self._gamma = QComboBox(), QDoubleSpinBox()
+        self.colour_keys = ColourKeyWidget(napari_viewer)
+        self._build()
+        self._connections = Connections()
+        self._listen()
+        self._on_theme_changed()
+        self._update()
+
+    # --- building ------------------------------------------------------------------------------------------
+
+    def _single_shot(self, interval_ms: int, slot: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(interval_ms)
+        timer.timeout.connect(slot)
+        return timer
+
+    def _build(self) -> None:
+        self._header.setWordWrap(True)
+        self._mean_button.setToolTip("Show the mean pattern of the scan instead of a single one.")
+        self._mean_button.clicked.connect(self._on_mean_clicked)
+        top = QHBoxLayout()
+        top.addWidget(self._header, 1)
+        top.addWidget(self._mean_button)
+        splitter = QSplitter(Qt.Orientation.Horizontal)
+        splitter.addWidget(self._panel)
+        splitter.addWidget(self._comparison)
+        splitter.setChildrenCollapsible(False)
+        inside = QVBoxLayout(self._body)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.addWidget(splitter, 1)
+        inside.addLayout(self._build_display_row())
+        inside.addLayout(self._build_toggle_row())
+        inside.addWidget(self.colour_keys)
+        layout = QVBoxLayout(self)
+        layout.addLayout(top)
+        layout.addWidget(self._body, 1)
+        layout.addStretch(0)
+        for panel in (self._panel, self._comparison):
+            panel.choice_changed.connect(self._draw_reflections)
+        self._comparison.hide()
+
+    def _build_display_row(self) -> QHBoxLayout:
+        self._scale.addItems([scale.value for scale in IntensityScale])
+        self._scale.setToolTip("How counts become grey values.")
+        self._scale.currentIndexChanged.connect(self._on_display_changed)
+        self._gamma.setRange(0.1, 1.0)
+        self._gamma.setSingleStep(0.05)
+        self._gamma.setValue(0.4)
+        self._gamma.setToolTip("Exponent of the grey values (no unit): small values show weak disks.")
+        self._gamma.valueChanged.connect(self._on_display_changed)
+        self._gamma.hide()
+        self._show_disks.setToolTip("Circles of their true radius around the detected Bragg disks.")
+        self._show_simulated.setToolTip(
+            "Kinematic pattern of the solution; the area goes with the intensity."
+        )
+        row = QHBoxLayout()
+        row.addWidget(self._scale)
+        row.addWidget(self._gamma)
+        row.addStretch(1)
+        for box, colour in ((self._show_disks, DISK_COLOUR), (self._show_simulated, SIMULATED_COLOUR)):
+            box.setIcon(circle_icon(colour, filled=box is self._show_simulated))
+            box.setChecked(True)
+            box.toggled.connect(self._on_display_changed)
+            row.addWidget(box)
+        return row
+
+    def _build_toggle_row(self) -> QHBoxLayout:
+        self._compare.setToolTip(
+            "Show the other method's answer beside this one: from its map, or by template matching of this pattern."
+        )
+        self._compare.toggled.connect(self._on_compare_toggled)
+        self._side_by_side.setToolTip(
+            "Show out-of-plane, in-plane and phase map beside one another in the viewer."
+        )
+        self._side_by_side.toggled.connect(self._layers.side_by_side)
+        row = QHBoxLayout()
+        row.addWidget(self._compare)
+        row.addStretch(1)
+        row.addWidget(self._side_by_side)
+        return row
+
+    def _listen(self) -> None:
+        session, connect = self._session, self._connections.connect
+        for signal in (
+            session.datacube_changed,
+            session.peaks_changed,
+            session.probe_changed,
+            session.calibration_changed,
+            session.position_changed,
+            session.map_started,
+            session.map_changed,
+        ):
+            connect(signal, self._schedule)
+        connect(session.summary_filled, self._on_mean_pattern_changed)
+        connect(session.summary_changed, self._on_mean_pattern_changed)
+        connect(session.preview_changed, self._draw_disks)
+        connect(session.map_filled, self._on_map_filled)
+        connect(self._viewer.events.theme, self._on_theme_changed)
+        connect(self._viewer.canvas.grid.events.enabled, self._on_grid_changed)
+        self.destroyed.connect(partial(_close, ref(self)))
+
+    def close_connections(self) -> None:
+        """Listen no more and read no more: the window goes away. Touches nothing of Qt that may be gone."""
+        self._connections.disconnect_all()
+        self.colour_keys.disconnect_all()
+        self._reader.close()
+        self._matcher.close()
+
+    # --- for tests and neighbours --------------------------------------------------------------------------
+
+    @property
+    def panel(self) -> SolutionPanel:
+        """The panel of the current map."""
+        return self._panel
+
+    @property
+    def comparison(self) -> SolutionPanel:
+        """The panel of the other method."""
+        return self._comparison
+
+    @property
+    def shown_position(self) -> Position | None:
+        """The position whose pattern is drawn now; None for the mean pattern."""
+        return self._shown
+
+    @property
+    def compare_box(self) -> QCheckBox:
+        """Switches the other method's panel on and off."""
+        return self._compare
+
+    # --- what changes --------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._update_timer.isActive():
+            self._update_timer.start()
+
+    def _update(self) -> None:
+        """Get the pattern of the chosen position; all else is drawn when it is there."""
+        datacube, position = self._session.datacube, self._session.position
+        if position is None or datacube is None:
+            self._reader.forget()
+            self._late_timer.stop()
+            self._draw(position, self._session.mean_pattern if position is None else None)
+            return
+        if position != self._shown:
+            self._late_timer.start()
+        self._reader.request(datacube, position)
+
+    def _on_pattern(self, position: Position, pattern: NDArray[np.float32] | None, message: str) -> None:
+        if self._session.position is None:
+            return
+        if position == self._session.position:
+            self._late_timer.stop()
+        self._draw(position, pattern, message=message)
+
+    def _on_late(self) -> None:
+        """Show disks and solution of a position whose pattern is slow to come."""
+        position = self._session.position
+        if position is not None and position != self._shown:
+            self._draw(position, None, message="Reading the pattern …")
+
+    def _on_mean_pattern_changed(self) -> None:
+        if self._session.position is None:
+            self._schedule()
+
+    def _on_map_filled(self, orientation_map: OrientationMap, block: IndexedBlock) -> None:
+        if self._shown is not None:
+            index = self._shown[0] * orientation_map.scan_shape[1] + self._shown[1]
+            if index in block.positions:
+                self._schedule()
+
+    def _on_mean_clicked(self) -> None:
+        self._session.set_position(None)
+
+    def _on_display_changed(self) -> None:
+        scale = IntensityScale(self._scale.currentText())
+        self._gamma.setVisible(scale is IntensityScale.GAMMA)
+        for panel in (self._panel, self._comparison):
+            panel.view.set_intensity_scale(scale, gamma=self._gamma.value())
+            panel.view.show_overlays(
+                disks=self._show_disks.isChecked(), simulated=self._show_simulated.isChecked()
+            )
+
+    def _on_compare_toggled(self, shown: bool) -> None:
+        self._comparison.setVisible(shown)
+        self._schedule()
+
+    def _on_grid_changed(self) -> None:
+        """Follow napari's own grid button."""
+        self._side_by_side.blockSignals(True)
+        self._side_by_side.setChecked(bool(self._viewer.canvas.grid.enabled))
+        self._side_by_side.blockSignals(False)
+
+    def _on_theme_changed(self) -> None:
+        colours = theme_colours(self._viewer)
+        for panel in (self._panel, self._comparison):
+            panel.view.apply_theme(colours)
+
+    # --- drawing -------------------------------------------------------------------------------------------
+
+    def _draw(
+        self, position: Position | None, pattern: NDArray[np.float32] | None, *, message: str = ""
+    ) -> None:
+        """Draw everything of one position, so that picture, disks and solution always belong together."""
+        self._shown = position
+        self._write_header(message)
+        for panel in self._panels():
+            self._set_frame(panel)
+            panel.view.set_pattern(pattern)
+        self._draw_disks()
+        self._panel.set_solution(self._solution(self._session.current_map))
+        self._panel.set_title(self._method_title() if not self._comparison.isHidden() else "")
+        self._draw_comparison()
+
+    def _write_header(self, message: str) -> None:
+        session = self._session
+        self._mean_button.setEnabled(self._shown is not None and session.mean_pattern is not None)
+        nothing_open = session.scan_shape is None
+        self._body.setVisible(not nothing_open)
+        self._mean_button.setVisible(not nothing_open)
+        if nothing_open:
+            self._header.setText(_NOTHING_OPEN)
+            return
+        if self._shown is None:
+            known = session.mean_pattern is not None
+            self._header.setText(
+                _MEAN_PATTERN if known else "Click or drag over a map to see single patterns."
+            )
+            return
+        y, x = self._shown
+        text = f"Row {y}, column {x}"
+        step_nm = None if session.calibration is None else session.calibration.scan_step_nm
+        if step_nm is not None:
+            text += f"  (y {y * step_nm:.4g} nm, x {x * step_nm:.4g} nm)"
+        self._header.setText(f"{text}\n{message}" if message else text)
+
+    def _panels(self) -> tuple[SolutionPanel, ...]:
+        return (self._panel,) if self._comparison.isHidden() else (self._panel, self._comparison)
+
+    def _set_frame(self, panel: SolutionPanel) -> None:
+        session = self._session
+        shape = detector_shape_of(session.datacube, session.peaks)
+        calibration = session.calibration
+        if shape is None or calibration is None:
+            return
+        panel.view.set_frame(
+            origin_px=self._origin_px(shape),
+            pixel_size_inv_angstrom=calibration.pixel_size_inv_angstrom,
+            detector_shape=shape,
+        )
+
+    def _origin_px(self, shape: tuple[int, int]) -> tuple[float, float]:
+        session = self._session
+        assert session.calibration is not None
+        return pattern_origin_px(
+            self._shown, peaks=session.peaks, calibration=session.calibration, detector_shape=shape
+        )
+
+    def _radius_px(self) -> float:
+        calibration = self._session.calibration
+        return 0.0 if calibration is None else disk_radius_px(self._session.probe, calibration)
+
+    def _draw_disks(self) -> None:
+        """Draw the preview of the Detect step where there is one, else the disks that were detected."""
+        session = self._session
+        disks: Disks | None = None
+        preview = session.preview if self._shown == session.position else None
+        if self._shown is not None and preview is not None:
+            disks = preview_disks(preview, radius_px=self._radius_px())
+        elif self._shown is not None and session.peaks is not None:
+            disks = detected_disks(session.peaks, self._shown, radius_px=self._radius_px())
+        for panel in self._panels():
+            panel.view.set_disks(disks, preview=preview is not None)
+
+    def _draw_comparison(self) -> None:
+        """Show the other method's map here, or match this pattern where there is none."""
+        if not self._comparison.isHidden():
+            comparison = self._matcher.answer(self._shown)
+            self._comparison.set_title(comparison.title)
+            self._comparison.set_solution(comparison.solution, message=comparison.message)
+        self._draw_reflections()
+
+    def _draw_reflections(self) -> None:
+        session = self._session
+        shape = detector_shape_of(session.datacube, session.peaks)
+        for panel in self._panels():
+            chosen = panel.chosen()
+            reflections = None
+            if chosen is not None and shape is not None and session.calibration is not None:
+                crystal, quaternion = chosen
+                reflections = simulated_reflections(
+                    crystal,
+                    quaternion,
+                    calibration=self._calibration_of_map(),
+                    origin_px=self._origin_px(shape),
+                    detector_shape=shape,
+                )
+            panel.view.set_reflections(reflections, radius_px=self._radius_px())
+
+    def _calibration_of_map(self) -> Any:
+        """Return the calibration that the map was made with: the overlay shows what was found, then."""
+        current = self._session.current_map
+        return self._session.calibration if current is None else current.calibration
+
+    def _solution(self, orientation_map: OrientationMap | None) -> Solution | None:
+        if orientation_map is None or self._shown is None:
+            return None
+        return orientation_map.at(*self._shown)
+
+    def _method_title(self) -> str:
+        current = self._session.current_map
+        return "" if current is None else method_title(current.method)
+
+
+def _close(widget_reference: ref[InspectWidget]) -> None:
+    widget = widget_reference()
+    if widget is not None:
+        widget.close_connections()

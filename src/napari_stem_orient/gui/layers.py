@@ -1,0 +1,281 @@
+"""What napari needs to show a result: layer data and keywords for the virtual dark field and the orientation maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from napari_stem_orient.core.ipf import SampleDirection, map_colours
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from napari_stem_orient.core.bragg_peaks import BraggPeaks
+    from napari_stem_orient.core.calibration import Calibration
+    from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.core.orientation_map import OrientationMap
+
+METADATA_KEY = "napari_stem_orient"
+"""The entry of a layer's metadata that says which map it shows."""
+
+PHASE_COLOURS = (
+    "#e69f00",
+    "#56b4e9",
+    "#009e73",
+    "#cc79a7",
+    "#f0e442",
+    "#0072b2",
+    "#d55e00",
+    "#bbbbbb",
+)
+"""Colours of the phases in the order of the map's crystals, told apart by colour-blind eyes too (Okabe and Ito)."""
+
+CONFIDENCE_LIMIT_DEG = 10.0
+"""Expected errors from here on look as bad as it gets in the confidence map."""
+
+
+_DIRECT_BEAM_INV_ANGSTROM = 0.1
+_DIRECT_BEAM_PX = 8.0
+
+
+class LayerKind(StrEnum):
+    """A map that can be a layer; the value is kept in the layer's metadata."""
+
+    DARK_FIELD = "dark_field"
+    IPF_Z = "ipf_z"
+    IPF_X = "ipf_x"
+    IPF_Y = "ipf_y"
+    PHASE = "phase"
+    SCORE = "score"
+    CONFIDENCE = "confidence"
+    MARKER = "marker"
+
+    @property
+    def label(self) -> str:
+        """The layer's name, as long as one map only is open."""
+        return _TITLES[self]
+
+
+_TITLES = {
+    LayerKind.DARK_FIELD: "Virtual dark field",
+    LayerKind.IPF_Z: "IPF-Z",
+    LayerKind.IPF_X: "IPF-X",
+    LayerKind.IPF_Y: "IPF-Y",
+    LayerKind.PHASE: "Phase",
+    LayerKind.SCORE: "Score",
+    LayerKind.CONFIDENCE: "Confidence (°)",
+    LayerKind.MARKER: "Inspected position",
+}
+
+MAP_KINDS = (LayerKind.CONFIDENCE, LayerKind.SCORE, LayerKind.PHASE, LayerKind.IPF_X, LayerKind.IPF_Z)
+"""The layers of an orientation map from the lowest to the topmost."""
+
+_IPF_DIRECTIONS: dict[LayerKind, SampleDirection] = {
+    LayerKind.IPF_X: "x",
+    LayerKind.IPF_Y: "y",
+    LayerKind.IPF_Z: "z",
+}
+
+LayerTuple = tuple[NDArray[Any], dict[str, Any], str]
+"""Layer data, keywords and "image" or "labels": what napari's Layer.create takes."""
+
+
+def scan_grid(calibration: Calibration) -> dict[str, Any]:
+    """Return the layer keywords that every map of a scan shares: scale, units and axis labels.
+
+    Without a scan step, the maps count scan positions.
+    """
+    step_nm = calibration.scan_step_nm
+    if step_nm is None:
+        return {"scale": (1.0, 1.0), "units": ("pixel", "pixel"), "axis_labels": ("y", "x")}
+    return {"scale": (step_nm, step_nm), "units": ("nm", "nm"), "axis_labels": ("y", "x")}
+
+
+def layer_name(kind: LayerKind, method: str | None) -> str:
+    """Return the name of a map's layer; with a method, "IPF-Z (transformer)"."""
+    return kind.label if method is None else f"{kind.label} ({method})"
+
+
+def layer_identity(layer: Layer) -> tuple[LayerKind, str] | None:
+    """Return what map a layer shows and by which method ("" for the dark field), or None for somebody else's layer."""
+    entry = layer.metadata.get(METADATA_KEY)
+    if not isinstance(entry, dict) or entry.get("kind") not in set(LayerKind):
+        return None
+    return LayerKind(entry["kind"]), str(entry.get("method", ""))
+
+
+def dark_field_layer(dark_field: NDArray[np.floating[Any]], calibration: Calibration) -> LayerTuple:
+    """Return the layer of a virtual dark field.
+
+    Parameters
+    ----------
+    dark_field : (scan_y, scan_x); NaN where not summed yet
+    calibration : gives the scan step
+    """
+    data = np.asarray(dark_field, dtype=np.float32)
+    keywords = {
+        **scan_grid(calibration),
+        "name": LayerKind.DARK_FIELD.label,
+        "metadata": _identity(LayerKind.DARK_FIELD, ""),
+        "colormap": "gray",
+        "contrast_limits": contrast_limits(data),
+    }
+    return data, keywords, "image"
+
+
+def dark_field_of_peaks(peaks: BraggPeaks) -> NDArray[np.float32]:
+    """Return the summed intensity of the disks outside the direct beam (scan_y, scan_x): for peaks without a scan."""
+    inner = _DIRECT_BEAM_INV_ANGSTROM if peaks.calibration.pixel_size_inv_angstrom else _DIRECT_BEAM_PX
+    position = np.repeat(np.arange(peaks.n_positions), peaks.counts())
+    weights = np.where(np.hypot(peaks.q_x, peaks.q_y) > inner, peaks.intensity, 0)
+    total = np.bincount(position, weights=weights, minlength=peaks.n_positions)
+    return total.reshape(peaks.scan_shape).astype(np.float32)
+
+
+def contrast_limits(image: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Return limits between which 99.5 % of an image's finite values lie; never empty, so that napari takes them."""
+    finite = image[np.isfinite(image)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(finite, (0.25, 99.75)))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def without_gaps(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a (scan_y, scan_x) image whose NaN pixels have the value of the nearest known one.
+
+    A coarse subsample becomes a coarse picture rather than dots on black.
+    """
+    missing = np.isnan(image)
+    if not missing.any():
+        return image
+    if missing.all():
+        return np.zeros_like(image)
+    rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return np.asarray(image[rows, columns])
+
+
+def map_layer(
+    orientation_map: OrientationMap, kind: LayerKind, *, method_in_name: bool = False
+) -> LayerTuple:
+    """Return one layer of an orientation map: data painted with all that is known so far, and its keywords.
+
+    Parameters
+    ----------
+    orientation_map : finished, stopped or still being filled
+    kind : any but the dark field
+    method_in_name : name the method, because maps of several methods are open
+
+    Returns
+    -------
+    data : IPF maps (scan_y, scan_x, 3) uint8, black where not indexed; phase (scan_y, scan_x) uint8, 0 where not
+        indexed and else phase_id + 1; score and confidence (scan_y, scan_x) float32, NaN where not indexed
+    """
+    data = blank(kind, orientation_map.scan_shape)
+    paint(data, orientation_map, kind, positions=np.arange(orientation_map.n_positions))
+    keywords = {
+        **scan_grid(orientation_map.calibration),
+        "name": layer_name(kind, orientation_map.method if method_in_name else None),
+        "metadata": _identity(kind, orientation_map.method),
+        **_appearance(kind, orientation_map.crystals),
+    }
+    return data, keywords, "labels" if kind is LayerKind.PHASE else "image"
+
+
+def blank(kind: LayerKind, scan_shape: tuple[int, int]) -> NDArray[Any]:
+    """Return the data of a layer on which nothing is indexed yet."""
+    if kind in _IPF_DIRECTIONS:
+        return np.zeros((*scan_shape, 3), dtype=np.uint8)
+    if kind is LayerKind.PHASE:
+        return np.zeros(scan_shape, dtype=np.uint8)
+    return np.full(scan_shape, np.nan, dtype=np.float32)
+
+
+def paint(
+    data: NDArray[Any], orientation_map: OrientationMap, kind: LayerKind, *, positions: NDArray[np.int64]
+) -> None:
+    """Paint some scan positions of a map into its layer's data, in place.
+
+    Parameters
+    ----------
+    data : as `map_layer` returns it; C-contiguous
+    positions : (m,) int64; flat, row-major scan positions
+    """
+    if kind in _IPF_DIRECTIONS:
+        colours = map_colours(orientation_map, direction=_IPF_DIRECTIONS[kind], positions=positions)
+        data.reshape(-1, 3)[positions] = colours
+        return
+    flat = data.reshape(-1)
+    if kind is LayerKind.PHASE:
+        flat[positions] = (orientation_map.phase_id[positions] + 1).astype(np.uint8)
+        return
+    values = orientation_map.score if kind is LayerKind.SCORE else orientation_map.confidence_deg
+    flat[positions] = np.where(orientation_map.phase_id[positions] >= 0, values[positions], np.nan)
+
+
+def marker_layer(position: tuple[int, int]) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Return points and keywords of the mark on the inspected position (y, x): a white square in a black one."""
+    return np.array([position, position], dtype=np.float64), {
+        "name": LayerKind.MARKER.label,
+        "metadata": _identity(LayerKind.MARKER, ""),
+        "symbol": "square",
+        "size": np.array([1.4, 1.0]),
+        "canvas_size_limits": (10, 10_000),
+        "face_color": "transparent",
+        "border_color": np.array(["black", "white"]),
+        "border_width": 0.12,
+        "blending": "translucent_no_depth",
+    }
+
+
+def phase_colour(phase_id: int) -> str:
+    """Return the colour of a phase, "#rrggbb"; black where not indexed."""
+    return "#000000" if phase_id < 0 else PHASE_COLOURS[phase_id % len(PHASE_COLOURS)]
+
+
+def phase_features(crystals: Sequence[Crystal]) -> dict[str, list[Any]]:
+    """Return the features that tell the phase at the cursor: one row a label, 0 for not indexed."""
+    return {
+        "index": list(range(len(crystals) + 1)),
+        "phase": ["not indexed", *(crystal.name for crystal in crystals)],
+    }
+
+
+def _appearance(kind: LayerKind, crystals: Sequence[Crystal]) -> dict[str, Any]:
+    """Return the keywords of a map's layer that say how it looks."""
+    if kind in _IPF_DIRECTIONS:
+        return {"rgb": True}
+    if kind is LayerKind.PHASE:
+        colours: dict[int | None, str] = {None: "black", 0: "black"}
+        colours.update({phase_id + 1: phase_colour(phase_id) for phase_id in range(len(crystals))})
+        return {
+            "opacity": 1.0,
+            "colormap": DirectLabelColormap(color_dict=colours),
+            "features": phase_features(crystals),
+        }
+    if kind is LayerKind.SCORE:
+        return {"colormap": _on_black("viridis"), "contrast_limits": (0.0, 1.0)}
+    return {
+        "colormap": _on_black("viridis", name="viridis reversed", reverse=True),
+        "contrast_limits": (0.0, CONFIDENCE_LIMIT_DEG),
+    }
+
+
+def _on_black(colormap: str, *, name: str | None = None, reverse: bool = False) -> Colormap:
+    """Return a napari colormap that is black where the data are NaN."""
+    colours = np.asarray(ensure_colormap(colormap).map(np.linspace(0.0, 1.0, 64)))
+    return Colormap(
+        colors=colours[::-1] if reverse else colours,
+        name=f"{name or colormap} on black",
+        nan_color="black",
+    )
+
+
+def _identity(kind: LayerKind, method: str) -> dict[str, Any]:
+    return {METADATA_KEY: {"kind": kind.value, "method": method}}

@@ -1,0 +1,346 @@
+"""MapLayers: keeps the napari layers of one viewer equal to its Session, and paints blocks as they arrive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from napari.layers import Layer
+from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
+
+from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.layers import (
+    MAP_KINDS,
+    LayerKind,
+    contrast_limits,
+    dark_field_layer,
+    dark_field_of_peaks,
+    layer_identity,
+    layer_name,
+    map_layer,
+    paint,
+    scan_grid,
+    without_gaps,
+)
+from napari_stem_orient.gui.map_pointer import MapPointer
+from napari_stem_orient.gui.status_text import StatusText
+from napari_stem_orient.gui.warm_up import start_warm_up
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_stem_orient.core.bragg_peaks import BraggPeaks
+    from napari_stem_orient.core.calibration import Calibration
+    from napari_stem_orient.core.datacube import DataCube, ScanSummary, SummaryBlock
+    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.gui.session import Session
+
+REFRESH_INTERVAL_MS = 120
+"""Blocks that arrive within this time are painted together."""
+
+
+def map_layers_of(napari_viewer: napari.Viewer, session: Session) -> MapLayers:
+    """Return the one MapLayers of a viewer, made when first asked for and kept by its Session."""
+    if not isinstance(session.painter, MapLayers):
+        session.painter = MapLayers(napari_viewer, session)
+    return session.painter
+
+
+class MapLayers:
+    """Paints the virtual dark field and the orientation maps of a Session into one viewer.
+
+    Lives in the main thread. Layers are found by what their metadata say, so that the user may rename or delete
+    them; a deleted one comes back with the next run.
+
+    Parameters
+    ----------
+    napari_viewer : its viewer, held weakly: a Session may outlive it
+    session : what is open and indexed
+
+    Attributes
+    ----------
+    pointer : the mouse over the maps
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer, session: Session) -> None:
+        self._viewer = ref(getattr(napari_viewer, "__wrapped__", napari_viewer))
+        self._session = session
+        self._dark_field: NDArray[np.float32] | None = None
+        self._dark_field_changed = False
+        self._limits: tuple[float, float] | None = None
+        self._pending: list[tuple[OrientationMap, NDArray[np.int64]]] = []
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REFRESH_INTERVAL_MS)
+        self._timer.timeout.connect(self.refresh)
+        self.pointer = MapPointer(napari_viewer, session)
+        self._status = StatusText(napari_viewer, session, self.pointer)
+        self._connections = Connections()
+        self._listen()
+        self._show_what_is_there()
+        start_warm_up()
+
+    def close(self) -> None:
+        """Stop painting; the layers stay as they are."""
+        self._timer.stop()
+        self._connections.disconnect_all()
+        self.pointer.close()
+        self._status.close()
+
+    def layer(self, kind: LayerKind, method: str = "") -> Layer | None:
+        """Return the layer that shows a map made by a method ("" for the dark field), if it is there."""
+        viewer = self._viewer()
+        layers = () if viewer is None else viewer.layers
+        return next((layer for layer in layers if layer_identity(layer) == (kind, method)), None)
+
+    def show_map(self, orientation_map: OrientationMap, kinds: tuple[LayerKind, ...] = MAP_KINDS) -> None:
+        """Show a map with all that is known so far; layers that are there already take its data.
+
+        A new set of layers shows its out-of-plane map, and keeps the rest hidden in the layer list.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        self.refresh()
+        several = len(self._session.orientation_maps) > 1
+        new = []
+        for kind in (*kinds, *(kind for kind in (LayerKind.IPF_Y,) if kind not in kinds)):
+            layer = self.layer(kind, orientation_map.method)
+            if layer is None and kind not in kinds:
+                continue
+            layer_tuple = map_layer(orientation_map, kind, method_in_name=several)
+            layer_tuple[1].update(self._grid(orientation_map.calibration))
+            if layer is None:
+                layer = self._add(viewer, layer_tuple)
+                layer.visible = kind is LayerKind.IPF_Z or kinds is not MAP_KINDS
+                new.append(layer)
+            else:
+                _replace(layer, layer_tuple)
+        if new:
+            viewer.layers.selection.active = new[-1]
+        self._name_layers()
+
+    def show_ipf(self, kind: LayerKind) -> None:
+        """Show one of the current map's IPF layers instead of the others; IPF-Y is made when first asked for."""
+        viewer, current = self._viewer(), self._session.current_map
+        if viewer is None or current is None:
+            return
+        if self.layer(kind, current.method) is None:
+            self.show_map(current, kinds=(kind,))
+        for other in (LayerKind.IPF_X, LayerKind.IPF_Y, LayerKind.IPF_Z):
+            layer = self.layer(other, current.method)
+            if layer is not None:
+                layer.visible = other is kind
+                if other is kind:
+                    viewer.layers.selection.active = layer
+
+    def side_by_side(self, shown: bool) -> None:
+        """Show out-of-plane, in-plane and phase map of the current run side by side, or one over the other again."""
+        viewer, current = self._viewer(), self._session.current_map
+        if viewer is None:
+            return
+        if shown and current is not None:
+            beside = {LayerKind.IPF_Z, LayerKind.IPF_X, LayerKind.PHASE}
+            for layer in viewer.layers:
+                identity = layer_identity(layer)
+                if identity is not None:
+                    layer.visible = identity[1] == current.method and identity[0] in beside
+        # A negative stride puts the topmost layer, IPF-Z, first.
+        viewer.canvas.grid.stride = -1 if shown else 1
+        viewer.canvas.grid.enabled = shown
+        viewer.reset_view()
+
+    # --- painting ------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Paint what has arrived since the last time."""
+        self._timer.stop()
+        if self._dark_field_changed:
+            self._paint_dark_field()
+        pending, self._pending = self._pending, []
+        maps = {id(orientation_map): orientation_map for orientation_map, _ in pending}
+        for key, orientation_map in maps.items():
+            positions = np.concatenate([part for source, part in pending if id(source) == key])
+            for layer in self._layers_of(orientation_map.method):
+                kind = layer_identity(layer)
+                if kind is not None and layer.data.shape[:2] == orientation_map.scan_shape:
+                    paint(layer.data, orientation_map, kind[0], positions=positions)
+                    layer.refresh()
+
+    def _paint_dark_field(self) -> None:
+        self._dark_field_changed = False
+        layer = self.layer(LayerKind.DARK_FIELD)
+        if layer is None or self._dark_field is None:
+            return
+        untouched = tuple(layer.contrast_limits) == self._limits
+        image = without_gaps(self._dark_field)
+        layer.data = image
+        if untouched or self._limits is None:
+            low, high = contrast_limits(image)
+            layer.contrast_limits_range = (min(low, float(image.min())), max(high, float(image.max())))
+            layer.contrast_limits = (low, high)
+            self._limits = tuple(layer.contrast_limits)
+
+    def _schedule(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    # --- the Session's signals -----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        session, connect = self._session, self._connections.connect
+        connect(session.datacube_changed, self._on_datacube_changed)
+        connect(session.summary_filled, self._on_summary_filled)
+        connect(session.summary_changed, self._on_summary_changed)
+        connect(session.peaks_changed, self._on_peaks_changed)
+        connect(session.calibration_changed, self._on_calibration_changed)
+        connect(session.map_started, self._on_map_started)
+        connect(session.map_filled, self._on_map_filled)
+        connect(session.map_changed, self._on_map_changed)
+
+    def _on_datacube_changed(self, datacube: DataCube | None) -> None:
+        self._forget_dark_field()
+        if datacube is None and self._session.peaks is not None:
+            self._on_peaks_changed(self._session.peaks)
+        self._drop_stale_maps()
+
+    def _on_summary_filled(self, block: SummaryBlock) -> None:
+        datacube = self._session.datacube
+        if datacube is None:
+            return
+        if self._dark_field is None:
+            self._dark_field = np.full(datacube.scan_shape, np.nan, dtype=np.float32)
+            self._dark_field.reshape(-1)[block.positions] = block.dark_field
+            self._show_dark_field(datacube.calibration)
+            return
+        self._dark_field.reshape(-1)[block.positions] = block.dark_field
+        self._dark_field_changed = True
+        self._schedule()
+
+    def _on_summary_changed(self, summary: ScanSummary | None) -> None:
+        datacube = self._session.datacube
+        if summary is None or datacube is None:
+            return
+        self._dark_field = np.array(summary.dark_field, dtype=np.float32)
+        self._show_dark_field(datacube.calibration)
+
+    def _on_peaks_changed(self, peaks: BraggPeaks | None) -> None:
+        if peaks is None or self._session.datacube is not None:
+            return
+        self._dark_field = dark_field_of_peaks(peaks)
+        self._show_dark_field(peaks.calibration)
+
+    def _on_calibration_changed(self, calibration: Calibration) -> None:
+        """Give every layer the new scan step."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        grid = scan_grid(calibration)
+        ours = [layer for layer in viewer.layers if layer_identity(layer) is not None]
+        if all(tuple(layer.scale) == grid["scale"] for layer in ours):
+            return
+        for layer in ours:
+            _set_grid(layer, grid)
+        viewer.reset_view()
+
+    def _on_map_started(self, orientation_map: OrientationMap) -> None:
+        self.show_map(orientation_map)
+
+    def _on_map_filled(self, orientation_map: OrientationMap, block: IndexedBlock) -> None:
+        self._pending.append((orientation_map, block.positions))
+        self._schedule()
+
+    def _on_map_changed(self, orientation_map: OrientationMap | None) -> None:
+        self._drop_stale_maps()
+        if orientation_map is not None:
+            self.show_map(orientation_map)
+
+    # --- layers --------------------------------------------------------------------------------------------
+
+    def _show_what_is_there(self) -> None:
+        session = self._session
+        if session.summary is not None:
+            self._on_summary_changed(session.summary)
+        elif session.peaks is not None:
+            self._on_peaks_changed(session.peaks)
+        for orientation_map in session.orientation_maps.values():
+            self.show_map(orientation_map)
+
+    def _show_dark_field(self, calibration: Calibration) -> None:
+        """Make the layer, below the maps, or fill the one that is there."""
+        viewer = self._viewer()
+        if viewer is None or self._dark_field is None:
+            return
+        layer = self.layer(LayerKind.DARK_FIELD)
+        if layer is not None and layer.data.shape != self._dark_field.shape:
+            viewer.layers.remove(layer)
+            layer = None
+        if layer is None:
+            layer_tuple = dark_field_layer(without_gaps(self._dark_field), calibration)
+            active = viewer.layers.selection.active
+            layer = self._add(viewer, layer_tuple)
+            self._limits = tuple(layer.contrast_limits)
+            if active is not None and layer_identity(active) is not None:
+                viewer.layers.selection.active = active
+            viewer.layers.move(viewer.layers.index(layer), 0)
+        else:
+            _set_grid(layer, scan_grid(calibration))
+        self._paint_dark_field()
+
+    def _add(self, viewer: napari.Viewer, layer_tuple: tuple[NDArray[Any], dict[str, Any], str]) -> Layer:
+        data, keywords, layer_type = layer_tuple
+        layer = viewer.add_layer(Layer.create(data, keywords, layer_type))
+        viewer.canvas.overlays.scale_bar.visible = True
+        return layer
+
+    def _grid(self, calibration: Calibration) -> dict[str, Any]:
+        """Return the grid that all layers share: that of the scan, and of the map only where no scan is open."""
+        return scan_grid(self._session.calibration or calibration)
+
+    def _layers_of(self, method: str) -> list[Layer]:
+        viewer = self._viewer()
+        layers = () if viewer is None else viewer.layers
+        return [layer for layer in layers if (layer_identity(layer) or ("", ""))[1] == method]
+
+    def _name_layers(self) -> None:
+        """Put the method into the names once there are maps of several; names that the user gave stay."""
+        several = len(self._session.orientation_maps) > 1
+        for method in self._session.orientation_maps:
+            for layer in self._layers_of(method):
+                kind, _ = layer_identity(layer) or (None, "")
+                if kind is not None and layer.name in {layer_name(kind, None), layer_name(kind, method)}:
+                    layer.name = layer_name(kind, method if several else None)
+
+    def _forget_dark_field(self) -> None:
+        viewer = self._viewer()
+        self._dark_field, self._dark_field_changed, self._limits = None, False, None
+        layer = self.layer(LayerKind.DARK_FIELD)
+        if viewer is not None and layer is not None:
+            viewer.layers.remove(layer)
+
+    def _drop_stale_maps(self) -> None:
+        """Remove the layers of maps that the Session has let go, because they are of another scan."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        for layer in list(viewer.layers):
+            identity = layer_identity(layer)
+            if identity is None or not identity[1]:
+                continue
+            if identity[1] not in self._session.orientation_maps:
+                viewer.layers.remove(layer)
+
+
+def _set_grid(layer: Layer, grid: dict[str, Any]) -> None:
+    layer.scale, layer.units, layer.axis_labels = grid["scale"], grid["units"], grid["axis_labels"]
+
+
+def _replace(layer: Layer, layer_tuple: tuple[NDArray[Any], dict[str, Any], str]) -> None:
+    """Give a layer the data of another map of its kind; how the user made it look stays."""
+    data, keywords, layer_type = layer_tuple
+    layer.data = data
+    _set_grid(layer, keywords)
+    if layer_type == "labels":
+        layer.colormap, layer.features = keywords["colormap"], keywords["features"]

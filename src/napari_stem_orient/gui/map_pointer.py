@@ -1,0 +1,165 @@
+"""The mouse over the maps: a click or drag chooses the probe position, a move tells the one under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from psygnal import Signal
+
+from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.layers import LayerKind, layer_identity, marker_layer
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer, Points
+
+    from napari_stem_orient.gui.session import Session
+
+Position = tuple[int, int]
+
+
+class MapPointer:
+    """Turns the mouse over the maps of one viewer into probe positions, and marks the chosen one.
+
+    While one of the maps is the active layer, in napari's pan/zoom mode, the left button chooses positions and
+    Shift with the left button pans; with any other active layer napari's own tools are left alone.
+
+    Parameters
+    ----------
+    napari_viewer : its viewer, held weakly
+    session : takes the position that is clicked
+    """
+
+    hovered = Signal(object)  # (y, x) under the cursor | None
+
+    def __init__(self, napari_viewer: napari.Viewer, session: Session) -> None:
+        self._viewer = ref(getattr(napari_viewer, "__wrapped__", napari_viewer))
+        self._session = session
+        self.hovered_position: Position | None = None
+        napari_viewer.mouse_drag_callbacks.append(self._on_drag)
+        napari_viewer.mouse_move_callbacks.append(self._on_move)
+        self._connections = Connections()
+        self._connections.connect(napari_viewer.canvas.grid.events.enabled, self._on_grid_changed)
+        self._connections.connect(session.position_changed, self._on_position_changed)
+
+    def close(self) -> None:
+        """Take the callbacks, which napari holds strongly, out of the viewer."""
+        self._connections.disconnect_all()
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        for callbacks, own in (
+            (viewer.mouse_drag_callbacks, self._on_drag),
+            (viewer.mouse_move_callbacks, self._on_move),
+        ):
+            if own in callbacks:
+                callbacks.remove(own)
+
+    def position_at(self, world: tuple[float, ...]) -> Position | None:
+        """Return the probe position (y, x) at world coordinates (nm or positions), None outside the scan."""
+        viewer, shape = self._viewer(), self._session.scan_shape
+        layer = None if viewer is None else _any_map(viewer)
+        if layer is None or shape is None:
+            return None
+        y, x = (int(value) for value in np.floor(np.asarray(layer.world_to_data(world))[-2:] + 0.5))
+        return (y, x) if 0 <= y < shape[0] and 0 <= x < shape[1] else None
+
+    # --- the mouse -----------------------------------------------------------------------------------------
+
+    def _on_drag(self, viewer: napari.Viewer, event: Any) -> Generator[None, None, None]:
+        """Choose positions until the button is released; with Shift, pan."""
+        modifiers = set(event.modifiers)
+        if event.button != 1 or modifiers - {"Shift"} or not self._may_choose(viewer):
+            return
+        panning = "Shift" in modifiers
+        start = np.asarray(event.position)[-2:]
+        if not panning and self.position_at(event.position) is None:
+            return
+        camera = viewer.scene.camera
+        camera.mouse_pan = False
+        try:
+            if not panning:
+                self._choose(event.position)
+            yield
+            while event.type == "mouse_move":
+                if panning:
+                    moved = start - np.asarray(event.position)[-2:]
+                    camera.center = (*camera.center[:-2], *(np.asarray(camera.center[-2:]) + moved))
+                else:
+                    self._choose(event.position)
+                yield
+        finally:
+            camera.mouse_pan = True
+
+    def _may_choose(self, viewer: napari.Viewer) -> bool:
+        active = viewer.layers.selection.active
+        if active is None:
+            return _any_map(viewer) is not None
+        return layer_identity(active) is not None and str(active.mode) == "pan_zoom"
+
+    def _choose(self, world: tuple[float, ...]) -> None:
+        position = self.position_at(world)
+        if position is not None:
+            self._session.set_position(position)
+            self._hover(position)
+
+    def _on_move(self, _viewer: napari.Viewer, event: Any) -> None:
+        self._hover(self.position_at(event.position))
+
+    def _hover(self, position: Position | None) -> None:
+        if position != self.hovered_position:
+            self.hovered_position = position
+            self.hovered.emit(position)
+
+    # --- the marker ----------------------------------------------------------------------------------------
+
+    def _on_position_changed(self, position: Position | None) -> None:
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        marker = _marker(viewer)
+        grid = _any_map(viewer)
+        if position is None or grid is None:
+            if marker is not None:
+                marker.visible = False
+            return
+        if marker is None:
+            marker = self._add_marker(viewer, grid, position)
+        marker.data = np.array([position, position], dtype=np.float64)
+        marker.visible = not viewer.canvas.grid.enabled
+
+    def _add_marker(self, viewer: napari.Viewer, grid: Layer, position: Position) -> Points:
+        """Add the marker above the maps and leave the active layer as it is."""
+        active = viewer.layers.selection.active
+        data, keywords = marker_layer(position)
+        keywords.update(scale=grid.scale, units=grid.units, axis_labels=grid.axis_labels)
+        marker = viewer.add_points(data, **keywords)
+        marker.selected_data = set()
+        viewer.layers.selection.active = active
+        return marker
+
+    def _on_grid_changed(self) -> None:
+        """Hide the marker while the maps are side by side: a layer would get a cell of its own."""
+        viewer = self._viewer()
+        marker = None if viewer is None else _marker(viewer)
+        if viewer is not None and marker is not None:
+            marker.visible = not viewer.canvas.grid.enabled and self._session.position is not None
+
+
+def _any_map(viewer: napari.Viewer) -> Layer | None:
+    """Return the topmost of our maps, a visible one if there is one: they all share one grid."""
+    maps = [layer for layer in viewer.layers if _kind(layer) not in (None, LayerKind.MARKER)]
+    visible = [layer for layer in maps if layer.visible]
+    return (visible or maps or [None])[-1]
+
+
+def _marker(viewer: napari.Viewer) -> Points | None:
+    return next((layer for layer in viewer.layers if _kind(layer) is LayerKind.MARKER), None)
+
+
+def _kind(layer: Layer) -> LayerKind | None:
+    identity = layer_identity(layer)
+    return None if identity is None else identity[0]

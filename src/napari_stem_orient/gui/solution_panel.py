@@ -1,0 +1,165 @@
+"""SolutionPanel: a pattern with one method's solution over it, in words below it, and the choice of the runner-up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_stem_orient.gui.pattern_view import PatternView
+from napari_stem_orient.gui.solution_text import (
+    choice_text,
+    confidence_text,
+    euler_text,
+    overlined,
+)
+
+if TYPE_CHECKING:
+    from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.core.orientation_map import Alternative, Solution
+
+
+class SolutionPanel(QWidget):
+    """Shows one pattern and what one method made of it.
+
+    Attributes
+    ----------
+    view : the pattern
+    choice_changed : the user chose the solution, or its runner-up
+    """
+
+    choice_changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._solution: Solution | None = None
+        self._title = QLabel()
+        self._message, self._reflection = QLabel(), QLabel(" ")
+        self._choice = QComboBox()
+        self.view = PatternView()
+        self._phase, self._zone_axis, self._euler, self._score = QLabel(), QLabel(), QLabel(), QLabel()
+        self._facts = QWidget()
+        self._build()
+
+    def _build(self) -> None:
+        self.view.setMinimumSize(150, 170)
+        self.setMinimumWidth(230)
+        self._message.setWordWrap(True)
+        self._reflection.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._reflection.setToolTip(
+            "The reflection under the mouse: hkl, spacing, excitation error, intensity."
+        )
+        self.view.hover_changed.connect(self._on_hover_changed)
+        self._choice.setToolTip("The solution, or the runner-up: the next best at least 10° away.")
+        self._choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._choice.setMinimumContentsLength(12)
+        self._choice.currentIndexChanged.connect(self._on_choice_changed)
+        form = QFormLayout(self._facts)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setVerticalSpacing(2)
+        rows = (
+            ("Phase", self._phase, "The crystal that explains the pattern."),
+            ("Zone axis", self._zone_axis, "Crystal direction [uvw] toward the electron gun."),
+            ("φ₁ Φ φ₂", self._euler, "Bunge's Euler angles in degrees, from sample to crystal."),
+            (
+                "Score",
+                self._score,
+                "0 to 1: how much of the pattern the solution explains; then its expected error in degrees.",
+            ),
+        )
+        for name, value, tooltip in rows:
+            value.setToolTip(tooltip)
+            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            form.addRow(name, value)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(self._title)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self._reflection)
+        layout.addWidget(self._choice)
+        layout.addWidget(self._facts)
+        layout.addWidget(self._message)
+        self.set_title("")
+        self.set_solution(None)
+
+    def set_title(self, title: str) -> None:
+        """Name the method; hidden when empty."""
+        self._title.setText(title)
+        self._title.setVisible(bool(title))
+
+    def set_solution(self, solution: Solution | None, *, message: str = "") -> None:
+        """Show a solution in words, or the message where there is none; the choice goes back to the solution."""
+        self._solution = solution
+        alternative = None if solution is None else solution.alternative
+        self._choice.blockSignals(True)
+        self._choice.clear()
+        if solution is not None and alternative is not None:
+            if solution.indexed:
+                self._choice.addItem(choice_text(solution, runner_up=False), solution)
+            self._choice.addItem(choice_text(alternative, runner_up=True), alternative)
+        self._choice.setVisible(self._choice.count() > 1)
+        self._choice.blockSignals(False)
+        if solution is not None and not solution.indexed:
+            message = message or solution.sentence
+        self._message.setText(message)
+        self._message.setVisible(bool(message))
+        self._write_facts()
+
+    def chosen(self) -> tuple[Crystal, NDArray[np.float64]] | None:
+        """Return crystal and quaternion of what is chosen: the solution or its runner-up; None if not indexed."""
+        chosen = self._chosen()
+        if chosen is None or chosen.crystal is None:
+            return None
+        return chosen.crystal, chosen.quaternion
+
+    @property
+    def text(self) -> str:
+        """Everything that is said about the solution, for tests and for copying."""
+        chosen = self._chosen()
+        if self._facts.isHidden() or chosen is None:
+            return self._message.text()
+        shown = (
+            self._phase.text(),
+            chosen.zone_axis,
+            self._euler.text(),
+            self._score.text(),
+            self._message.text(),
+        )
+        return "\n".join(part for part in shown if part)
+
+    @property
+    def choices(self) -> QComboBox:
+        """The choice between the solution and the runner-up."""
+        return self._choice
+
+    def _chosen(self) -> Solution | Alternative | None:
+        if self._choice.count() > 1:
+            chosen: Solution | Alternative = self._choice.currentData()
+            return chosen
+        return self._solution
+
+    def _on_hover_changed(self, text: str) -> None:
+        # A space keeps the line's height, so that the picture does not jump.
+        self._reflection.setText(overlined(text) or " ")
+
+    def _on_choice_changed(self) -> None:
+        self._write_facts()
+        self.choice_changed.emit()
+
+    def _write_facts(self) -> None:
+        chosen = self._chosen()
+        if chosen is None or chosen.crystal is None or chosen.euler_deg is None:
+            self._facts.hide()
+            return
+        self._facts.show()
+        self._phase.setText(chosen.crystal.name)
+        self._zone_axis.setText(overlined(chosen.zone_axis))
+        self._euler.setText(euler_text(chosen.euler_deg))
+        confidence = confidence_text(getattr(chosen, "confidence_deg", float("nan")))
+        self._score.setText(f"{chosen.score:.2f}" + (f"   {confidence}" if confidence else ""))
