@@ -1,0 +1,121 @@
+"""FileArray: an array in a file, opened anew for every read, and its lazy dask array."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.datacube import BLOCK_BYTES, CHUNK_BYTES
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class FileArray:
+    """An array in a file that is opened anew for every read.
+
+    No handle stays open, so the file can be moved or replaced, and the array travels to other processes as
+    its path. Subclasses say how to `read`.
+    """
+
+    path: Path
+    dataset: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        return self.read(index)
+
+    def read(self, index: Any) -> NDArray[Any]:
+        """The part of the array that ``index`` asks for, in memory."""
+        raise NotImplementedError
+
+    def lazily(self, *, stored_chunks: tuple[int, ...] | None = None) -> da.Array:
+        """Dask array of whole patterns in chunks that follow the file's own."""
+        chunks = pattern_chunks(self.shape, self.dtype.itemsize, stored_chunks)
+        token = file_token(self.path, self.dataset, self.shape)
+        name = f"{type(self).__name__.lower()}-{token}"
+        return da.from_array(self, chunks=chunks, name=name, asarray=False, meta=np.empty(0, self.dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Array(FileArray):
+    """A dataset of an HDF5 file; filters of hdf5plugin are understood where it is installed."""
+
+    def read(self, index: Any) -> NDArray[Any]:
+        """The part of the dataset that ``index`` asks for, in native byte order."""
+        h5py = import_h5py()
+        with h5py.File(self.path, "r") as file:
+            values = file[self.dataset][index]
+        return np.asarray(values).astype(self.dtype, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NpyArray(FileArray):
+    """An array of a .npy file, mapped into memory for every read."""
+
+    def read(self, index: Any) -> NDArray[Any]:
+        """The part of the array that ``index`` asks for, in native byte order."""
+        mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return np.array(mapped[index], dtype=self.dtype)
+
+
+def import_h5py() -> Any:
+    """h5py, with the compression filters of detectors registered where hdf5plugin is installed."""
+    import h5py
+
+    with contextlib.suppress(ImportError):
+        import hdf5plugin  # noqa: F401
+    return h5py
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8) == HDF5_SIGNATURE
+
+
+def file_token(path: Path, *parts: object) -> str:
+    """Text that names a file as it is now: dask caches by names, so a changed file needs another one."""
+    status = path.stat()
+    text = repr((str(path.resolve()), status.st_size, status.st_mtime_ns, *parts))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def pattern_chunks(
+    shape: tuple[int, ...], itemsize: int, stored: tuple[int, ...] | None = None
+) -> tuple[int, ...]:
+    """Chunk sizes along all axes: whole patterns, about 8 MiB, multiples of the ``stored`` chunks.
+
+    Stored chunks that would make more than 64 MiB of whole patterns are cut.
+    """
+    leading = shape[:-2]
+    pattern_bytes = max(1, prod(shape[-2:]) * itemsize)
+    sizes = [min(s, n) for s, n in zip((stored or (1,) * len(shape))[:-2], leading, strict=True)]
+    while prod(sizes) > max(1, BLOCK_BYTES // pattern_bytes):
+        widest = sizes.index(max(sizes))
+        sizes[widest] = -(-sizes[widest] // 2)
+    budget = max(1, CHUNK_BYTES // pattern_bytes)
+    for axis in reversed(range(len(leading))):
+        times = budget // prod(sizes)
+        if times * sizes[axis] >= leading[axis]:
+            sizes[axis] = leading[axis]
+            continue
+        sizes[axis] *= max(1, times)
+        break
+    return (*sizes, *shape[-2:])

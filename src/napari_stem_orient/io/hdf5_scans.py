@@ -1,0 +1,175 @@
+"""Scans in HDF5 files: py4DSTEM, EMD, Arina and plain datasets, read lazily through h5py."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.io.file_arrays import Hdf5Array, import_h5py, is_hdf5
+from napari_stem_orient.io.py4dstem_calibration import find_py4dstem_calibration
+from napari_stem_orient.io.rosettasciio_scans import read_with_rosettasciio
+from napari_stem_orient.io.scan_metadata import calibration_of_axes
+from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
+
+#: Names of the pieces that a DECTRIS detector cuts a stack into.
+_PIECE = re.compile(r"(.*/)?data_\d{6}$")
+
+
+def read_hdf5(path: Path) -> list[ScanSource]:
+    """All sets of patterns in an HDF5 file: four axes if there are any, otherwise stacks of three."""
+    h5py = import_h5py()
+    with h5py.File(path, "r") as file:
+        program = _written_by(file)
+        if program == "hyperspy":
+            return read_with_rosettasciio(path, module="hspy")
+        if program == "velox":
+            return read_with_rosettasciio(path, module="emd")
+        datasets, broken = _arrays(file)
+        if not datasets and broken:
+            raise UnreadableScan(
+                f"{path.name} refers to {', '.join(sorted(broken)[:3])}, missing or damaged: "
+                f"keep all files of the scan in one folder"
+            )
+        pieces = {name: item for name, item in datasets.items() if _PIECE.match(name)}
+        if pieces:
+            return [_dectris_stack(path, pieces, broken)]
+        calibration = find_py4dstem_calibration(file)
+        sources = [
+            ScanSource(_lazily(path, item), calibration, dataset=name) for name, item in datasets.items()
+        ]
+    return [_with_axes(path, source) for source in sources]
+
+
+def _written_by(file: Any) -> str:
+    """Program that wrote an open file where rosettasciio reads its files: "hyperspy" or "velox"."""
+    if "Experiments" in file and str(file.attrs.get("file_format", "")).lower() == "hyperspy":
+        return "hyperspy"
+    return "velox" if "Data/Image" in file and "Version" in file else ""
+
+
+def _arrays(file: Any) -> tuple[dict[str, Any], set[str]]:
+    """Datasets that can hold patterns, by name, and the links that lead nowhere."""
+    broken: set[str] = set()
+    found = {item.name.lstrip("/"): item for item in _walk(file, broken) if _may_hold_patterns(item)}
+    for item in _external_pieces(file, broken):
+        found.setdefault(item[0], item[1])
+    whole = {name: item for name, item in found.items() if _useful_axes(item.shape) >= 4}
+    return (whole or {name: item for name, item in found.items() if _useful_axes(item.shape) == 3}), broken
+
+
+def _walk(group: Any, broken: set[str], depth: int = 0) -> Iterator[Any]:
+    """All datasets below a group, links of the file itself included."""
+    h5py = import_h5py()
+    for key in group:
+        if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
+            continue
+        try:
+            item = group[key]
+        except (KeyError, OSError):
+            broken.add(f"{group.name}/{key}")
+            continue
+        if isinstance(item, h5py.Dataset):
+            yield item
+        elif isinstance(item, h5py.Group) and depth < 16:
+            yield from _walk(item, broken, depth + 1)
+
+
+def _external_pieces(file: Any, broken: set[str]) -> Iterator[tuple[str, Any]]:
+    """Datasets in other files that a DECTRIS master file links to, by their names in the master."""
+    h5py = import_h5py()
+    group = file.get("entry/data")
+    for key in group if isinstance(group, h5py.Group) else ():
+        link = group.get(key, getlink=True)
+        if not isinstance(link, h5py.ExternalLink):
+            continue
+        try:
+            item = group[key]
+        except (KeyError, OSError):
+            broken.add(link.filename)
+            continue
+        if _may_hold_patterns(item):
+            yield f"entry/data/{key}", item
+
+
+def _may_hold_patterns(item: Any) -> bool:
+    shape = item.shape or ()
+    return len(shape) >= 3 and item.dtype.kind in "iuf" and min(shape[-2:]) >= 2 and 0 not in shape
+
+
+def _useful_axes(shape: tuple[int, ...]) -> int:
+    """Number of axes once axes of length 1 beyond the fourth are gone; 0 for a single image."""
+    length_one = shape[:-2].count(1)
+    if math.prod(shape[:-2]) == 1:
+        return 0
+    return max(4, len(shape) - length_one) if len(shape) > 4 else len(shape)
+
+
+def _lazily(path: Path, item: Any, name: str | None = None) -> da.Array:
+    array = Hdf5Array(
+        path, item.name if name is None else name, tuple(item.shape), item.dtype.newbyteorder("=")
+    )
+    return array.lazily(stored_chunks=item.chunks)
+
+
+def _with_axes(path: Path, source: ScanSource) -> ScanSource:
+    """The source with pixel sizes from EMD's dimension vectors, where rosettasciio can read them."""
+    if source.calibration != Calibration() or source.data.ndim != 4:
+        return source
+    from rsciio.emd import file_reader
+
+    try:
+        signals = file_reader(str(path), lazy=True, dataset_path=source.dataset, stack_group=False)
+        axes = signals[0]["axes"]
+    except Exception:  # noqa: BLE001 - any HDF5 file may come this way, and none must be EMD
+        return source
+    if len(axes) != 4:
+        return source
+    return ScanSource(source.data, calibration_of_axes(axes, voltage_kv=None), dataset=source.dataset)
+
+
+def _dectris_stack(path: Path, pieces: dict[str, Any], broken: set[str]) -> ScanSource:
+    """The stack of an Arina or other DECTRIS detector, with its masked pixels set to 0.
+
+    rosettasciio reads these files only as a whole; the scan's shape and the voltage come from the file
+    without "_master" that the microscope writes beside them.
+    """
+    if broken:
+        raise UnreadableScan(
+            f"{path.name} refers to {', '.join(sorted(broken)[:3])}, missing or damaged: "
+            f"keep all files of the scan in one folder"
+        )
+    stack = da.concatenate([_lazily(path, pieces[name], name) for name in sorted(pieces)])
+    if stack.dtype.kind == "u":
+        masked = np.iinfo(stack.dtype).max
+        stack = da.where(stack == masked, stack.dtype.type(0), stack)
+    side_file = path.with_name(path.name.replace("_master", ""))
+    settings: dict[str, Any] = {}
+    if side_file != path and is_hdf5(side_file):
+        with import_h5py().File(side_file, "r") as side:
+            settings = dict(side["STEM Metadata"].attrs) if "STEM Metadata" in side else {}
+    return ScanSource(stack, _stem_calibration(settings), scan_shape=_stem_shape(settings, len(stack)))
+
+
+def _stem_calibration(settings: dict[str, Any]) -> Calibration:
+    volts = float(np.ravel(settings.get("High Tension", 0))[0])
+    step = float(np.ravel(settings.get("Pixel Size", 0))[0])
+    calibrated = bool(np.ravel(settings.get("IsPixelSizeCalibrated", 0))[0])
+    return Calibration(
+        voltage_kv=volts / 1e3 if volts >= 1e4 else None,
+        scan_step_nm=step if calibrated and step > 0 else None,
+    )
+
+
+def _stem_shape(settings: dict[str, Any], n_frames: int) -> tuple[int, int] | None:
+    try:
+        shape = int(settings["NumPixelsY"]), int(settings["NumPixelsX"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return shape if shape[0] * shape[1] == n_frames else None

@@ -1,0 +1,323 @@
+"""Bragg peaks in files: py4DSTEM's BraggVectors, written and read with h5py alone.
+
+A saved file holds the peaks twice: as py4DSTEM's BraggVectors in the EMD 1.0 layout, which any program of
+the field reads, and as flat arrays with everything that made them, which come back as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.ragged import offsets_from_counts
+from napari_stem_orient.io.file_arrays import import_h5py, is_hdf5
+from napari_stem_orient.io.py4dstem_calibration import (
+    Py4dstemCalibration,
+    py4dstem_values,
+    read_py4dstem_calibration,
+)
+
+OWN_GROUP = "napari_stem_orient_peaks"
+FORMAT_VERSION = 1
+VECTOR = np.dtype([("qx", "<f8"), ("qy", "<f8"), ("intensity", "<f8")])
+#: Largest scattering vector in Å⁻¹ that peaks around 0 can have; beyond it they are pixels.
+LARGEST_Q = 8.0
+
+_ARRAYS = ("x_px", "y_px", "q_x", "q_y", "intensity", "offsets", "detected")
+
+
+class UnreadablePeaks(ValueError):  # noqa: N818 - it says what is the matter
+    """A file that holds no Bragg peaks that we can read; the message tells why."""
+
+
+def save_bragg_peaks(peaks: BraggPeaks, path: str | Path) -> Path:
+    """Write peaks to an HDF5 file that `open_bragg_peaks` and `py4DSTEM.read` open.
+
+    The file appears under its name only when it is whole. Returns its path.
+
+    Raises
+    ------
+    PermissionError
+        The folder may not be written to; the message names it.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist: create it or choose another one")
+    h5py = import_h5py()
+    with _replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        _write_bragg_vectors(file, peaks)
+        _write_own(file.create_group(OWN_GROUP), peaks)
+    return path
+
+
+def open_bragg_peaks(path: str | Path) -> BraggPeaks:
+    """Read peaks saved by this program, BraggVectors of py4DSTEM or PointListArrays of py4DSTEM 0.13.
+
+    py4DSTEM's qx, qy of raw vectors are detector row and column in px. Vectors that are calibrated in the
+    file have lost their pixels, and get such that fit a nominal pixel size.
+
+    Raises
+    ------
+    UnreadablePeaks
+        The file is missing, damaged, or holds no peaks.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UnreadablePeaks(f"{path} does not exist: check the name and the folder")
+    if not is_hdf5(path):
+        raise UnreadablePeaks(f"{path.name} is no HDF5 file: Bragg peaks are read from py4DSTEM's .h5 files")
+    h5py = import_h5py()
+    try:
+        with h5py.File(path, "r") as file:
+            if OWN_GROUP in file:
+                return _read_own(file[OWN_GROUP], path)
+            group = _vectors_group(file)
+            if group is not None:
+                return _read_vectors(group, path)
+    except (OSError, KeyError, RuntimeError) as error:
+        raise UnreadablePeaks(f"{path.name} is damaged or incomplete ({error})") from error
+    raise UnreadablePeaks(
+        f"{path.name} holds no Bragg peaks: neither BraggVectors nor a PointListArray of py4DSTEM is in it"
+    )
+
+
+def is_peaks_file(path: str | Path) -> bool:
+    """Whether a file holds Bragg peaks that `open_bragg_peaks` reads."""
+    path = Path(path)
+    if not is_hdf5(path):
+        return False
+    try:
+        with import_h5py().File(path, "r") as file:
+            return OWN_GROUP in file or _vectors_group(file) is not None
+    except (OSError, KeyError, RuntimeError):
+        return False
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place when all went well."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", delete=False) as handle:
+            temporary = Path(handle.name)
+    except PermissionError as error:
+        raise PermissionError(f"{path.parent} may not be written to: choose another folder") from error
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_bragg_vectors(file: Any, peaks: BraggPeaks) -> None:
+    """EMD 1.0 tree with one BraggVectors object and the calibration at its root."""
+    file.attrs.update(
+        emd_group_type="file",
+        version_major=1,
+        version_minor=0,
+        UUID=str(uuid.uuid4()),
+        authoring_program="napari-stem-orient",
+        authoring_user="",
+    )
+    root = _emd_group(file, "braggvectors_root", "root", "Root")
+    vectors = _emd_group(root, "braggvectors", "custom", "BraggVectors")
+    lists = _emd_group(vectors, "_v_uncal", "custom_pointlistarray", "PointListArray")
+    h5py = import_h5py()
+    data = lists.create_dataset("data", shape=peaks.scan_shape, dtype=h5py.vlen_dtype(VECTOR))
+    data[...] = _vector_lists(peaks)
+    shapes = _emd_group(_bundle(vectors), "_braggvectors_shape", "metadata", "Metadata")
+    detector = peaks.detector_shape or _extent(peaks)
+    for name, shape in (("Rshape", peaks.scan_shape), ("Qshape", detector)):
+        shapes.create_dataset(name, data=np.asarray(shape, dtype=np.int64)).attrs["type"] = "tuple"
+    values = py4dstem_values(peaks.calibration, peaks.origin_px, peaks.scan_shape)
+    group = _emd_group(_bundle(root), "calibration", "metadata", "Calibration")
+    for name, value in values.items():
+        group.create_dataset(name, data=value).attrs["type"] = _emd_type(value)
+    group.create_dataset("_root_treepath", data="").attrs["type"] = "string"
+    targets = group.create_group("_target_paths")
+    targets.attrs.update(type="list_of_strings", length=1)
+    targets.create_dataset("0", data="/braggvectors")
+
+
+def _emd_group(parent: Any, name: str, kind: str, python_class: str) -> Any:
+    group = parent.create_group(name)
+    group.attrs.update(emd_group_type=kind, python_class=python_class)
+    return group
+
+
+def _bundle(parent: Any) -> Any:
+    group = parent.create_group("metadatabundle")
+    group.attrs["emd_group_type"] = "metadatabundle"
+    return group
+
+
+def _emd_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, np.ndarray) else "number"
+
+
+def _vector_lists(peaks: BraggPeaks) -> NDArray[np.object_]:
+    """(scan_y, scan_x) of structured arrays; py4DSTEM's qx is our detector row."""
+    flat = np.empty(peaks.n_peaks, dtype=VECTOR)
+    flat["qx"], flat["qy"], flat["intensity"] = peaks.y_px, peaks.x_px, peaks.intensity
+    lists = np.empty(peaks.n_positions, dtype=object)
+    lists[:] = np.split(flat, peaks.offsets[1:-1])
+    return lists.reshape(peaks.scan_shape)
+
+
+def _extent(peaks: BraggPeaks) -> tuple[int, int]:
+    """Rows and columns of the smallest detector that holds all peaks."""
+    last = (np.max(peaks.y_px, initial=0.0), np.max(peaks.x_px, initial=0.0))
+    return int(np.ceil(last[0])) + 1, int(np.ceil(last[1])) + 1
+
+
+def _write_own(group: Any, peaks: BraggPeaks) -> None:
+    for name in _ARRAYS:
+        group.create_dataset(name, data=getattr(peaks, name), compression="gzip", shuffle=True)
+    if peaks.origin_px is not None:
+        group.create_dataset("origin_px", data=peaks.origin_px, compression="gzip", shuffle=True)
+    group.attrs.update(
+        format_version=FORMAT_VERSION,
+        scan_shape=peaks.scan_shape,
+        calibration=peaks.calibration.model_dump_json(),
+        parameters=json.dumps(dict(peaks.parameters)),
+        name=peaks.name,
+        software_version=peaks.software_version,
+    )
+    if peaks.detector_shape is not None:
+        group.attrs["detector_shape"] = peaks.detector_shape
+    if peaks.source_fingerprint is not None:
+        group.attrs["source_fingerprint"] = peaks.source_fingerprint
+
+
+def _read_own(group: Any, path: Path) -> BraggPeaks:
+    version = int(group.attrs.get("format_version", 0))
+    if not 1 <= version <= FORMAT_VERSION:
+        raise UnreadablePeaks(
+            f"{path.name} has peaks in format {version}, newer than this version of napari-stem-orient reads "
+            f"({FORMAT_VERSION}): update it"
+        )
+    attrs = dict(group.attrs)
+    detector = attrs.get("detector_shape")
+    return BraggPeaks(
+        **{name: group[name][...] for name in _ARRAYS},
+        scan_shape=(int(attrs["scan_shape"][0]), int(attrs["scan_shape"][1])),
+        calibration=Calibration.model_validate_json(attrs["calibration"]),
+        origin_px=group["origin_px"][...] if "origin_px" in group else None,
+        detector_shape=None if detector is None else (int(detector[0]), int(detector[1])),
+        parameters=json.loads(attrs["parameters"]),
+        name=str(attrs["name"]),
+        source_fingerprint=attrs.get("source_fingerprint"),
+        software_version=str(attrs["software_version"]),
+    )
+
+
+def _vectors_group(file: Any) -> Any:
+    """First group that holds a py4DSTEM list of vectors a position, raw ones before calibrated ones."""
+    found: dict[str, Any] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if name.rsplit("/", 1)[-1] == "data" and _is_vector_array(item):
+            found[name] = item.parent
+
+    file.visititems(visit)
+    order = sorted(found, key=lambda name: ("_v_uncal" not in name, "_v_cal" in name, name))
+    return found[order[0]] if order else None
+
+
+def _is_vector_array(item: Any) -> bool:
+    h5py = import_h5py()
+    if not isinstance(item, h5py.Dataset) or item.ndim != 2:
+        return False
+    vector = h5py.check_vlen_dtype(item.dtype)
+    names = getattr(vector, "names", None) or ()
+    return {"qx", "qy", "intensity"} <= set(names)
+
+
+def _read_vectors(group: Any, path: Path) -> BraggPeaks:
+    lists = group["data"][...]
+    scan_shape = (int(lists.shape[0]), int(lists.shape[1]))
+    counts = np.fromiter(map(len, lists.flat), dtype=np.int64, count=lists.size)
+    filled = [vectors for vectors in lists.flat if len(vectors)]
+    flat = np.concatenate(filled) if filled else np.zeros(0, dtype=VECTOR)
+    found = _calibration_above(group)
+    fields: dict[str, Any] = {"name": path.stem, "parameters": {"read_from": path.name, "group": group.name}}
+    if _is_calibrated(flat):
+        # the frame is exchanged once and for all: their first axis is our y
+        return BraggPeaks.from_q(
+            flat["qy"],
+            flat["qx"],
+            flat["intensity"],
+            offsets_from_counts(counts),
+            scan_shape,
+            found.calibration.updated(origin_px=None, ellipse_ratio=1.0, scan_rotation_deg=0.0, flip=False),
+            **fields,
+        )
+    block = DetectedBlock(
+        positions=np.arange(lists.size),
+        x_px=flat["qy"].astype(np.float32),
+        y_px=flat["qx"].astype(np.float32),
+        intensity=flat["intensity"].astype(np.float32),
+        offsets=offsets_from_counts(counts),
+        progress=Progress(lists.size, lists.size, "patterns"),
+    )
+    origin = found.origin_px if found.origin_px is not None and len(found.origin_px) == lists.size else None
+    return BraggPeaks.from_blocks(
+        [block],
+        scan_shape=scan_shape,
+        calibration=_with_origin(found.calibration, flat),
+        detector_shape=_detector_shape(group) or _smallest_detector(flat),
+        origin_px=origin,
+        **fields,
+    )
+
+
+def _is_calibrated(vectors: NDArray[Any]) -> bool:
+    """Whether vectors are in Å⁻¹ around the direct beam and not in detector pixels."""
+    if not len(vectors):
+        return False
+    both = np.concatenate([vectors["qx"], vectors["qy"]])
+    return bool(both.min() < 0 and np.abs(both).max() < LARGEST_Q)
+
+
+def _with_origin(calibration: Calibration, vectors: NDArray[Any]) -> Calibration:
+    """The calibration; vectors in px that lie around 0 have been centred, and 0 is their origin."""
+    if calibration.origin_px is not None or not len(vectors):
+        return calibration
+    centred = min(vectors["qx"].min(), vectors["qy"].min()) < -1
+    return calibration.updated(origin_px=(0.0, 0.0)) if centred else calibration
+
+
+def _smallest_detector(vectors: NDArray[Any]) -> tuple[int, int]:
+    last = (float(np.max(vectors[name], initial=0.0)) for name in ("qx", "qy"))
+    rows, columns = (int(np.ceil(value)) + 1 for value in last)
+    return rows, columns
+
+
+def _calibration_above(group: Any) -> Py4dstemCalibration:
+    """Calibration of the nearest group above that has one."""
+    while True:
+        bundle = group.get("metadatabundle/calibration")
+        if bundle is not None:
+            return read_py4dstem_calibration(bundle)
+        if group.name == "/":
+            return Py4dstemCalibration(Calibration())
+        group = group.parent
+
+
+def _detector_shape(group: Any) -> tuple[int, int] | None:
+    shape = group.parent.get("metadatabundle/_braggvectors_shape/Qshape")
+    return None if shape is None else (int(shape[0]), int(shape[1]))

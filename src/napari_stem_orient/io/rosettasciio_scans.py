@@ -1,0 +1,173 @@
+"""Scans in the formats of detectors and microscope programs, read by rosettasciio."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.datacube import CHUNK_BYTES
+from napari_stem_orient.io.file_arrays import Hdf5Array, file_token, import_h5py
+from napari_stem_orient.io.scan_metadata import (
+    calibration_of_axes,
+    is_scan_last,
+    is_spectral,
+    microscope_settings,
+)
+from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
+
+#: File endings and the module of rosettasciio that reads them.
+FORMATS = {
+    ".app5": "topspin",
+    ".blo": "blockfile",
+    ".de5": "emd",
+    ".dm3": "digitalmicrograph",
+    ".dm4": "digitalmicrograph",
+    ".emi": "tia",
+    ".hspy": "hspy",
+    ".mib": "quantumdetector",
+    ".mrc": "mrc",
+    ".prz": "pantarhei",
+    ".ser": "tia",
+    ".tvips": "tvips",
+    ".xml": "empad",
+    ".zspy": "zspy",
+}
+#: Readers that take dask chunks for the axes; the others choose their own.
+_TAKE_CHUNKS = ("blockfile", "quantumdetector", "mrc", "digitalmicrograph")
+
+
+def read_with_rosettasciio(
+    path: Path, *, scan_shape: tuple[int, int] | None = None, module: str | None = None
+) -> list[ScanSource]:
+    """All arrays of a file as rosettasciio finds them, lazily.
+
+    Parameters
+    ----------
+    path
+        The file.
+    scan_shape
+        Rows and columns, for formats whose reader would otherwise guess them.
+    module
+        Name of rosettasciio's module where the file's ending does not tell.
+    """
+    module = FORMATS[path.suffix.lower()] if module is None else module
+    options: dict[str, Any] = {}
+    if module == "quantumdetector" and scan_shape is not None:
+        options["navigation_shape"] = (int(scan_shape[1]), int(scan_shape[0]))
+    if module == "mrc":
+        options |= _direct_electron_files(path)
+    if module == "zspy":
+        options["mode"] = "r"
+    reader = importlib.import_module(f"rsciio.{module}").file_reader
+    with dask.config.set({"array.chunk-size": CHUNK_BYTES}):
+        signals = _read(reader, path, module, options)
+    return [_source(signal, path, index, module) for index, signal in enumerate(signals)]
+
+
+def _read(
+    reader: Callable[..., list[dict[str, Any]]], path: Path, module: str, options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Signals of a file, in chunks of whole patterns where the reader can be told so."""
+    if module in _TAKE_CHUNKS:
+        for scan_axes in (2, 1):
+            try:
+                return reader(str(path), lazy=True, chunks=("auto",) * scan_axes + (-1, -1), **options)
+            except ValueError as error:
+                if "chunks" not in str(error).lower():
+                    raise
+    return reader(str(path), lazy=True, **options)
+
+
+def _direct_electron_files(path: Path) -> dict[str, str]:
+    """Companions of a DE movie that rosettasciio finds by itself only where the name starts with a date."""
+    stem = path.stem.removesuffix("_movie")
+    companions = {
+        "metadata_file": path.with_name(f"{stem}_info.txt"),
+        "scan_file": path.with_name(f"{stem}_scan_coordinates.csv"),
+    }
+    if stem == path.stem or not companions["metadata_file"].exists():
+        return {}
+    return {option: str(file) for option, file in companions.items() if file.exists()}
+
+
+def _source(signal: dict[str, Any], path: Path, index: int, module: str) -> ScanSource:
+    data = _lazy_data(signal["data"], path, index, module)
+    axes = [dict(axis) for axis in signal["axes"]]
+    title = str((signal.get("metadata") or {}).get("General", {}).get("title") or "")
+    dataset = f"{index}: {title}" if title else str(index)
+    settings = microscope_settings(signal)
+    if module == "mrc":  # a scale of 1 nm is rosettasciio's placeholder in DE movies
+        axes = [{**axis, "scale": None if axis.get("scale") == 1 else axis.get("scale")} for axis in axes]
+    if module == "digitalmicrograph" and data.ndim == 4 and _scan_comes_last(signal, axes):
+        data, axes = data.transpose(2, 3, 0, 1), axes[2:] + axes[:2]
+    signal_type = str((signal.get("metadata") or {}).get("Signal", {}).get("signal_type") or "")
+    spectral = is_spectral(axes) or signal_type.upper().startswith(("EELS", "EDS", "EDX"))
+    return ScanSource(
+        data=data,
+        calibration=calibration_of_axes(axes, **settings),
+        dataset=dataset,
+        kind="spectra" if spectral else "patterns",
+    )
+
+
+def _lazy_data(data: Any, path: Path, index: int, module: str) -> da.Array:
+    """The signal's data under a name that changes with the file: dask caches by names."""
+    name = f"{module}-{file_token(path, index)}"
+    if not isinstance(data, da.Array):
+        return da.from_array(data, chunks="auto", name=name)
+    if data.dtype.kind not in "iuf":
+        return data
+    if module == "hspy":
+        with import_h5py().File(path, "r") as file:
+            stored = [group["data"] for group in file["Experiments"].values() if "data" in group]
+            if index < len(stored) and stored[index].shape == data.shape:
+                item = stored[index]
+                array = Hdf5Array(path, item.name, data.shape, data.dtype.newbyteorder("="))
+                return array.lazily(stored_chunks=item.chunks)
+    return data.map_blocks(_unchanged, name=name, dtype=data.dtype, meta=np.empty(0, data.dtype))
+
+
+def _unchanged(block: NDArray[Any]) -> NDArray[Any]:
+    return block
+
+
+def _scan_comes_last(signal: dict[str, Any], axes: list[dict[str, Any]]) -> bool:
+    """Whether a DigitalMicrograph file holds detector rows and columns before those of the scan.
+
+    Newer files carry the tag "Data Order Swapped" and list the scan first; older ones do not. rosettasciio
+    leaves the order as it lies in the file. Units, where they tell, go before the tag.
+    """
+    told = is_scan_last(axes)
+    if told is not None:
+        return told
+    return not any(_tags(signal.get("original_metadata"), "Data Order Swapped"))
+
+
+def _tags(tree: Any, name: str) -> list[Any]:
+    """Values of all keys of nested dictionaries that have the name, spelled with spaces or underscores."""
+    if not isinstance(tree, dict):
+        return []
+    found = [value for key, value in tree.items() if str(key).replace("_", " ") == name]
+    return found + [value for child in tree.values() for value in _tags(child, name)]
+
+
+def empad_xml(path: Path) -> Path:
+    """The .xml file that describes an EMPAD .raw file: the one beside it that names it."""
+    described = [xml for xml in sorted(path.parent.glob("*.xml")) if path.name in _text_of(xml)]
+    if not described:
+        raise UnreadableScan(
+            f"{path.name} holds bare numbers: EMPAD writes an .xml file that describes them; "
+            f"put it into the same folder and open it"
+        )
+    return described[0]
+
+
+def _text_of(xml: Path) -> str:
+    return xml.read_text(errors="replace")

@@ -1,0 +1,196 @@
+"""Units and metadata of detector files, turned into a Calibration where they are understood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from napari_stem_orient.core.calibration import Calibration, electron_wavelength_angstrom
+
+#: One unit of a detector axis in Å⁻¹, after `plain_unit`.
+RECIPROCAL_UNITS = {"1/nm": 0.1, "1/a": 1.0, "1/pm": 100.0, "1/um": 1e-4, "1/m": 1e-10}
+#: One unit of a detector axis in rad.
+ANGLE_UNITS = {"mrad": 1e-3, "rad": 1.0, "urad": 1e-6}
+#: One unit of a scan axis in nm.
+LENGTH_UNITS = {"nm": 1.0, "a": 0.1, "um": 1e3, "pm": 1e-3, "mm": 1e6, "m": 1e9}
+#: Pixel sizes in Å⁻¹ that a detector can have: outside lie placeholders and other quantities.
+PIXEL_SIZES = (1e-5, 0.99)
+
+_SPELLINGS = {
+    "angstrom": "a",
+    "ang": "a",
+    "å": "a",
+    "micron": "um",
+    "micrometer": "um",
+    "nanometer": "nm",
+    "picometer": "pm",
+    "meter": "m",
+}
+
+
+def plain_unit(text: object) -> str:
+    """One spelling of a unit: "$A^{-1}$", "Å⁻¹", "1 / Angstrom" and "[n_m^-1]" become "1/a" or "1/nm"."""
+    if text is None:
+        return ""
+    unit = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+    unit = (
+        unit.replace("\u212b", "Å")
+        .replace("Ångström", "Å")
+        .replace("ångström", "Å")
+        .replace("⁻¹", "^-1")
+        .replace("µ", "u")
+    )
+    unit = unit.replace("μ", "u").lower()
+    for mark in " $[]{}()_\\":
+        unit = unit.replace(mark, "")
+    inverse = False
+    for start in ("1/", "/"):
+        if unit.startswith(start):
+            unit, inverse = unit[len(start) :], True
+            break
+    for end in ("**-1", "^-1", "-1"):
+        if unit.endswith(end):
+            unit, inverse = unit[: -len(end)], True
+            break
+    unit = unit.removesuffix("s") if len(unit) > 3 else unit
+    unit = _SPELLINGS.get(unit, unit)
+    return f"1/{unit}" if inverse else unit
+
+
+def pixel_size(scale: object, unit: object, voltage_kv: float | None) -> float | None:
+    """Width of a detector pixel in Å⁻¹, or None where the unit or the value is not understood.
+
+    A scale of exactly 1 is a reader's placeholder. An angle needs the voltage.
+    """
+    value = _positive(scale)
+    if value is None or value == 1:
+        return None
+    name = plain_unit(unit)
+    if name in RECIPROCAL_UNITS:
+        value *= RECIPROCAL_UNITS[name]
+    elif name in ANGLE_UNITS and voltage_kv is not None:
+        value = 2 * math.sin(value * ANGLE_UNITS[name] / 2) / electron_wavelength_angstrom(voltage_kv)
+    else:
+        return None
+    return value if PIXEL_SIZES[0] <= value <= PIXEL_SIZES[1] else None
+
+
+def scan_step(scale: object, unit: object) -> float | None:
+    """Distance of neighbouring probe positions in nm, or None where the unit is not understood."""
+    value = _positive(scale)
+    factor = LENGTH_UNITS.get(plain_unit(unit))
+    return None if value is None or factor is None else value * factor
+
+
+def is_spectral(axes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether one of the axes is an energy."""
+    names = [str(axis.get("name") or "").lower() for axis in axes]
+    units = [plain_unit(axis.get("units")) for axis in axes]
+    return any(unit in ("ev", "kev") for unit in units) or any("energy" in name for name in names)
+
+
+def is_scan_last(axes: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether the units say that the scan's axes are the last two of four; None where they do not tell."""
+    kinds = ["".join(sorted({_kind(axis.get("units")) for axis in pair})) for pair in (axes[:2], axes[2:])]
+    if kinds == ["detector", "scan"]:
+        return True
+    return False if kinds == ["scan", "detector"] else None
+
+
+def calibration_of_axes(
+    axes: Sequence[Mapping[str, Any]], *, voltage_kv: float | None, **known: Any
+) -> Calibration:
+    """Calibration from axes with the keys scale and units; the last two are the detector's.
+
+    Values that differ between the two axes of a plane by over 1 % are left out.
+    """
+    detector = [pixel_size(axis.get("scale"), axis.get("units"), voltage_kv) for axis in axes[-2:]]
+    scan = [scan_step(axis.get("scale"), axis.get("units")) for axis in axes[:-2]] if len(axes) == 4 else []
+    return Calibration(
+        voltage_kv=voltage_kv,
+        pixel_size_inv_angstrom=_common(detector),
+        scan_step_nm=_common(scan),
+        **known,
+    )
+
+
+def microscope_settings(signal: Mapping[str, Any]) -> dict[str, float | None]:
+    """voltage_kv, convergence_angle_mrad and precession_angle_deg of a signal read by rosettasciio."""
+    wanted = {
+        "beam_energy": _item(signal, "metadata.Acquisition_instrument.TEM.beam_energy"),
+        "convergence_angle": _item(signal, "metadata.Acquisition_instrument.TEM.convergence_angle"),
+        "rocking_angle": _item(signal, "metadata.Acquisition_instrument.TEM.rocking_angle"),
+    }
+    for source, (target, convert) in dict(signal.get("mapping") or {}).items():
+        name = target.rsplit(".", 1)[-1]
+        if name in wanted and wanted[name] is None:
+            wanted[name] = _mapped(_item(signal, f"original_metadata.{source}"), convert)
+    volts = [
+        _item(signal, "original_metadata.de_metadata.Instrument Accelerating Voltage (V)"),
+        _item(signal, "original_metadata.blockfile_header.Beam_energy"),
+        *_values_named(signal.get("original_metadata"), ("get_voltage", "high_voltage")),
+    ]
+    energy = _positive(wanted["beam_energy"])
+    if energy is None:
+        energy = next((value / 1e3 for value in map(_positive, volts) if value is not None), None)
+    precession = _positive(wanted["rocking_angle"])
+    return {
+        "voltage_kv": energy if energy is not None and 10 <= energy <= 5000 else None,
+        "convergence_angle_mrad": _positive(wanted["convergence_angle"]),
+        "precession_angle_deg": precession if precession is not None and precession <= 10 else 0.0,
+    }
+
+
+def _kind(unit: object) -> str:
+    name = plain_unit(unit)
+    if name in RECIPROCAL_UNITS or name in ANGLE_UNITS:
+        return "detector"
+    return "scan" if name in LENGTH_UNITS else "?"
+
+
+def _common(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    if len(known) < 2 or len(known) < len(values) or max(known) > 1.01 * min(known):
+        return None
+    return sum(known) / len(known)
+
+
+def _positive(value: object) -> float | None:
+    """A finite number above 0, or None."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _item(tree: object, dotted: str) -> Any:
+    """Value in nested dictionaries whose keys may hold dots themselves, None where there is none."""
+    if not isinstance(tree, Mapping):
+        return None
+    if dotted in tree:
+        return tree[dotted]
+    parts = dotted.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        head = ".".join(parts[:length])
+        if head in tree:
+            return _item(tree[head], ".".join(parts[length:]))
+    return None
+
+
+def _values_named(tree: object, names: tuple[str, ...]) -> list[Any]:
+    """Values of all keys of nested dictionaries that have one of the names."""
+    if not isinstance(tree, Mapping):
+        return []
+    found = [tree[name] for name in names if name in tree]
+    return found + [value for child in tree.values() for value in _values_named(child, names)]
+
+
+def _mapped(value: Any, convert: Callable[[Any], Any] | None) -> Any:
+    if value is None or convert is None:
+        return value
+    try:
+        return convert(value)
+    except (TypeError, ValueError, KeyError, IndexError):
+        return None

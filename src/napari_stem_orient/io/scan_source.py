@@ -1,0 +1,80 @@
+"""ScanSource: what a reader found in a file, before it is known to be a scan; and why a file is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import dask.array as da
+
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.datacube import scan_shape_proposals
+
+
+class UnreadableScan(ValueError):  # noqa: N818 - it says what is the matter
+    """A file that holds no scan, or not a whole one; the message tells a microscopist why."""
+
+
+class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
+    """A stack of patterns whose file does not tell how many rows and columns the scan had.
+
+    Parameters
+    ----------
+    name
+        Name of the file.
+    n_frames
+        Number of patterns in the stack.
+    proposals
+        Scan shapes (rows, columns) with as many positions, most likely first.
+    """
+
+    def __init__(self, name: str, n_frames: int, proposals: list[tuple[int, int]] | None = None) -> None:
+        self.n_frames = n_frames
+        self.proposals = scan_shape_proposals(n_frames) if proposals is None else proposals
+        shown = ", ".join(f"{rows} x {columns}" for rows, columns in self.proposals[:4])
+        super().__init__(
+            f"{name} holds {n_frames:,} patterns but not the shape of the scan: give its rows and columns "
+            f"(for example {shown})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """One set of patterns in a file: its ``name`` there, its ``shape`` and ``dtype``."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({' x '.join(map(str, self.shape))}, {self.dtype})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanSource:
+    """An array as it lies in a file, with what the file tells of it.
+
+    Parameters
+    ----------
+    data
+        Lazy array; its last two axes are the detector's rows and columns.
+    calibration
+        What the file tells in units that we understand.
+    dataset
+        Name of the array inside its file, "" where there is one only.
+    kind
+        "patterns", or a word for what else the array holds, such as "spectra": it is refused with that word.
+    scan_shape
+        Rows and columns where the file tells them beside a stack.
+    """
+
+    data: da.Array
+    calibration: Calibration = field(default_factory=Calibration)
+    dataset: str = ""
+    kind: str = "patterns"
+    scan_shape: tuple[int, int] | None = None
+
+    @property
+    def info(self) -> DatasetInfo:
+        """The array's entry in a list of datasets."""
+        shape = tuple(int(size) for size in self.data.shape)
+        return DatasetInfo(self.dataset or "data", shape, str(self.data.dtype))

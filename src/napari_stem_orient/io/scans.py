@@ -1,0 +1,260 @@
+"""Open 4D-STEM scans of any format as lazy datacubes, or say why a file is none."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+
+from napari_stem_orient.core.datacube import DataCube, chunked_by_pattern, stack_to_scan
+from napari_stem_orient.io.array_scans import read_npy, read_zarr
+from napari_stem_orient.io.file_arrays import is_hdf5
+from napari_stem_orient.io.hdf5_scans import read_hdf5
+from napari_stem_orient.io.rosettasciio_scans import FORMATS, empad_xml, read_with_rosettasciio
+from napari_stem_orient.io.scan_source import DatasetInfo, NeedsScanShape, ScanSource, UnreadableScan
+
+__all__ = [
+    "SUPPORTED_EXTENSIONS",
+    "DatasetInfo",
+    "NeedsScanShape",
+    "UnreadableScan",
+    "list_datasets",
+    "open_datacube",
+]
+
+HDF5_EXTENSIONS = (".emd", ".h5", ".hdf5", ".hdf", ".nxs")
+#: File endings, in lower case, of everything that `open_datacube` tries to read.
+SUPPORTED_EXTENSIONS = tuple(sorted({*FORMATS, *HDF5_EXTENSIONS, ".hdr", ".npy", ".raw", ".zarr"}))
+
+
+def open_datacube(
+    path: str | Path,
+    *,
+    scan_shape: tuple[int, int] | None = None,
+    dataset: str | None = None,
+    first_frame: int | None = None,
+) -> DataCube:
+    """Open a scan lazily: nothing but its first and last pattern is read.
+
+    Parameters
+    ----------
+    path
+        File, or folder for .zarr and .zspy.
+    scan_shape
+        Rows and columns of the scan where the file holds a stack of patterns, or to override what it tells.
+    dataset
+        Name of the set of patterns where the file holds several, see `list_datasets`; the first where None.
+    first_frame
+        Pattern of a stack at which the scan begins. Patterns after its end are left out as well; without
+        it, scan_shape must account for every pattern.
+
+    Raises
+    ------
+    NeedsScanShape
+        The file holds a stack and scan_shape is not given.
+    UnreadableScan
+        The file is missing, damaged, of another kind, or holds no scan; the message tells which.
+    """
+    path = _existing(path)
+    sources = _sources(path, scan_shape=scan_shape)
+    source = _chosen(sources, dataset, path)
+    _refuse_other_kinds(source, path)
+    data = _as_scan(source, path, scan_shape, first_frame)
+    with _reading(path):
+        data = chunked_by_pattern(data)
+        for corner in (data[0, 0], data[-1, -1]):
+            corner.compute()
+    return DataCube(data=data, calibration=source.calibration, name=_name(path, source, sources), path=path)
+
+
+def list_datasets(path: str | Path) -> list[DatasetInfo]:
+    """All sets of patterns in a file, to choose one from where there are several."""
+    return [source.info for source in _sources(_existing(path)) if source.data.ndim >= 3]
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise UnreadableScan(f"{path} does not exist: check the name and the folder")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UnreadableScan(f"{path.name} is empty (0 bytes): the copy or the acquisition failed")
+    if path.suffix.lower() == ".hdr" and path.with_suffix(".mib").exists():
+        return path.with_suffix(".mib")
+    return empad_xml(path) if path.suffix.lower() == ".raw" else path
+
+
+def _sources(path: Path, *, scan_shape: tuple[int, int] | None = None) -> list[ScanSource]:
+    """Everything that the reader for the file's ending, or for its content, finds in it."""
+    ending = path.suffix.lower()
+    with _reading(path):
+        if ending == ".zarr":
+            return read_zarr(path)
+        if ending == ".npy":
+            return read_npy(path)
+        if ending == ".zspy":
+            return _read_zspy(path)
+        if ending in FORMATS and ending != ".app5":
+            return read_with_rosettasciio(path, scan_shape=scan_shape)
+        if is_hdf5(path):
+            return _read_any_hdf5(path)
+        if ending in HDF5_EXTENSIONS:
+            raise UnreadableScan(f"{path.name} is no HDF5 file, though its name says so")
+    raise UnreadableScan(
+        f"{path.name}: unknown format. Scans are read from {', '.join(SUPPORTED_EXTENSIONS)}"
+    )
+
+
+def _read_any_hdf5(path: Path) -> list[ScanSource]:
+    from napari_stem_orient.io.peaks import is_peaks_file
+
+    if path.suffix.lower() == ".app5":
+        return read_with_rosettasciio(path)
+    sources = read_hdf5(path)
+    if not sources and is_peaks_file(path):
+        raise UnreadableScan(f"{path.name} holds Bragg peaks and no patterns: open it as peaks")
+    return sources
+
+
+def _read_zspy(path: Path) -> list[ScanSource]:
+    """A HyperSpy zarr file; where rosettasciio cannot read all that is in it, its arrays alone."""
+    try:
+        return read_with_rosettasciio(path)
+    except ValueError:
+        return read_zarr(path)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a reader raises into words for a microscopist; readers' warnings are not shown."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (UnreadableScan, NeedsScanShape, MemoryError):
+        raise
+    except ModuleNotFoundError as error:
+        raise UnreadableScan(
+            f"{path.name} needs the package {error.name}: pip install {error.name}"
+        ) from error
+    except Exception as error:  # readers of foreign files raise anything
+        raise UnreadableScan(_explanation(path, error)) from error
+
+
+def _explanation(path: Path, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    lowered = text.lower()
+    if isinstance(error, PermissionError):
+        return f"{path.name} may not be read: check the permissions of the file"
+    if isinstance(error, FileNotFoundError):
+        missing = Path(str(error.filename)).name if error.filename else text
+        return f"{path.name} refers to {missing}, which is missing: keep all files of a scan in one folder"
+    if "part 000" in lowered:
+        first = f"{path.stem[:-3]}000{path.suffix}"
+        return f"{path.name} is a later part of a TVIPS recording: open its first part, {first}"
+    truncated = (
+        "truncated",
+        "mmap length",
+        "buffer is smaller",
+        "beyond end",
+        "end of file",
+        "eof",
+        "addr overflow",
+    )
+    if any(word in lowered for word in truncated):
+        return f"{path.name} ends before its last pattern: it is truncated, or still being copied"
+    return (
+        f"{path.name} cannot be read as {path.suffix or 'a scan'}: it is damaged, incomplete or of another "
+        f"format ({type(error).__name__}: {text[:200]})"
+    )
+
+
+def _chosen(sources: list[ScanSource], dataset: str | None, path: Path) -> ScanSource:
+    """The source asked for, or else the first that looks most like a scan."""
+    if not sources:
+        raise UnreadableScan(f"{path.name} holds no stack of patterns: no array in it has three or four axes")
+    if dataset is None:
+        return max(sources, key=lambda source: (source.kind == "patterns", min(source.data.ndim, 4)))
+    for source in sources:
+        if source.dataset == dataset:
+            return source
+    known = ", ".join(repr(source.dataset) for source in sources)
+    raise UnreadableScan(f"{path.name} has no dataset {dataset!r}; it has {known}")
+
+
+def _refuse_other_kinds(source: ScanSource, path: Path) -> None:
+    shape = " x ".join(str(int(size)) for size in source.data.shape)
+    kind = source.data.dtype.kind
+    if source.kind != "patterns":
+        raise UnreadableScan(
+            f"{path.name} holds {source.kind} (EELS or EDX, {shape}) and no diffraction patterns"
+        )
+    if kind == "O":
+        raise UnreadableScan(
+            f"{path.name} holds lists of varying length ({shape}) and no diffraction patterns"
+        )
+    if kind == "b":
+        raise UnreadableScan(f"{path.name} holds masks (true or false, {shape}) and no diffraction patterns")
+    if kind not in "iuf":
+        raise UnreadableScan(
+            f"{path.name} holds {source.data.dtype} values ({shape}); patterns must be real numbers"
+        )
+    if source.data.ndim < 2:
+        raise UnreadableScan(f"{path.name} holds a single row of {shape} values and no diffraction patterns")
+
+
+def _as_scan(
+    source: ScanSource, path: Path, scan_shape: tuple[int, int] | None, first_frame: int | None
+) -> da.Array:
+    """(scan_y, scan_x, det_y, det_x) in native byte order."""
+    data = source.data
+    for axis in reversed(range(data.ndim - 2)):
+        if data.ndim > 4 and data.shape[axis] == 1:
+            data = data.squeeze(axis=axis)
+    sizes = tuple(int(size) for size in data.shape)
+    shape = " x ".join(map(str, sizes))
+    if len(sizes) > 4:
+        raise UnreadableScan(
+            f"{path.name} has {len(sizes)} axes ({shape}); a scan has four: rows and columns "
+            "of the scan and of the detector"
+        )
+    if len(sizes) == 2 or int(np.prod(sizes[:-2])) == 1:
+        raise UnreadableScan(
+            f"{path.name} holds a single image of {sizes[-2]} x {sizes[-1]} pixels and no scan"
+        )
+    if min(sizes[-2:]) < 2:
+        raise UnreadableScan(f"{path.name} holds arrays of {shape}: its last two axes are no detector")
+    data = data.astype(data.dtype.newbyteorder("="))
+    wanted = scan_shape if scan_shape is not None else source.scan_shape
+    if len(sizes) == 4 and first_frame is None and wanted in (None, sizes[:2]):
+        return data
+    if wanted is None:
+        if len(sizes) == 3:
+            raise NeedsScanShape(path.name, sizes[0])
+        wanted = (sizes[0], sizes[1])
+    stack = data if len(sizes) == 3 else data.reshape((-1, *sizes[2:]))
+    return stack_to_scan(_cut(stack, wanted, first_frame), wanted)
+
+
+def _cut(stack: da.Array, scan_shape: tuple[int, int], first_frame: int | None) -> da.Array:
+    """The patterns of the scan alone, where it is said at which it begins."""
+    if first_frame is None:
+        return stack
+    n_needed, n_frames = scan_shape[0] * scan_shape[1], int(stack.shape[0])
+    if first_frame < 0 or first_frame + n_needed > n_frames:
+        raise UnreadableScan(
+            f"a scan of {scan_shape[0]} x {scan_shape[1]} that begins at frame {first_frame:,} needs "
+            f"{first_frame + n_needed:,} frames; the file has {n_frames:,}"
+        )
+    return stack[first_frame : first_frame + n_needed]
+
+
+def _name(path: Path, source: ScanSource, sources: list[ScanSource]) -> str:
+    """The file's name, with the dataset's where there are several."""
+    if len(sources) == 1:
+        return path.stem
+    parts = [part for part in source.dataset.split("/") if part not in ("", "data", "datacube")]
+    return f"{path.stem} {parts[-1] if parts else source.dataset}"
