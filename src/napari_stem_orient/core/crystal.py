@@ -173,17 +173,31 @@ class Crystal:
         return hkl[keep][order], g[keep][order]
 
     def _allowed_by_centring(self, hkl: NDArray[np.int64]) -> NDArray[np.bool_]:
-        translations = self._centring_translations
+        translations = self.centring_translations
         phase = np.exp(2j * np.pi * hkl @ translations.T).sum(axis=1)
         return np.asarray(np.abs(phase) > 1e-6)
 
     @cached_property
-    def _centring_translations(self) -> FloatArray:
-        """Fractional translations (n, 3) that map the whole structure onto itself, (0, 0, 0) among them."""
+    def centring_translations(self) -> FloatArray:
+        """Fractional lattice translations (n, 3) that map the whole structure onto itself, (0, 0, 0) among them."""
         first = self.fractional[[e == self.elements[0] for e in self.elements]]
         candidates = np.round((first - first[0]) % 1.0, 9) % 1.0
         kept = [t for t in candidates if self._is_translation(t)]
         return np.array(kept) if kept else np.zeros((1, 3))
+
+    @cached_property
+    def primitive_basis(self) -> FloatArray:
+        """(3, 3) rows in Å: the three shortest lattice vectors that span the primitive cell."""
+        steps = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+        fractional = (steps[:, None, :] + self.centring_translations[None]).reshape(-1, 3)
+        vectors = fractional @ self.direct_basis
+        length = np.linalg.norm(vectors, axis=1)
+        vectors = vectors[np.argsort(length, kind="stable")][np.sort(length) > 1e-6]
+        first = vectors[0]
+        second = next(v for v in vectors if np.linalg.norm(np.cross(first, v)) > 1e-3 * (v @ v))
+        normal = np.cross(first, second)
+        third = next(v for v in vectors if abs(normal @ v) > 1e-3 * self.volume)
+        return np.array([first, second, third])
 
     def _is_translation(self, translation: FloatArray) -> bool:
         shifted = self.fractional + translation
@@ -286,7 +300,7 @@ def crystal_from_cif(path: str | Path) -> Crystal:
 
 
 def _bare_element(label: str, path: Path) -> str:
-    """ "Co3+" and "O2-" without their charge."""
+    """Element symbols such as "Co3+" and "O2-" without their charge."""
     from diffsims.utils.lobato_scattering_params import ATOMIC_SCATTERING_PARAMS_LOBATO
 
     letters = "".join(c for c in label if c.isalpha()).capitalize()

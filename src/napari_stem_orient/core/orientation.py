@@ -53,7 +53,8 @@ def multiply(a: ArrayLike, b: ArrayLike) -> FloatArray:
 
 def conjugate(quaternions: ArrayLike) -> FloatArray:
     """Inverse rotations of unit quaternions (..., 4)."""
-    return np.asarray(quaternions, dtype=np.float64) * np.array([1.0, -1.0, -1.0, -1.0])
+    result: FloatArray = np.asarray(quaternions, dtype=np.float64) * np.array([1.0, -1.0, -1.0, -1.0])
+    return result
 
 
 def quaternion_to_matrix(quaternions: ArrayLike) -> FloatArray:
@@ -89,7 +90,7 @@ def matrix_to_quaternion(matrices: ArrayLike) -> FloatArray:
 
 
 def random_quaternions(n: int, rng: np.random.Generator) -> FloatArray:
-    """n uniformly distributed orientations (n, 4)."""
+    """N uniformly distributed orientations (n, 4)."""
     return normalise(rng.standard_normal((n, 4)))
 
 
@@ -122,7 +123,8 @@ def euler_bunge_deg(quaternions: ArrayLike) -> FloatArray:
 def misorientation_angle_deg(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Angle in degrees between orientations (..., 4), without symmetry."""
     dot = np.abs(np.sum(np.asarray(a, dtype=np.float64) * np.asarray(b, dtype=np.float64), axis=-1))
-    return np.rad2deg(2 * np.arccos(np.clip(dot, 0.0, 1.0)))
+    result: FloatArray = np.rad2deg(2 * np.arccos(np.clip(dot, 0.0, 1.0)))
+    return result
 
 
 def symmetry_quaternions(point_group: Symmetry) -> FloatArray:

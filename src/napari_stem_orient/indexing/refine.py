@@ -1,0 +1,262 @@
+"""Candidates -> refined orientations and verification scores, batched over patterns and candidates.
+
+Every measured disk lies on the Ewald sphere, so its position gives a full scattering vector; turned into the crystal
+and rounded to the lattice it gets a hkl. The rotation is then refined in two alternating ways: positions fix the
+in-plane angle (and, through the excitation error of the disks that are there, a first tilt); intensities over all
+reflections, those missing among them, fix the tilt. The score says how well the simulation explains the measurement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.simulation.kinematic import KinematicSimulator, excitation_error
+
+#: Weakest reflection, relative to the strongest of the crystal, that a disk may be given to.
+WEAKEST_REFLECTION = 1e-5
+
+
+class RefinementParameters(BaseModel):
+    """How candidates are fitted to the measured disks and scored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    position_tolerance: float = Field(
+        0.02,
+        gt=0,
+        le=0.2,
+        title="Position tolerance",
+        description="Distance in 1/Å within which a measured disk counts as a simulated reflection",
+    )
+    excitation_width: float = Field(
+        0.02,
+        gt=0,
+        le=0.2,
+        title="Excitation width",
+        description="Standard deviation in 1/Å of the fall-off with the excitation error",
+    )
+    intensity_exponent: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        title="Intensity exponent",
+        description="Intensities count with this power: small values weigh presence above exact intensity",
+    )
+    position_steps: int = Field(
+        4, ge=0, le=50, title="Position steps", description="Gauss-Newton steps on the positions of the disks"
+    )
+    tilt_steps: int = Field(
+        4, ge=0, le=50, title="Tilt steps", description="Gauss-Newton steps on the intensities"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which reflection each measured disk is, for every candidate.
+
+    reflection (B, K, N) index into the simulator's list, -1 where there is none; offset (B, K, N, 3) from the measured
+    vector to the reflection in Å⁻¹ (x, y in the plane; z along the beam); vector (B, K, N, 3) of the reflection in the
+    sample frame.
+    """
+
+    reflection: Tensor
+    offset: Tensor
+    vector: Tensor
+
+
+class PatternFitter:
+    """Fits orientations of one crystal to measured disks.
+
+    Parameters
+    ----------
+    crystal
+    voltage_kv
+        Accelerating voltage in kV.
+    q_limit
+        Reflections beyond this, in Å⁻¹, cannot be seen by the detector.
+    parameters
+    precession_angle_deg
+    device
+        Memory: about 60 bytes for each pattern, candidate and reflection.
+    """
+
+    def __init__(
+        self,
+        crystal: Crystal,
+        *,
+        voltage_kv: float,
+        q_limit: float,
+        parameters: RefinementParameters,
+        precession_angle_deg: float = 0.0,
+        device: torch.device,
+    ) -> None:
+        self.parameters = parameters
+        # Precession sweeps the Ewald sphere through the reflections: to first order, a wider shape factor.
+        sweep = 0.5 * q_limit * np.sin(np.deg2rad(precession_angle_deg))
+        self.excitation_width = float(np.hypot(parameters.excitation_width, sweep))
+        simulator = KinematicSimulator(
+            crystal,
+            voltage_kv=voltage_kv,
+            q_max=q_limit,
+            excitation_width=self.excitation_width,
+            device=device,
+        )
+        self.crystal = crystal
+        self.q_limit = q_limit
+        self.wavelength = simulator.wavelength
+        self.g = simulator.g
+        self.amplitude = simulator.strength.clamp_min(WEAKEST_REFLECTION) ** parameters.intensity_exponent
+        # Dot products with primitive lattice vectors are integers for allowed reflections, and for no other.
+        self._to_indices = torch.as_tensor(crystal.primitive_basis, dtype=torch.float32, device=device)
+        indices = torch.round(self.g @ self._to_indices.T).long()
+        self._reach = int(indices.abs().max()) + 1
+        side = 2 * self._reach + 1
+        table = torch.full((side**3,), -1, dtype=torch.long, device=device)
+        table[self._flat(indices)] = torch.arange(len(indices), device=device)
+        self._table = table
+
+    def _flat(self, indices: Tensor) -> Tensor:
+        side = 2 * self._reach + 1
+        shifted = indices.clamp(-self._reach, self._reach) + self._reach
+        return (shifted[..., 0] * side + shifted[..., 1]) * side + shifted[..., 2]
+
+    @property
+    def n_reflections(self) -> int:
+        """Number of reflections that a pattern may have."""
+        return len(self.g)
+
+    def assign(self, rotation: Tensor, q: Tensor) -> Assignment:
+        """Index the disks q (B, N, 2) under rotations (B, K, 3, 3), sample to crystal."""
+        measured = self._on_ewald_sphere(q)[:, None]  # (B, 1, N, 3)
+        in_crystal = measured @ rotation.transpose(-1, -2)
+        indices = torch.round(in_crystal @ self._to_indices.T).long()
+        reflection = self._table[self._flat(indices)]
+        vector = self.g[reflection.clamp_min(0)] @ rotation
+        return Assignment(reflection, vector - measured, vector)
+
+    def _on_ewald_sphere(self, q: Tensor) -> Tensor:
+        squared = (q * q).sum(-1, keepdim=True)
+        k = 1.0 / self.wavelength
+        return torch.cat([q, torch.sqrt((k * k - squared).clamp_min(0.0)) - k], dim=-1)
+
+    def fit_positions(self, rotation: Tensor, q: Tensor, weight: Tensor) -> Tensor:
+        """Rotations (B, K, 3, 3) moved toward the disks q (B, N, 2) of weight (B, N) by Gauss-Newton steps."""
+        p = self.parameters
+        for step in range(p.position_steps):
+            # Wide at first, to catch candidates that are some degrees off.
+            tolerance = p.position_tolerance * max(0.5, 2.0 * 0.6**step)
+            assignment = self.assign(rotation, q)
+            distance = (assignment.offset[..., :2] ** 2).sum(-1) / tolerance**2
+            depth = assignment.offset[..., 2] ** 2 / (1.5 * self.excitation_width) ** 2
+            robust = weight[:, None] / ((1 + distance) ** 2 * (1 + depth))
+            robust = robust * (assignment.reflection >= 0)
+            scale = rotation.new_tensor([1 / tolerance**2, 1 / tolerance**2, 1 / self.excitation_width**2])
+            turn = _gauss_newton_turn(assignment.vector, assignment.offset, robust, scale)
+            rotation = rotation @ rotation_from_vector(-turn)
+        return rotation
+
+    def fit_tilt(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
+        """Rotations (B, K, 3, 3) tilted so that simulated intensities fit those of the disks (B, N)."""
+        width = self.excitation_width
+        exponent = self.parameters.intensity_exponent
+        measured = self.measured_amplitudes(rotation, q, intensity)
+        for _ in range(self.parameters.tilt_steps):
+            g, s, model = self._model(rotation)
+            scale = (measured * model).sum(-1) / (model * model).sum(-1).clamp_min(1e-12)
+            slope = -exponent * s / width**2 * model * scale[..., None]
+            # g turns by t: s changes by -(t_x g_y - t_y g_x).
+            d_x, d_y = -slope * g[..., 1], slope * g[..., 0]
+            residual = measured - scale[..., None] * model
+            turn = _solve_tilt(d_x, d_y, model, residual)
+            rotation = rotation @ rotation_from_vector(-turn)
+        return rotation
+
+    def measured_amplitudes(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
+        """Amplitudes (B, K, M) of the measured disks, each at the reflection that it is."""
+        assignment = self.assign(rotation, q)
+        amplitude = intensity.clamp_min(0.0)[:, None] ** self.parameters.intensity_exponent
+        distance = (assignment.offset[..., :2] ** 2).sum(-1) / self.parameters.position_tolerance**2
+        depth = assignment.offset[..., 2] ** 2 / (4 * self.excitation_width) ** 2
+        near = torch.exp(-0.5 * distance) * (depth < 1) * (assignment.reflection >= 0)
+        out = rotation.new_zeros(*rotation.shape[:2], self.n_reflections)
+        return out.scatter_reduce_(
+            2, assignment.reflection.clamp_min(0), amplitude * near, reduce="amax", include_self=True
+        )
+
+    def _model(self, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        g = self.g @ rotation  # (B, K, M, 3)
+        s = excitation_error(g, self.wavelength)
+        shape = torch.exp(-0.5 * self.parameters.intensity_exponent * torch.square(s / self.excitation_width))
+        return g, s, self.amplitude * shape
+
+    def score(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
+        """Cosine similarity (B, K), 0 to 1, of measured and simulated amplitudes.
+
+        Measured disks that no reflection explains and predicted reflections that were not measured both lower it.
+        """
+        measured = self.measured_amplitudes(rotation, q, intensity)
+        _, _, model = self._model(rotation)
+        everything = (intensity.clamp_min(0.0) ** (2 * self.parameters.intensity_exponent)).sum(-1)
+        norm = torch.sqrt(everything[:, None] * (model * model).sum(-1)).clamp_min(1e-12)
+        return (measured * model).sum(-1) / norm
+
+    def explained_disks(self, rotation: Tensor, q: Tensor, mask: Tensor) -> Tensor:
+        """Number (B, K) of measured disks that lie within the tolerance of an excited reflection."""
+        assignment = self.assign(rotation, q)
+        near = (assignment.offset[..., :2] ** 2).sum(-1) < (2 * self.parameters.position_tolerance) ** 2
+        excited = assignment.offset[..., 2].abs() < 4 * self.excitation_width
+        return (near & excited & (assignment.reflection >= 0) & mask[:, None]).sum(-1)
+
+
+def _gauss_newton_turn(vector: Tensor, offset: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """Rotation vector (B, K, 3) t that minimises sum w |offset + t x vector|² in the metric ``scale`` (3,)."""
+    # Columns: the change of the vector by a turn about x, y, z.
+    jacobian = torch.stack(
+        [torch.linalg.cross(unit.expand_as(vector), vector) for unit in torch.eye(3, device=vector.device)],
+        dim=-1,
+    )
+    weighted = jacobian * (weight[..., None] * scale)[..., None]
+    normal = torch.einsum("bknij,bknil->bkjl", jacobian, weighted)
+    gradient = torch.einsum("bknij,bkni->bkj", weighted, offset)
+    damping = 1e-3 * torch.diagonal(normal, dim1=-2, dim2=-1).sum(-1) + 1e-6
+    normal = normal + damping[..., None, None] * torch.eye(3, device=vector.device)
+    turn: Tensor = -torch.linalg.solve(normal, gradient)
+    return _limited(turn, largest=0.06)
+
+
+def _solve_tilt(d_x: Tensor, d_y: Tensor, model: Tensor, residual: Tensor) -> Tensor:
+    """Levenberg-Marquardt step (B, K, 3) in the two tilts, the scale of the model eliminated."""
+    norm = (model * model).sum(-1).clamp_min(1e-12)
+    along_x, along_y = (d_x * model).sum(-1), (d_y * model).sum(-1)
+    xx = (d_x * d_x).sum(-1) - along_x * along_x / norm
+    yy = (d_y * d_y).sum(-1) - along_y * along_y / norm
+    xy = (d_x * d_y).sum(-1) - along_x * along_y / norm
+    right_x, right_y = (d_x * residual).sum(-1), (d_y * residual).sum(-1)
+    damping = 0.05 * (xx + yy) + 1e-9
+    xx, yy = xx + damping, yy + damping
+    determinant = (xx * yy - xy * xy).clamp_min(1e-18)
+    turn_x = (yy * right_x - xy * right_y) / determinant
+    turn_y = (xx * right_y - xy * right_x) / determinant
+    turn = torch.stack([turn_x, turn_y, torch.zeros_like(turn_x)], dim=-1)
+    return _limited(turn, largest=0.015)
+
+
+def _limited(turn: Tensor, *, largest: float) -> Tensor:
+    length = turn.norm(dim=-1, keepdim=True)
+    return turn * (largest / length.clamp_min(largest))
+
+
+def rotation_from_vector(vector: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) from rotation vectors (..., 3) in radians (Rodrigues' formula)."""
+    angle = vector.norm(dim=-1, keepdim=True).clamp_min(1e-12)[..., None]
+    x, y, z = (vector / angle[..., 0]).unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+    identity = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    return identity + torch.sin(angle) * cross + (1 - torch.cos(angle)) * (cross @ cross)
