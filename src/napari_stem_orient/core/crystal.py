@@ -381,4 +381,5 @@ def _laue_rotations(space_group: int) -> FloatArray:
     determinant = np.linalg.det(rotations)
     # With the inversion of the Laue class, an improper operator stands for its proper negative.
     proper = rotations * np.sign(np.rint(determinant))[:, None, None]
-    return np.unique(proper, axis=0)
+    result: FloatArray = np.unique(proper, axis=0)
+    return result

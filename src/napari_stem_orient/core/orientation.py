@@ -154,7 +154,8 @@ def disorientation_angle_deg(
         left = multiply(left[:, None, :], right[None, :, :]).reshape(-1, 4)
     # The scalar part of s delta is all that the angle needs.
     scalar = np.abs(np.einsum("...i,si->...s", delta, left * np.array([1.0, -1.0, -1.0, -1.0])))
-    return np.rad2deg(2 * np.arccos(np.clip(scalar.max(axis=-1), 0.0, 1.0)))
+    result: FloatArray = np.rad2deg(2 * np.arccos(np.clip(scalar.max(axis=-1), 0.0, 1.0)))
+    return result
 
 
 def reduce_to_fundamental(quaternions: ArrayLike, point_group: Symmetry) -> FloatArray:
@@ -199,7 +200,8 @@ def zone_axis_uvw(
         best[better] = trial[better]
         best_angle = np.where(better, angle, best_angle)
     divisor = np.gcd.reduce(best, axis=-1)
-    return best // np.maximum(divisor, 1)[..., None]
+    result: NDArray[np.int64] = best // np.maximum(divisor, 1)[..., None]
+    return result
 
 
 def format_zone_axis(indices: ArrayLike) -> str:
@@ -237,4 +239,5 @@ def fundamental_zone_axes(point_group: Symmetry, *, spacing_deg: float) -> Float
     reference = np.array([0.31, 0.17, 0.935])
     projection = np.einsum("sij,nj,i->ns", matrices, directions, reference)
     identity = int(np.argmax(np.trace(matrices, axis1=1, axis2=2)))
-    return directions[projection[:, identity] >= projection.max(axis=1) - 1e-12]
+    result: FloatArray = directions[projection[:, identity] >= projection.max(axis=1) - 1e-12]
+    return result

@@ -249,7 +249,8 @@ def _solve_tilt(d_x: Tensor, d_y: Tensor, model: Tensor, residual: Tensor) -> Te
 
 def _limited(turn: Tensor, *, largest: float) -> Tensor:
     length = turn.norm(dim=-1, keepdim=True)
-    return turn * (largest / length.clamp_min(largest))
+    result: Tensor = turn * (largest / length.clamp_min(largest))
+    return result
 
 
 def rotation_from_vector(vector: Tensor) -> Tensor:
@@ -259,4 +260,5 @@ def rotation_from_vector(vector: Tensor) -> Tensor:
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
     identity = torch.eye(3, dtype=vector.dtype, device=vector.device)
-    return identity + torch.sin(angle) * cross + (1 - torch.cos(angle)) * (cross @ cross)
+    result: Tensor = identity + torch.sin(angle) * cross + (1 - torch.cos(angle)) * (cross @ cross)
+    return result

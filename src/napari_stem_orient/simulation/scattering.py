@@ -57,4 +57,5 @@ def structure_factors(
         members = elements == element
         phases = np.exp(2j * np.pi * hkl @ crystal.fractional[members].T)
         total += electron_scattering_factor(str(element), q) * (phases @ crystal.occupancy[members])
-    return total * np.exp(-2 * np.square(np.pi * sigma * q)) / crystal.volume
+    result: NDArray[np.complex128] = total * np.exp(-2 * np.square(np.pi * sigma * q)) / crystal.volume
+    return result
