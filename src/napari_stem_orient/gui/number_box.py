@@ -106,8 +106,8 @@ def _range(
 ) -> tuple[float, float]:
     low = -_LIMIT if minimum is None else minimum
     high = _LIMIT if maximum is None else maximum
-    if empty and minimum is not None and whole and not excluded and minimum >= 1:
-        low = minimum - 1
+    if empty and minimum is not None and not excluded:
+        low = minimum - (1 if whole else 1e-9)  # one step below the least number stands for None
     elif excluded and not empty:
         low = low + 1 if whole else math.nextafter(low, math.inf) if low else 1e-12
     return low, high

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.datacube import DataCube, ScanSummary, SummaryBlock
     from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
 
 
@@ -60,6 +61,8 @@ class Session:
         What is there now, or None.
     mean_pattern
         (det_y, det_x) float32, over the blocks read so far, or None.
+    detection_parameters
+        What the forms of the Detect step show, or None before they were suggested.
     preview
         Disks of the pattern at `position` with the parameters now in the form, or None.
     orientation_maps
@@ -72,9 +75,10 @@ class Session:
     summary_filled = Signal(object)  # SummaryBlock
     summary_changed = Signal(object)  # ScanSummary | None
     probe_changed = Signal(object)  # ProbeTemplate | None
+    detection_parameters_changed = Signal(object)  # DetectionParameters | None
     detection_filled = Signal(object)  # DetectedBlock
     preview_changed = Signal(object)  # DetectedBlock of the one pattern at `position` | None
-    peaks_changed = Signal(object)  # BraggPeaks | None
+    peaks_changed = Signal(object)  # BraggPeaks | None: other peaks, or the same with another calibration
     calibration_changed = Signal(object)  # Calibration
     crystals_changed = Signal(object)  # tuple[Crystal, ...]
     map_started = Signal(object)  # OrientationMap: all positions not done, or a resumed one
@@ -88,6 +92,7 @@ class Session:
         self.summary: ScanSummary | None = None
         self.mean_pattern: NDArray[np.float32] | None = None
         self.probe: ProbeTemplate | None = None
+        self.detection_parameters: DetectionParameters | None = None
         self.peaks: BraggPeaks | None = None
         self.preview: DetectedBlock | None = None
         self.crystals: tuple[Crystal, ...] = ()
@@ -123,7 +128,8 @@ class Session:
         """Open another scan: running jobs are discarded, peaks and maps of another shape are let go."""
         _require_main_thread()
         self.discard_jobs()
-        self.datacube, self.summary, self.mean_pattern, self.probe = datacube, None, None, None
+        self.datacube, self.summary, self.mean_pattern = datacube, None, None
+        self.probe, self.detection_parameters = None, None
         keep = datacube is None or self.peaks is None or self.peaks.scan_shape == datacube.scan_shape
         if not keep:
             self._forget_peaks_and_maps()
@@ -160,7 +166,11 @@ class Session:
         if self.datacube is not None:
             self.datacube = self.datacube.with_calibration(calibration)
         if self.peaks is not None:
-            self.peaks = self.peaks.with_calibration(calibration)
+            # the direct beam was measured with the peaks, and is better than what a file says
+            measured = self.peaks.calibration.origin_px
+            self.peaks = self.peaks.with_calibration(
+                calibration if measured is None else calibration.updated(origin_px=measured)
+            )
             self._peaks_fingerprint = self.peaks.fingerprint
         self.calibration_changed.emit(calibration)
         if self.peaks is not None:
@@ -174,6 +184,14 @@ class Session:
         _require_main_thread()
         self.probe = probe
         self.probe_changed.emit(probe)
+        self.steps_changed.emit()
+
+    def set_detection_parameters(self, parameters: DetectionParameters | None) -> None:
+        """Take the parameters that the next detection and the preview use."""
+        _require_main_thread()
+        if parameters != self.detection_parameters:
+            self.detection_parameters = parameters
+            self.detection_parameters_changed.emit(parameters)
 
     def set_preview(self, preview: DetectedBlock | None) -> None:
         """Take the disks found in the pattern at `position` with the parameters now in the form."""
@@ -303,7 +321,8 @@ class Session:
         if step is Step.DETECT:
             if self.datacube is None:
                 return ["an open scan"]
-            return [] if self.mean_pattern is not None else ["the mean pattern (being read)"]
+            reading = " (being read)" if Step.OPEN in self._running else ": open the scan again"
+            return [] if self.mean_pattern is not None else [f"the mean pattern{reading}"]
         if step is Step.INDEX:
             needs = (
                 ["Bragg peaks"] if self.peaks is None else list(self.peaks.calibration.missing_for_indexing())

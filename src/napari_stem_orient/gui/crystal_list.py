@@ -1,0 +1,110 @@
+"""CrystalList: the crystals to index with, from the built-in list and from CIF files."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
+    QListWidget,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, load_crystal
+from napari_stem_orient.gui.file_dialogs import ask_open_file
+from napari_stem_orient.gui.step_panel import StepPanel
+
+INVITATION = "Add a crystal…"
+ROWS_SHOWN = 3
+
+
+class CrystalList(QWidget):
+    """Mirrors the Session's crystals and changes them.
+
+    Parameters
+    ----------
+    panel
+        The step that it stands in, which shows what goes wrong.
+    """
+
+    def __init__(self, panel: StepPanel) -> None:
+        super().__init__()
+        self._panel = panel
+        self._session = panel.session
+        self._folder: Path | None = None
+        self.list = QListWidget()
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.list.setToolTip("The crystals that each pattern is compared with; several make a phase map.")
+        self.list.setMinimumHeight(24)
+        self.add_box = QComboBox()
+        self.add_box.addItems([INVITATION, *BUILTIN_CRYSTALS])
+        self.add_box.setToolTip("Crystals that are built in; CIF… takes any other.")
+        self.add_box.activated.connect(self._on_add)
+        self.cif_button = QPushButton("CIF…")
+        self.cif_button.setToolTip("Add a crystal from a CIF file.")
+        self.cif_button.clicked.connect(self._on_cif)
+        self.remove_button = QPushButton("Remove")
+        self.remove_button.clicked.connect(self._on_remove)
+        row = QHBoxLayout()
+        row.addWidget(self.add_box, 1)
+        row.addWidget(self.cif_button)
+        row.addWidget(self.remove_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(self.list)
+        layout.addLayout(row)
+        self.list.itemSelectionChanged.connect(self._on_selection_changed)
+        panel.listen(self._session.crystals_changed, self._on_crystals_changed)
+        self._on_crystals_changed(self._session.crystals)
+
+    def add(self, name_or_path: str | Path) -> None:
+        """Add a crystal by its built-in name or its CIF file; one that is there already stays once."""
+        crystal = self._panel.attempt(partial(load_crystal, name_or_path))
+        if crystal is None:
+            return
+        self._panel.show_message("")
+        if crystal not in self._session.crystals:
+            self._session.set_crystals((*self._session.crystals, crystal))
+
+    def _on_add(self, index: int) -> None:
+        name = self.add_box.itemText(index)
+        self.add_box.setCurrentIndex(0)
+        if name != INVITATION:
+            self.add(name)
+
+    def _on_cif(self) -> None:
+        path = ask_open_file(self, "Add a crystal", start=self._folder, kinds="CIF (*.cif);;All files (*)")
+        if path is not None:
+            self._folder = path.parent
+            self.add(path)
+
+    def _on_remove(self) -> None:
+        """Remove the selected crystals; the last one where none is selected."""
+        crystals = self._session.crystals
+        rows = {index.row() for index in self.list.selectedIndexes()} or {len(crystals) - 1}
+        self._session.set_crystals(tuple(c for row, c in enumerate(crystals) if row not in rows))
+
+    def _on_selection_changed(self) -> None:
+        self.remove_button.setEnabled(bool(self._session.crystals))
+
+    def _on_crystals_changed(self, crystals: tuple[Crystal, ...]) -> None:
+        self.list.clear()
+        self.list.addItems([crystal_text(crystal) for crystal in crystals])
+        self.list.setVisible(bool(crystals))
+        rows = min(ROWS_SHOWN, max(1, len(crystals)))
+        self.list.setFixedHeight(rows * max(18, self.list.sizeHintForRow(0)) + 2 * self.list.frameWidth() + 4)
+        self.remove_button.setEnabled(bool(crystals))
+
+
+def crystal_text(crystal: Crystal) -> str:
+    """Say a crystal in a line: name, structure type or space group, and cell."""
+    a, b, c, *_ = crystal.lattice
+    kind = crystal.structure_type or f"space group {crystal.space_group}"
+    lengths = f"a = {a:.4g}" if a == b == c else f"a, b, c = {a:.4g}, {b:.4g}, {c:.4g}"
+    return f"{crystal.name} · {kind} · {lengths} Å"

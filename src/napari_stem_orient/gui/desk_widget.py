@@ -1,0 +1,104 @@
+"""OrientationMappingWidget: the desk: the four steps from a file to maps, one below the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.detect_widget import DetectWidget
+from napari_stem_orient.gui.export_widget import ExportWidget
+from napari_stem_orient.gui.folding import Folding
+from napari_stem_orient.gui.index_widget import IndexWidget
+from napari_stem_orient.gui.open_widget import OpenWidget
+from napari_stem_orient.gui.session import Step, StepState, session_of
+from napari_stem_orient.gui.step_panel import STATE_SIGNS, StepPanel, state_sentence
+
+if TYPE_CHECKING:
+    import napari
+
+WIDTH = 350
+PANELS: tuple[type[StepPanel], ...] = (OpenWidget, DetectWidget, IndexWidget, ExportWidget)
+
+
+class OrientationMappingWidget(QWidget):
+    """Shows the steps in order, each with its state; the next step unfolds when one is done.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the maps go into.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.session = session_of(napari_viewer)
+        self.panels = {panel.step: panel for panel in (kind(napari_viewer) for kind in PANELS)}
+        self.sections = {
+            step: Folding(f"{number}  {step.value}", panel, unfolded=step is Step.OPEN)
+            for number, (step, panel) in enumerate(self.panels.items(), start=1)
+        }
+        steps = QWidget()
+        column = QVBoxLayout(steps)
+        column.setContentsMargins(2, 2, 2, 2)
+        column.setSpacing(2)
+        for section in self.sections.values():
+            font = section.button.font()
+            font.setBold(True)
+            section.button.setFont(font)
+            column.addWidget(section)
+        column.addStretch(1)
+        self.scroll_area = QScrollArea()
+        self.scroll_area.setWidgetResizable(True)
+        self.scroll_area.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll_area.setWidget(steps)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.scroll_area)
+        self.setMinimumWidth(WIDTH)
+        self._states = {step: self.session.step_state(step) for step in Step}
+        self._connections = Connections()
+        self._connections.connect(self.session.steps_changed, self._on_steps_changed)
+        self.destroyed.connect(self._connections.disconnect_all)
+        self._show_states()
+        self._unfold_what_is_next()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Wide enough for the forms; as high as there is room."""
+        return QSize(WIDTH + 20, 640)
+
+    def _on_steps_changed(self) -> None:
+        before, self._states = self._states, {step: self.session.step_state(step) for step in Step}
+        self._show_states()
+        for step, state in self._states.items():
+            finished = before[step] is not state and state is StepState.DONE
+            if finished and not (step is Step.OPEN and self._calibration_is_missing()):
+                self._go_on_from(step)
+
+    def _show_states(self) -> None:
+        for step, section in self.sections.items():
+            state = self._states[step]
+            word = "stopped" if state is StepState.READY and self.session.is_partial(step) else state.value
+            section.note.setText(f"{STATE_SIGNS[state]} {word}")
+            section.note.setToolTip(state_sentence(self.session, step))
+
+    def _go_on_from(self, step: Step) -> None:
+        """Fold a step that is done, and unfold the one after it."""
+        steps = list(Step)
+        following = steps.index(step) + 1
+        if following < len(steps):
+            self.sections[step].set_unfolded(False)
+            self.sections[steps[following]].set_unfolded(True)
+
+    def _unfold_what_is_next(self) -> None:
+        """On a Session in which something is open already, start where it stands."""
+        for step in Step:
+            if self._states[step] is StepState.DONE and not self._calibration_is_missing():
+                self._go_on_from(step)
+
+    def _calibration_is_missing(self) -> bool:
+        calibration = self.session.calibration
+        return calibration is not None and bool(calibration.missing_for_indexing())

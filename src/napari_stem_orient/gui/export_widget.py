@@ -1,0 +1,190 @@
+"""ExportWidget: the fourth step: maps, tables, figures and peaks into files, and maps from files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QHBoxLayout, QPushButton
+
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
+from napari_stem_orient.gui.session import Step
+from napari_stem_orient.gui.step_panel import StepPanel
+from napari_stem_orient.gui.workers import one_step_job
+from napari_stem_orient.io.figures import FigureKind, export_figure
+from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map, save_orientation_map
+from napari_stem_orient.io.peaks import save_bragg_peaks
+
+if TYPE_CHECKING:
+    import napari
+
+FIGURE_WORDS = {
+    "overview": "Overview",
+    "ipf_z": "IPF-Z (out of plane)",
+    "ipf_x": "IPF-X (in plane)",
+    "ipf_y": "IPF-Y (in plane)",
+    "phase": "Phase",
+    "score": "Score",
+    "confidence": "Confidence",
+}
+
+
+class ExportWidget(StepPanel):
+    """Writes what the Session holds; every file is complete or absent.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose Session this shows.
+    """
+
+    step = Step.EXPORT
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self._folder: Path | None = None
+        self.save_button = self._button(
+            "Save map…", self._on_save, "HDF5 that orix opens, and this plugin again."
+        )
+        self.ang_button = self._button(".ang…", self._on_ang, "For EBSD programs (EDAX / OIM, MTEX).")
+        self.csv_button = self._button("CSV…", self._on_csv, "One row for each scan position.")
+        self.peaks_button = self._button(
+            "Save peaks…", self._on_peaks, "Bragg peaks as py4DSTEM BraggVectors."
+        )
+        self.open_button = self._button("Open map…", self._on_open, "Open a map that was saved here.")
+        self.figure_button = self._button(
+            "Figure…", self._on_figure, "Picture with scale bar and colour key."
+        )
+        self.figure_box = QComboBox()
+        for kind in get_args(FigureKind):
+            self.figure_box.addItem(FIGURE_WORDS.get(kind, kind), kind)
+        self._lay_out()
+        for signal in (self.session.map_changed, self.session.map_started, self.session.peaks_changed):
+            self.listen(signal, self._on_results_changed)
+        self.refresh()
+
+    # --- what the user does --------------------------------------------------------------------------------
+
+    def _on_save(self) -> None:
+        self._export("Save the map", "_map.h5", "Orientation map (*.h5)", save_orientation_map, marks=True)
+
+    def _on_ang(self) -> None:
+        self._export("Export .ang", ".ang", "EBSD data (*.ang)", export_ang)
+
+    def _on_csv(self) -> None:
+        self._export("Export a table", ".csv", "Table (*.csv)", export_csv)
+
+    def _on_figure(self) -> None:
+        kind: FigureKind = self.figure_box.currentData()
+        kinds = "Pictures (*.png *.tif *.pdf *.svg)"
+        self._export("Export a figure", f"_{kind}.png", kinds, partial(export_figure, kind=kind))
+
+    def _on_peaks(self) -> None:
+        peaks = self.session.peaks
+        if peaks is None:
+            self.show_message("There are no Bragg peaks to save: detect or open some first.")
+            return
+        path = self._ask("Save Bragg peaks", "_peaks.h5", "Bragg peaks (*.h5 *.emd)")
+        if path is not None:
+            self._write(partial(save_bragg_peaks, peaks), path)
+
+    def _on_open(self) -> None:
+        path = ask_open_file(
+            self, "Open a map", start=self._start_folder(), kinds="Orientation map (*.h5 *.hdf5)"
+        )
+        if path is not None:
+            self._folder = path.parent
+            self.run(
+                one_step_job(partial(open_orientation_map, path)),
+                title=f"Opening {path.name}",
+                on_done=self._on_opened,
+            )
+
+    def _on_opened(self, orientation_map: OrientationMap) -> None:
+        self.session.set_map(orientation_map)
+        self.session.mark_exported()
+        self.show_message("Orientation map opened.")
+
+    # --- writing -------------------------------------------------------------------------------------------
+
+    def _export(
+        self,
+        title: str,
+        ending: str,
+        kinds: str,
+        write: Callable[[OrientationMap, Path], object],
+        *,
+        marks: bool = False,
+    ) -> None:
+        current = self.session.current_map
+        if current is None:
+            self.show_message("There is no orientation map yet: index, or open one.")
+            return
+        path = self._ask(title, ending, kinds)
+        if path is not None:
+            self._write(partial(write, current.copy()), path, saved=current if marks else None)
+
+    def _ask(self, title: str, ending: str, kinds: str) -> Path | None:
+        start = (self._start_folder() or Path.home()) / f"{self._name()}{ending}"
+        path = ask_save_file(self, title, start=start, kinds=kinds)
+        if path is not None:
+            self._folder = path.parent
+        return path
+
+    def _write(
+        self, write: Callable[[Path], object], path: Path, *, saved: OrientationMap | None = None
+    ) -> None:
+        def tell(_: object) -> None:
+            self.show_message(f"Saved {path.name}.")
+            if saved is not None and saved is self.session.current_map:
+                self.session.mark_exported()
+
+        self.run(one_step_job(partial(write, path)), title=f"Saving {path.name}", on_done=tell)
+
+    def _start_folder(self) -> Path | None:
+        datacube = self.session.datacube
+        if self._folder is not None or datacube is None or datacube.path is None:
+            return self._folder
+        return datacube.path.parent
+
+    def _name(self) -> str:
+        source = self.session.datacube or self.session.peaks
+        return "orientation" if source is None else Path(source.name).stem
+
+    # --- widgets -------------------------------------------------------------------------------------------
+
+    def _on_results_changed(self, _: object) -> None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Enable what there is something to write for."""
+        super().refresh()
+        has_map = self.session.current_map is not None
+        for button in (self.save_button, self.ang_button, self.csv_button, self.figure_button):
+            button.setEnabled(has_map)
+        self.peaks_button.setEnabled(self.session.peaks is not None)
+
+    def _button(self, words: str, slot: Callable[[], None], tooltip: str) -> QPushButton:
+        button = QPushButton(words)
+        button.setToolTip(tooltip)
+        button.clicked.connect(slot)
+        return button
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.addWidget(self.save_button, 0, 0)
+        grid.addWidget(self.ang_button, 0, 1)
+        grid.addWidget(self.csv_button, 0, 2)
+        grid.addWidget(self.peaks_button, 1, 0)
+        grid.addWidget(self.open_button, 1, 1, 1, 2)
+        self.content.addLayout(grid)
+        figure_row = QHBoxLayout()
+        figure_row.addWidget(self.figure_box, 1)
+        figure_row.addWidget(self.figure_button)
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Figure", figure_row)
+        self.content.addLayout(form)

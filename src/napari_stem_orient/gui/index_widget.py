@@ -1,0 +1,297 @@
+"""IndexWidget: the third step: crystals, method and device; from Bragg disks to an orientation map."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.gui.crystal_list import CrystalList
+from napari_stem_orient.gui.file_dialogs import ask_folder
+from napari_stem_orient.gui.latest_job import LatestJob
+from napari_stem_orient.gui.parameter_form import ParameterForm
+from napari_stem_orient.gui.session import Step, StepState
+from napari_stem_orient.gui.step_jobs import (
+    IndexingChoices,
+    IndexingTask,
+    MapStarted,
+    ModelsFound,
+    indexing_choices,
+    indexing_job,
+    models_for,
+)
+from napari_stem_orient.gui.step_panel import StepPanel, plain_label
+from napari_stem_orient.gui.workers import one_step_job
+from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+
+if TYPE_CHECKING:
+    import napari
+
+METHODS = {"transformer": "Transformer", "template": "Template matching (py4DSTEM)"}
+PLAIN = ("refine",)
+
+
+class IndexWidget(StepPanel):
+    """Indexes the Session's Bragg peaks; a stopped run keeps what it has done and can be resumed.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose Session this shows.
+    """
+
+    step = Step.INDEX
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self._model_folders: tuple[Path, ...] = ()
+        self._models: ModelsFound | None = None
+        self._transformer_form: ParameterForm[BaseModel] | None = None
+        self.template_form: ParameterForm[BaseModel] = ParameterForm(
+            TemplateMatchingParameters(), advanced=tuple(TemplateMatchingParameters.model_fields)
+        )
+        self.crystals = CrystalList(self)
+        self.content.addWidget(self.crystals)
+        self.content.addLayout(self._choices())
+        self.model_label = plain_label()
+        self.content.addWidget(self.model_label)
+        self._forms = QVBoxLayout()
+        self._forms.addWidget(self.template_form)
+        self.content.addLayout(self._forms)
+        self.content.addLayout(self._button_row())
+        self._looking: LatestJob[object, ModelsFound] = LatestJob(
+            title="Look for models", on_result=self._on_models, on_error=self._on_no_models
+        )
+        self.destroyed.connect(partial(LatestJob.close, self._looking))
+        session = self.session
+        self.listen(session.crystals_changed, self._on_crystals_changed)
+        for signal in (session.map_changed, session.map_started):
+            self.listen(signal, self._on_map_changed)
+        self.run(one_step_job(indexing_choices), title="Loading torch", on_done=self._on_choices)
+        self._on_method_chosen()
+        self._on_map_changed(None)
+
+    @property
+    def method(self) -> str:
+        """The chosen method, "transformer" or "template"."""
+        return str(self.method_box.currentData())
+
+    @property
+    def parameters(self) -> BaseModel | None:
+        """The parameters of the chosen method; None until torch is loaded."""
+        form = self._transformer_form if self.method == "transformer" else self.template_form
+        return None if form is None else form.value
+
+    # --- running -------------------------------------------------------------------------------------------
+
+    def _on_run(self) -> None:
+        self._start(resume_from=self.session.current_map if self._can_resume() else None)
+
+    def _on_start_over(self) -> None:
+        self._start(resume_from=None)
+
+    def _start(self, *, resume_from: OrientationMap | None) -> None:
+        session, parameters = self.session, self.parameters
+        if session.peaks is None or parameters is None or session.step_needs(Step.INDEX):
+            self.refresh()
+            return
+        task = IndexingTask(
+            peaks=session.peaks,
+            crystals=session.crystals,
+            method=self.method,
+            parameters=parameters,
+            device=str(self.device_box.currentData() or "auto"),
+            model_folders=self._model_folders,
+            resume_from=resume_from,
+        )
+        self.run(
+            indexing_job(task),
+            title="Indexing",
+            step=Step.INDEX,
+            on_record=self._on_record,
+            on_done=self._on_done,
+            on_stopped=self._on_stopped,
+        )
+
+    def _on_record(self, record: MapStarted | IndexedBlock) -> None:
+        if isinstance(record, MapStarted):
+            self.session.start_map(record.orientation_map)
+        else:
+            self.session.fill_map(record)
+
+    def _on_done(self, orientation_map: OrientationMap) -> None:
+        self.session.set_map(orientation_map)
+        indexed = int(orientation_map.indexed.sum())
+        self.show_message(
+            f"{indexed:,} of {orientation_map.n_positions:,} positions indexed "
+            f"({100 * orientation_map.indexed_fraction:.0f} %)."
+        )
+
+    def _on_stopped(self) -> None:
+        current = self.session.current_map
+        if current is not None:
+            self.session.set_map(current)
+            done = int(current.done.sum())
+            self.show_message(f"Stopped at {done:,} of {current.n_positions:,} positions; they are kept.")
+
+    def _can_resume(self) -> bool:
+        """Whether the current map is partial and made as the panel is set now."""
+        session, current = self.session, self.session.current_map
+        if current is None or not session.is_partial(Step.INDEX) or session.stale_because(Step.INDEX):
+            return False
+        parameters = self.parameters
+        return (
+            current.method == self.method
+            and session.peaks is not None
+            and parameters is not None
+            and current.parameters == parameters.model_dump(mode="json")
+        )
+
+    # --- choices -------------------------------------------------------------------------------------------
+
+    def _on_choices(self, choices: IndexingChoices) -> None:
+        self.device_box.clear()
+        for name, words in choices.devices:
+            self.device_box.addItem(words, name)
+        advanced = [name for name in type(choices.parameters).model_fields if name not in PLAIN]
+        self._transformer_form = ParameterForm(choices.parameters, advanced=advanced)
+        self._transformer_form.changed.connect(self._on_parameters_changed)
+        self._forms.addWidget(self._transformer_form)
+        self._on_method_chosen()
+
+    def _on_parameters_changed(self, _: object) -> None:
+        self.refresh()
+
+    def _on_method_chosen(self, _: int = 0) -> None:
+        transformer = self.method == "transformer"
+        self.template_form.setVisible(not transformer)
+        if self._transformer_form is not None:
+            self._transformer_form.setVisible(transformer)
+        self.device_box.setEnabled(transformer and self.device_box.count() > 0)
+        self.folder_button.setVisible(transformer)
+        self._look_for_models()
+
+    def _on_crystals_changed(self, _: tuple[Crystal, ...]) -> None:
+        self._look_for_models()
+
+    def _on_model_folder(self) -> None:
+        folder = ask_folder(self, "Choose a model folder (config.json and weights.safetensors)", start=None)
+        if folder is not None:
+            self._model_folders = (folder, *(other for other in self._model_folders if other != folder))
+            self._look_for_models()
+
+    def _look_for_models(self) -> None:
+        self._models = None
+        crystals = self.session.crystals
+        if self.method == "transformer" and crystals:
+            key = (crystals, self._model_folders)
+            self._looking.request(key, partial(models_for, crystals, self._model_folders))
+        self._show_models()
+
+    def _on_models(self, key: object, found: ModelsFound) -> None:
+        if key == (self.session.crystals, self._model_folders) and self.method == "transformer":
+            self._models = found
+            self._show_models()
+
+    def _on_no_models(self, _: object, message: str) -> None:
+        self._models = ModelsFound(False, message)
+        self._show_models()
+
+    def _show_models(self) -> None:
+        self.model_label.setText("" if self._models is None else self._models.sentence)
+        self.model_label.setVisible(self._models is not None)
+        self.refresh()
+
+    def _on_map_changed(self, _: object) -> None:
+        """Offer the maps of several methods to choose from."""
+        session = self.session
+        self.map_box.blockSignals(True)
+        self.map_box.clear()
+        for method in session.orientation_maps:
+            self.map_box.addItem(METHODS.get(method, method), method)
+        if session.current_map is not None:
+            self.map_box.setCurrentIndex(self.map_box.findData(session.current_map.method))
+        self.map_box.blockSignals(False)
+        self.map_row.setVisible(len(session.orientation_maps) > 1)
+        self.refresh()
+
+    def _on_map_chosen(self, _: int) -> None:
+        chosen = self.session.orientation_maps.get(str(self.map_box.currentData()))
+        if chosen is not None and self.session.running_job(Step.INDEX) is None:
+            self.session.set_map(chosen)
+
+    # --- widgets -------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Bring the buttons in line with the Session."""
+        super().refresh()
+        session = self.session
+        running = session.step_state(Step.INDEX) is StepState.RUNNING
+        can_resume = not running and self._can_resume()
+        has_models = self.method == "template" or (self._models is not None and self._models.complete)
+        ready = not session.step_needs(Step.INDEX) and has_models and self.parameters is not None
+        self.run_button.setText("Resume" if can_resume else "Index")
+        self.run_button.setEnabled(ready and not running)
+        self.start_over_button.setVisible(can_resume)
+        self.start_over_button.setEnabled(ready)
+        for widget in (
+            self.crystals,
+            self.method_box,
+            self.template_form,
+            self._transformer_form,
+            self.map_row,
+        ):
+            if widget is not None:
+                widget.setEnabled(not running)
+
+    def _choices(self) -> QFormLayout:
+        self.method_box = QComboBox()
+        for method, words in METHODS.items():
+            self.method_box.addItem(words, method)
+        self.method_box.setToolTip(
+            "<qt>Transformer: proposes orientations, which are then fitted and verified. Template matching: "
+            "py4DSTEM's ACOM, the reference, slower, for every crystal.</qt>"
+        )
+        self.method_box.currentIndexChanged.connect(self._on_method_chosen)
+        self.device_box = QComboBox()
+        self.device_box.setToolTip("Where the transformer runs.")
+        self.folder_button = QPushButton("Model folder…")
+        self.folder_button.setToolTip("Use a model that you have trained.")
+        self.folder_button.clicked.connect(self._on_model_folder)
+        for box in (self.method_box, self.device_box):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(12)
+        device_row = QHBoxLayout()
+        device_row.addWidget(self.device_box, 1)
+        device_row.addWidget(self.folder_button)
+        layout = QFormLayout()
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setVerticalSpacing(3)
+        layout.addRow("Method", self.method_box)
+        layout.addRow("Device", device_row)
+        return layout
+
+    def _button_row(self) -> QVBoxLayout:
+        self.run_button = QPushButton("Index")
+        self.run_button.clicked.connect(self._on_run)
+        self.start_over_button = QPushButton("Start over")
+        self.start_over_button.clicked.connect(self._on_start_over)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, 2)
+        buttons.addWidget(self.start_over_button, 1)
+        self.map_box = QComboBox()
+        self.map_box.setToolTip("Which result the panels and exports are about.")
+        self.map_box.currentIndexChanged.connect(self._on_map_chosen)
+        self.map_row = QWidget()
+        row = QFormLayout(self.map_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addRow("Result", self.map_box)
+        layout = QVBoxLayout()
+        layout.addLayout(buttons)
+        layout.addWidget(self.map_row)
+        return layout

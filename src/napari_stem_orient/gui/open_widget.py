@@ -1,0 +1,306 @@
+"""OpenWidget: the first step: a file, its scan shape and its calibration."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtGui import QAction, QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton, QToolButton, QWidget
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.datacube import DataCube, ScanSummary, summarise
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.gui.file_dialogs import ask_folder, ask_open_file
+from napari_stem_orient.gui.parameter_form import ParameterForm
+from napari_stem_orient.gui.session import Session, Step
+from napari_stem_orient.gui.step_jobs import OpenedFile, ScanShapeQuestion, open_any
+from napari_stem_orient.gui.step_panel import StepPanel, plain_label
+from napari_stem_orient.gui.workers import one_step_job
+
+if TYPE_CHECKING:
+    import napari
+
+ADVANCED = ("ellipse_ratio", "ellipse_angle_deg", "scan_rotation_deg", "flip", "precession_angle_deg")
+
+
+class OpenWidget(StepPanel):
+    """Opens a scan, Bragg peaks or a map, and shows and completes the calibration.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose Session this shows.
+    """
+
+    step = Step.OPEN
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self._path: Path | None = None
+        self._dataset: str | None = None
+        self.setAcceptDrops(True)
+        self.content.addLayout(self._path_row())
+        self.shape_row = self._shape_row()
+        self.content.addWidget(self.shape_row)
+        self.dataset_row = self._dataset_row()
+        self.content.addWidget(self.dataset_row)
+        self.info_label = plain_label()
+        self.content.addWidget(self.info_label)
+        self.form = ParameterForm(
+            Calibration(),
+            skip=("origin_px",),
+            advanced=ADVANCED,
+            empty_text="missing",
+            folded_title="Geometry",
+        )
+        self.form.changed.connect(self._on_form_changed)
+        self.content.addWidget(self.form)
+        self.missing_label = plain_label()
+        self.content.addWidget(self.missing_label)
+        session = self.session
+        for signal in (session.datacube_changed, session.peaks_changed, session.map_changed):
+            self.listen(signal, self._on_source_changed)
+        self.listen(session.calibration_changed, self._on_source_changed)
+        self.listen(session.datacube_changed, self._on_datacube_changed)
+        self._on_source_changed(None)
+        self._on_datacube_changed(session.datacube)
+        self.refresh()
+
+    # --- what the user does --------------------------------------------------------------------------------
+
+    def open_path(self, path: Path, *, scan_shape: tuple[int, int] | None = None) -> None:
+        """Open a file or folder in a worker; what it holds then becomes the Session's."""
+        if path != self._path:
+            self._dataset = None
+        self._path = path
+        self.path_line.setText(str(path))
+        self.shape_row.hide()
+        dataset = self._dataset
+        self.run(
+            one_step_job(lambda: open_any(path, scan_shape=scan_shape, dataset=dataset)),
+            title=f"Opening {path.name}",
+            step=Step.OPEN,
+            on_done=self._on_opened,
+        )
+
+    def _on_open_file(self) -> None:
+        path = ask_open_file(self, "Open a 4D-STEM scan, Bragg peaks or a map", start=self._folder())
+        if path is not None:
+            self.open_path(path)
+
+    def _on_open_folder(self) -> None:
+        path = ask_folder(self, "Open a folder (.zarr, .zspy)", start=self._folder())
+        if path is not None:
+            self.open_path(path)
+
+    def _on_path_entered(self) -> None:
+        text = self.path_line.text().strip().strip('"')
+        if text:
+            self.open_path(Path(text).expanduser())
+
+    def _on_shape_chosen(self) -> None:
+        shape = scan_shape_from_text(self.shape_box.currentText())
+        if shape is None:
+            self.show_message(
+                f"{self.shape_box.currentText()!r} is no scan shape: write rows x columns, as in 64 x 48"
+            )
+        elif self._path is not None:
+            self.open_path(self._path, scan_shape=shape)
+
+    def _on_dataset_chosen(self, index: int) -> None:
+        self._dataset = self.dataset_box.itemText(index)
+        if self._path is not None:
+            self.open_path(self._path)
+
+    def _on_form_changed(self, calibration: Calibration) -> None:
+        self.session.set_calibration(calibration)
+
+    # --- what the job brings -------------------------------------------------------------------------------
+
+    def _on_opened(self, opened: OpenedFile) -> None:
+        self._show_datasets(opened.datasets)
+        content = opened.content
+        if isinstance(content, ScanShapeQuestion):
+            self._ask_scan_shape(content)
+        elif isinstance(content, BraggPeaks):
+            self.session.set_peaks(content)
+            self.show_message(f"{content.n_peaks:,} Bragg peaks opened.")
+        elif isinstance(content, OrientationMap):
+            self.session.set_map(content)
+            self.session.mark_exported()
+            self.show_message("Orientation map opened.")
+        else:
+            self.session.set_datacube(content)
+
+    def _show_datasets(self, names: tuple[str, ...]) -> None:
+        self.dataset_box.clear()
+        self.dataset_box.addItems(list(names))
+        self.dataset_box.setCurrentText(self._dataset or (names[0] if names else ""))
+        self.dataset_row.setVisible(bool(names))
+
+    def _ask_scan_shape(self, question: ScanShapeQuestion) -> None:
+        self.shape_box.clear()
+        self.shape_box.addItems([f"{rows} x {columns}" for rows, columns in question.proposals])
+        self.shape_label.setText(f"{question.n_frames:,} frames; rows x columns of the scan:")
+        self.shape_row.show()
+
+    def _on_datacube_changed(self, datacube: DataCube | None) -> None:
+        """Read the virtual dark field and the mean pattern, unless another panel does."""
+        session = self.session
+        if datacube is None or session.summary is not None or session.running_job(Step.OPEN) is not None:
+            return
+        if datacube.path is not None:
+            self._path = datacube.path
+            self.path_line.setText(str(datacube.path))
+        self.run(
+            summarise(datacube),
+            title=f"Reading {datacube.name}",
+            step=Step.OPEN,
+            on_record=session.fill_summary,
+            on_done=self._on_summarised,
+            on_stopped=lambda: self.show_message("Reading stopped; the virtual dark field is incomplete."),
+        )
+
+    def _on_summarised(self, summary: ScanSummary) -> None:
+        self.session.set_summary(summary)
+        if summary.n_invalid:
+            self.show_message(
+                f"{summary.n_invalid:,} patterns hold NaN or infinite values, which count as 0."
+            )
+
+    def _on_source_changed(self, _: object) -> None:
+        session = self.session
+        calibration = session.calibration
+        self.form.setVisible(calibration is not None)
+        self.form.setEnabled(session.datacube is not None or session.peaks is not None)
+        if calibration is not None and calibration != self.form.value:
+            self.form.set_value(calibration)
+        self.info_label.setText(info_text(session))
+        self.info_label.setVisible(bool(self.info_label.text()))
+        self.missing_label.setText(missing_text(calibration))
+        self.missing_label.setVisible(bool(self.missing_label.text()))
+
+    # --- widgets -------------------------------------------------------------------------------------------
+
+    def _path_row(self) -> QHBoxLayout:
+        self.path_line = QLineEdit()
+        self.path_line.setPlaceholderText("file, or drop one here")
+        self.path_line.setToolTip(
+            "Path of a 4D-STEM scan, Bragg peaks or an orientation map; Enter opens it."
+        )
+        self.path_line.returnPressed.connect(self._on_path_entered)
+        self.open_button = QToolButton()
+        self.open_button.setText("Open…")
+        self.open_button.setToolTip("Choose a file; the arrow also offers folders (.zarr, .zspy).")
+        self.open_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.open_button.clicked.connect(self._on_open_file)
+        menu = QMenu(self.open_button)
+        for words, slot in (("Open file…", self._on_open_file), ("Open folder…", self._on_open_folder)):
+            action = QAction(words, menu)
+            action.triggered.connect(slot)
+            menu.addAction(action)
+        self.open_button.setMenu(menu)
+        row = QHBoxLayout()
+        row.addWidget(self.path_line, 1)
+        row.addWidget(self.open_button)
+        return row
+
+    def _shape_row(self) -> QWidget:
+        self.shape_label = plain_label()
+        self.shape_box = QComboBox()
+        self.shape_box.setEditable(True)
+        self.shape_box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.shape_box.setToolTip(
+            "Rows x columns of the scan, the most square proposals first; others can be typed."
+        )
+        self.shape_button = QPushButton("Use")
+        self.shape_button.clicked.connect(self._on_shape_chosen)
+        return _row(self.shape_label, self.shape_box, self.shape_button)
+
+    def _dataset_row(self) -> QWidget:
+        self.dataset_box = QComboBox()
+        self.dataset_box.setToolTip("The file holds several scans: which one to open.")
+        self.dataset_box.activated.connect(self._on_dataset_chosen)
+        return _row(plain_label("Dataset"), self.dataset_box)
+
+    def _folder(self) -> Path | None:
+        return self._path.parent if self._path is not None else None
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take one file or folder."""
+        data = None if event is None else event.mimeData()
+        if event is not None and data is not None and any(url.isLocalFile() for url in data.urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Open what was dropped."""
+        data = None if event is None else event.mimeData()
+        if event is None or data is None:
+            return
+        paths = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
+        if paths:
+            event.acceptProposedAction()
+            self.open_path(paths[0])
+
+
+def scan_shape_from_text(text: str) -> tuple[int, int] | None:
+    """Read "64 x 48" (also with ×, * or a comma); None where the text says no scan shape."""
+    match = re.fullmatch(r"\s*(\d+)\s*[x×*, ]\s*(\d+)\s*", text)
+    if match is None:
+        return None
+    rows, columns = int(match[1]), int(match[2])
+    return (rows, columns) if rows and columns else None
+
+
+def info_text(session: Session) -> str:
+    """Say what is open: name, scan, detector, type and size."""
+    if session.datacube is not None:
+        cube = session.datacube
+        scan, detector = cube.scan_shape, cube.detector_shape
+        return (
+            f"{cube.name}: scan {scan[0]} x {scan[1]}, detector {detector[0]} x {detector[1]} px, "
+            f"{cube.data.dtype}, {size_text(cube.data.nbytes)}"
+        )
+    if session.peaks is not None:
+        scan = session.peaks.scan_shape
+        return (
+            f"{session.peaks.name}: {session.peaks.n_peaks:,} Bragg peaks on a scan of {scan[0]} x {scan[1]}"
+        )
+    if session.current_map is not None:
+        scan = session.current_map.scan_shape
+        return f"orientation map of {scan[0]} x {scan[1]}"
+    return ""
+
+
+def missing_text(calibration: Calibration | None) -> str:
+    """Name what the calibration lacks; empty where nothing is missing."""
+    if calibration is None:
+        return ""
+    missing = list(calibration.missing_for_indexing())
+    lines = [f"Missing for indexing: {', '.join(missing)}. Fill in above."] if missing else []
+    if calibration.scan_step_nm is None:
+        lines.append("Without a scan step the maps count positions, not nm.")
+    return "\n".join(lines)
+
+
+def size_text(n_bytes: int) -> str:
+    """Write a size in the unit that suits it: "62 MB", "10.5 GB"."""
+    size = n_bytes / 1000
+    for unit in ("kB", "MB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+def _row(*widgets: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget, 1)
+    row.hide()
+    return row

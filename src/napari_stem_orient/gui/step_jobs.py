@@ -1,0 +1,244 @@
+"""The jobs that the steps start; heavy libraries are imported in the worker's thread, not in the window's."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from napari_stem_orient.detection.parameters import DetectionParameters
+    from napari_stem_orient.detection.probe import DirectBeam, ProbeTemplate
+    from napari_stem_orient.detection.suggestion import Suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class ScanShapeQuestion:
+    """A stack of frames that does not say how it was scanned."""
+
+    n_frames: int
+    proposals: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """What a file holds, and the names of the scans in it where there are several."""
+
+    content: DataCube | BraggPeaks | OrientationMap | ScanShapeQuestion
+    datasets: tuple[str, ...] = ()
+
+
+def open_any(
+    path: Path, *, scan_shape: tuple[int, int] | None = None, dataset: str | None = None
+) -> OpenedFile:
+    """Open a scan, peaks or a map, whatever the file holds.
+
+    A stack without a scan shape comes back as a question.
+    """
+    from napari_stem_orient.io.maps import is_orientation_map_file, open_orientation_map
+    from napari_stem_orient.io.peaks import is_peaks_file, open_bragg_peaks
+    from napari_stem_orient.io.scans import NeedsScanShape, list_datasets, open_datacube
+
+    if path.is_file() and is_orientation_map_file(path):
+        return OpenedFile(open_orientation_map(path))
+    if path.is_file() and is_peaks_file(path):
+        return OpenedFile(open_bragg_peaks(path))
+    names = tuple(info.name for info in list_datasets(path))
+    several = names if len(names) > 1 else ()
+    try:
+        return OpenedFile(open_datacube(path, scan_shape=scan_shape, dataset=dataset), several)
+    except NeedsScanShape as question:
+        return OpenedFile(ScanShapeQuestion(question.n_frames, tuple(question.proposals)), several)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionTask:
+    """Everything a detection needs, fixed when it starts.
+
+    `engine` is "torch" or "py4DSTEM"; `device` is one of "auto", "cpu", "cuda", "mps".
+    """
+
+    datacube: DataCube
+    probe: ProbeTemplate
+    parameters: DetectionParameters
+    engine: str = "torch"
+    device: str = "auto"
+    resume_from: BraggPeaks | None = None
+
+
+def detection_job(task: DetectionTask) -> Generator[DetectedBlock, None, BraggPeaks]:
+    """Detect the disks of the whole scan with the chosen engine."""
+    if task.engine == "py4DSTEM":
+        from napari_stem_orient.detection.py4dstem import detect_with_py4dstem
+
+        return (
+            yield from detect_with_py4dstem(
+                task.datacube, probe=task.probe, parameters=task.parameters, resume_from=task.resume_from
+            )
+        )
+    from napari_stem_orient.detection.correlation import detect_bragg_peaks
+
+    return (
+        yield from detect_bragg_peaks(
+            task.datacube,
+            probe=task.probe,
+            parameters=task.parameters,
+            device=task.device,
+            resume_from=task.resume_from,
+        )
+    )
+
+
+def collected_peaks(task: DetectionTask, blocks: Sequence[DetectedBlock]) -> BraggPeaks:
+    """Put the blocks of a stopped detection together with what it was resumed from."""
+    from napari_stem_orient.detection.correlation import collect_peaks, describe
+
+    detector = "correlation" if task.engine == "torch" else "py4DSTEM"
+    earlier = [] if task.resume_from is None else [task.resume_from.as_block()]
+    return collect_peaks(
+        task.datacube,
+        [*earlier, *blocks],
+        description=describe(task.probe, task.parameters, detector=detector),
+    )
+
+
+def preview(task: DetectionTask, position: tuple[int, int]) -> DetectedBlock | str:
+    """Detect the disks of one pattern, always with our detector; or say in one line why that cannot be."""
+    from napari_stem_orient.detection.correlation import detect_in_frames
+
+    try:
+        frame = task.datacube.pattern(*position)
+        return detect_in_frames(frame, probe=task.probe, parameters=task.parameters, device="cpu")
+    except (ValueError, OSError, IndexError) as error:
+        return f"No preview: {error}"
+
+
+def suggested_detection(datacube: DataCube) -> Suggestion | str:
+    """Measure the direct beam and choose a template and parameters; or say in one line why that cannot be."""
+    from napari_stem_orient.detection.suggestion import suggest_detection
+
+    try:
+        return suggest_detection(datacube)
+    except ValueError as error:
+        return str(error)
+
+
+def suggested_parameters(datacube: DataCube, beam: DirectBeam, probe: ProbeTemplate) -> DetectionParameters:
+    """Choose the parameters that suit a template."""
+    from napari_stem_orient.detection.suggestion import suggest_parameters
+
+    return suggest_parameters(datacube, beam, probe=probe)
+
+
+def vacuum_probe(datacube: DataCube, mask: NDArray[np.bool_]) -> ProbeTemplate:
+    """Make the template from a region (scan_y, scan_x) bool of the scan."""
+    from napari_stem_orient.detection.probe import probe_from_vacuum
+
+    return probe_from_vacuum(datacube, mask)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexingTask:
+    """Everything an indexing run needs, fixed when it starts; `method` is "transformer" or "template"."""
+
+    peaks: BraggPeaks
+    crystals: tuple[Crystal, ...]
+    method: str
+    parameters: BaseModel
+    device: str = "auto"
+    model_folders: tuple[Path, ...] = ()
+    resume_from: OrientationMap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapStarted:
+    """First record of an indexing run: the map that the blocks which follow belong into."""
+
+    orientation_map: OrientationMap
+    progress: Progress
+
+
+def indexing_job(task: IndexingTask) -> Generator[MapStarted | IndexedBlock, None, OrientationMap]:
+    """Index the peaks of the whole scan with the chosen method.
+
+    What could go wrong at the start (no model, a missing calibration) does so before `MapStarted`.
+    """
+    keywords: dict[str, Any] = {"parameters": task.parameters}
+    model = _model_identities(task) if task.method == "transformer" else None
+    start = task.resume_from or OrientationMap.empty(
+        task.peaks,
+        task.crystals,
+        method=task.method,
+        parameters=task.parameters.model_dump(mode="json"),
+        model=model,
+    )
+    keywords["resume_from"] = start
+    job: Generator[IndexedBlock, None, OrientationMap]
+    if task.method == "template":
+        from napari_stem_orient.indexing.template_matching import index_by_template_matching
+
+        job = index_by_template_matching(task.peaks, task.crystals, **keywords)
+    else:
+        from napari_stem_orient.indexing.index import index_bragg_peaks
+
+        models = task.model_folders
+        job = index_bragg_peaks(task.peaks, task.crystals, models=models, device=task.device, **keywords)
+    yield MapStarted(start.copy(), Progress(int(start.done.sum()), start.n_positions, "patterns"))
+    return (yield from job)
+
+
+def _model_identities(task: IndexingTask) -> dict[str, Any]:
+    """Name and hash of the model of each crystal; ValueError, in words, where a crystal has none."""
+    from napari_stem_orient.network.model_folder import find_models, load_model
+
+    folders = find_models(task.crystals, folders=task.model_folders)
+    return {name: load_model(folder).identity for name, folder in folders.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexingChoices:
+    """What the Index step offers: the transformer's parameters, and devices (name, in words)."""
+
+    parameters: BaseModel
+    devices: tuple[tuple[str, str], ...]
+
+
+def indexing_choices() -> IndexingChoices:
+    """Load torch and the transformer, and say what there is to choose."""
+    from napari_stem_orient.device import available_devices, choose_device, describe_device
+    from napari_stem_orient.indexing.index import IndexParameters
+
+    devices = [("auto", f"Automatic – {describe_device(choose_device('auto'))}")]
+    devices += [(name, describe_device(name)) for name in available_devices()]
+    return IndexingChoices(IndexParameters(), tuple(devices))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsFound:
+    """Whether every crystal has a model, and what is to be said about it."""
+
+    complete: bool
+    sentence: str
+
+
+def models_for(crystals: tuple[Crystal, ...], folders: tuple[Path, ...]) -> ModelsFound:
+    """Look for the models that know the crystals, and read their cards."""
+    from napari_stem_orient.network.model_folder import find_models, read_card
+
+    try:
+        found = find_models(crystals, folders=folders)
+        cards = [read_card(folder) for folder in dict.fromkeys(found.values())]
+    except (ValueError, OSError) as error:
+        return ModelsFound(False, str(error))
+    return ModelsFound(True, "Model " + "; model ".join(card.summary() for card in cards))

@@ -1,0 +1,169 @@
+"""StepPanel: what the widgets of the four steps share: state, needs, messages, and the job that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from psygnal import SignalInstance
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_stem_orient.core.progress import Record
+from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.job_bar import JobBar
+from napari_stem_orient.gui.map_layers import map_layers_of
+from napari_stem_orient.gui.session import Session, Step, StepState, session_of
+from napari_stem_orient.gui.workers import JobHandle, error_message, start_job
+
+if TYPE_CHECKING:
+    import napari
+
+RecordType = TypeVar("RecordType", bound=Record)
+ResultType = TypeVar("ResultType")
+
+STATE_SIGNS = {
+    StepState.BLOCKED: "○",
+    StepState.READY: "●",
+    StepState.RUNNING: "▶",
+    StepState.DONE: "✓",
+    StepState.STALE: "⚠",
+}
+
+
+class StepPanel(QWidget):
+    """Base of the step widgets; each is whole by itself, and they meet in the Session only.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose Session this shows.
+    """
+
+    step: ClassVar[Step]
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.session: Session = session_of(napari_viewer)
+        map_layers_of(napari_viewer, self.session)
+        self.state_label = plain_label()
+        self.message_label = plain_label()
+        self.message_label.hide()
+        self.job_bar = JobBar()
+        self.content = QVBoxLayout()
+        self.content.setSpacing(4)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 6)
+        layout.setSpacing(4)
+        layout.addLayout(self.content)
+        layout.addWidget(self.job_bar)
+        layout.addWidget(self.message_label)
+        layout.addWidget(self.state_label)
+        layout.addStretch(1)
+        self._jobs: list[JobHandle[Any, Any]] = []
+        self._connections = Connections()
+        self.destroyed.connect(partial(_let_go, self._connections, self._jobs))
+        self.listen(self.session.steps_changed, self._on_steps_changed)
+
+    def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:
+        """Connect a signal of the Session to a method of this widget, for as long as the widget lives."""
+        self._connections.connect(signal, slot)
+
+    def show_message(self, text: str) -> None:
+        """Show one line about what was done or went wrong; nothing for an empty text."""
+        self.message_label.setText(text)
+        self.message_label.setVisible(bool(text))
+
+    def run(
+        self,
+        generator: Generator[RecordType, None, ResultType],
+        *,
+        title: str,
+        step: Step | None = None,
+        on_record: Callable[[RecordType], object] | None = None,
+        on_done: Callable[[ResultType], object] | None = None,
+        on_stopped: Callable[[], object] | None = None,
+        on_error: Callable[[str], object] | None = None,
+    ) -> JobHandle[RecordType, ResultType]:
+        """Start a job of this widget; with a step, that step is running until the job has ended.
+
+        An error shows as a message in the panel. The job is discarded when the widget goes.
+        """
+        self.show_message("")
+
+        def tell(message: str) -> None:
+            self.show_message(message)
+            if on_error is not None:
+                on_error(message)
+
+        job = start_job(
+            generator, title=title, on_record=on_record, on_done=on_done, on_stopped=on_stopped, on_error=tell
+        )
+        self._jobs.append(job)
+        job.ended.connect(partial(_forget, self._jobs, self.session, job, step))
+        if step is not None:
+            self.session.begin(step, job)
+        else:
+            self.job_bar.watch(job)
+        return job
+
+    def attempt(self, action: Callable[[], ResultType]) -> ResultType | None:
+        """Do something short; an error that the user can repair shows as a message, and None is returned."""
+        try:
+            return action()
+        except (ValueError, OSError, ImportError, IndexError) as error:
+            self.show_message(error_message(error))
+            return None
+
+    def refresh(self) -> None:
+        """Bring the buttons in line with the state of the step; subclasses extend this."""
+        state = self.session.step_state(self.step)
+        self.state_label.setText(state_sentence(self.session, self.step))
+        self.state_label.setVisible(state in (StepState.BLOCKED, StepState.STALE))
+        job = self.session.running_job(self.step)
+        if isinstance(job, JobHandle):
+            self.job_bar.watch(job)
+
+    def _on_steps_changed(self) -> None:
+        self.refresh()
+
+
+def state_sentence(session: Session, step: Step) -> str:
+    """Say what a step still needs, or why its result is out of date; empty where there is nothing to say."""
+    reason = session.stale_because(step)
+    if session.step_state(step) is StepState.STALE and reason:
+        return f"Out of date: {reason}."
+    needs = session.step_needs(step)
+    return f"Needs {_listed(needs)}." if needs else ""
+
+
+def plain_label(text: str = "") -> QLabel:
+    """Make a label that breaks into lines and never widens the panel."""
+    label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _forget(
+    jobs: list[JobHandle[Any, Any]], session: Session, job: JobHandle[Any, Any], step: Step | None
+) -> None:
+    if job in jobs:
+        jobs.remove(job)
+    if step is not None:
+        session.end(step, job)
+
+
+def _let_go(connections: Connections, jobs: list[JobHandle[Any, Any]]) -> None:
+    """Undo what ties a widget that is gone to its Session, and wait for its jobs."""
+    connections.disconnect_all()
+    for job in list(jobs):
+        job.join()
