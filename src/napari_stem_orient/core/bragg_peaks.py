@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
-from napari_stem_orient.core.ragged import flat_positions, gather_rows, offsets_from_counts
+from napari_stem_orient.core.ragged import flat_positions, gather_rows, merge_rows, offsets_from_counts
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -341,7 +341,14 @@ class BraggPeaks:
         later one wins. Where no origin is known, the middle of the detector is taken.
         """
         n_positions = int(scan_shape[0]) * int(scan_shape[1])
-        x_px, y_px, intensity, offsets, detected = _merge(list(blocks), n_positions)
+        parts = list(blocks)
+        index, offsets, detected = merge_rows(
+            [part.positions for part in parts], [part.counts() for part in parts], n_positions
+        )
+        x_px, y_px, intensity = (
+            np.concatenate([np.zeros(0, np.float32), *(getattr(part, name) for part in parts)])[index]
+            for name in ("x_px", "y_px", "intensity")
+        )
         origins = None if origin_px is None else np.broadcast_to(origin_px, (n_positions, 2))
         q_x, q_y = _reciprocal(x_px, y_px, np.diff(offsets), calibration, origins, detector_shape)
         return cls(
@@ -358,33 +365,6 @@ class BraggPeaks:
             detected=detected,
             **fields,
         )
-
-
-def _merge(
-    blocks: list[DetectedBlock], n_positions: int
-) -> tuple[Float32, Float32, Float32, Int64, NDArray[np.bool_]]:
-    """Flat arrays in the order of the positions from blocks in any order."""
-    empty = np.zeros(0, dtype=np.float32)
-    offsets = np.zeros(n_positions + 1, dtype=np.int64)
-    detected = np.zeros(n_positions, dtype=bool)
-    if not blocks:
-        return empty, empty, empty, offsets, detected
-    positions = np.concatenate([np.asarray(block.positions, dtype=np.int64) for block in blocks])
-    counts = np.concatenate([block.counts() for block in blocks])
-    flat_positions(positions, n_positions)
-    last_row = np.full(n_positions, -1, dtype=np.int64)
-    np.maximum.at(last_row, positions, np.arange(len(positions)))
-    detected = last_row >= 0
-    rows = last_row[detected]
-    index, _ = gather_rows(offsets_from_counts(counts), rows)
-    per_position = np.zeros(n_positions, dtype=np.int64)
-    per_position[detected] = counts[rows]
-    offsets = offsets_from_counts(per_position)
-    x_px, y_px, intensity = (
-        np.concatenate([np.asarray(getattr(block, name), dtype=np.float32) for block in blocks])[index]
-        for name in ("x_px", "y_px", "intensity")
-    )
-    return x_px, y_px, intensity, offsets, detected
 
 
 def _known_origin(calibration: Calibration, detector_shape: tuple[int, int] | None) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,3 +38,34 @@ def gather_rows(offsets: Int64, rows: Int64) -> tuple[Int64, Int64]:
     new_offsets = offsets_from_counts(counts)
     index = np.arange(new_offsets[-1]) + np.repeat(offsets[rows] - new_offsets[:-1], counts)
     return index, new_offsets
+
+
+def merge_rows(
+    positions: Sequence[ArrayLike], counts: Sequence[ArrayLike], n_positions: int
+) -> tuple[Int64, Int64, NDArray[np.bool_]]:
+    """Order the rows of several ragged blocks by position; of rows at one position the last one wins.
+
+    Parameters
+    ----------
+    positions, counts
+        For each block, the flat positions (m,) of its rows and the rows' lengths (m,).
+    n_positions
+        Number of positions in all.
+
+    Returns
+    -------
+    Index of the kept entries into the blocks' concatenated entries, offsets (n_positions + 1,) of the
+    ordered rows, and (n_positions,) bool: which positions have a row.
+    """
+    empty = np.zeros(0, dtype=np.int64)
+    flat = np.concatenate([empty, *(np.asarray(block, dtype=np.int64) for block in positions)])
+    lengths = np.concatenate([empty, *(np.asarray(block, dtype=np.int64) for block in counts)])
+    flat_positions(flat, n_positions)
+    last_row = np.full(n_positions, -1, dtype=np.int64)
+    np.maximum.at(last_row, flat, np.arange(len(flat)))
+    present = last_row >= 0
+    rows = last_row[present]
+    index, _ = gather_rows(offsets_from_counts(lengths), rows)
+    ordered = np.zeros(n_positions, dtype=np.int64)
+    ordered[present] = lengths[rows]
+    return index, offsets_from_counts(ordered), present

@@ -6,11 +6,8 @@ the field reads, and as flat arrays with everything that made them, which come b
 
 from __future__ import annotations
 
-import contextlib
 import json
-import tempfile
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
+from napari_stem_orient.io.atomic import complete_or_absent
 from napari_stem_orient.io.file_arrays import import_h5py, is_hdf5
 from napari_stem_orient.io.py4dstem_calibration import (
     Py4dstemCalibration,
@@ -52,10 +50,8 @@ def save_bragg_peaks(peaks: BraggPeaks, path: str | Path) -> Path:
         The folder may not be written to; the message names it.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist: create it or choose another one")
     h5py = import_h5py()
-    with _replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with complete_or_absent(path) as temporary, h5py.File(temporary, "w") as file:
         _write_bragg_vectors(file, peaks)
         _write_own(file.create_group(OWN_GROUP), peaks)
     return path
@@ -102,21 +98,6 @@ def is_peaks_file(path: str | Path) -> bool:
             return OWN_GROUP in file or _vectors_group(file) is not None
     except (OSError, KeyError, RuntimeError):
         return False
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when all went well."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", delete=False) as handle:
-            temporary = Path(handle.name)
-    except PermissionError as error:
-        raise PermissionError(f"{path.parent} may not be written to: choose another folder") from error
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_bragg_vectors(file: Any, peaks: BraggPeaks) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "NeedsScanShape",
     "UnreadableScan",
     "list_datasets",
+    "may_be_scan",
     "open_datacube",
 ]
 
@@ -74,6 +75,33 @@ def open_datacube(
 def list_datasets(path: str | Path) -> list[DatasetInfo]:
     """All sets of patterns in a file, to choose one from where there are several."""
     return [source.info for source in _sources(_existing(path)) if source.data.ndim >= 3]
+
+
+def may_be_scan(path: str | Path) -> bool:
+    """Whether a file's name and first bytes leave it possible that it holds a scan, peaks or a map."""
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in SUPPORTED_EXTENSIONS:
+        return False
+    if path.is_dir():
+        return ending == ".zspy" or (ending == ".zarr" and not _is_ome_zarr(path))
+    if ending in HDF5_EXTENSIONS:
+        return is_hdf5(path)
+    if ending == ".xml":
+        return path.is_file() and b"raw_file" in path.read_bytes()[: 2**20]
+    if ending == ".npy":
+        with contextlib.suppress(ValueError, OSError):
+            return len(np.load(path, mmap_mode="r", allow_pickle=False).shape) >= 3
+        return False
+    if ending == ".raw":
+        return any(path.parent.glob("*.xml"))
+    return True
+
+
+def _is_ome_zarr(path: Path) -> bool:
+    """Whether a zarr folder says that it is a light-microscopy image pyramid."""
+    described = [path / name for name in (".zattrs", "zarr.json")]
+    return any(file.is_file() and "multiscales" in file.read_text(errors="replace") for file in described)
 
 
 def _existing(path: str | Path) -> Path:
@@ -236,7 +264,10 @@ def _as_scan(
             raise NeedsScanShape(path.name, sizes[0])
         wanted = (sizes[0], sizes[1])
     stack = data if len(sizes) == 3 else data.reshape((-1, *sizes[2:]))
-    return stack_to_scan(_cut(stack, wanted, first_frame), wanted)
+    try:
+        return stack_to_scan(_cut(stack, wanted, first_frame), wanted)
+    except ValueError as error:
+        raise UnreadableScan(f"{path.name}: {error}") from error
 
 
 def _cut(stack: da.Array, scan_shape: tuple[int, int], first_frame: int | None) -> da.Array:
@@ -245,7 +276,7 @@ def _cut(stack: da.Array, scan_shape: tuple[int, int], first_frame: int | None) 
         return stack
     n_needed, n_frames = scan_shape[0] * scan_shape[1], int(stack.shape[0])
     if first_frame < 0 or first_frame + n_needed > n_frames:
-        raise UnreadableScan(
+        raise ValueError(
             f"a scan of {scan_shape[0]} x {scan_shape[1]} that begins at frame {first_frame:,} needs "
             f"{first_frame + n_needed:,} frames; the file has {n_frames:,}"
         )
