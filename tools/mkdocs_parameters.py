@@ -29,6 +29,8 @@ def parameter_table(model: type[BaseModel]) -> str:
     """Markdown table of a model's fields: name, default, range, what it means."""
     rows = ["| Parameter | Default | Allowed | Meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            continue  # a model in the model has a table of its own
         cells = (f"`{name}`", _default(field), _allowed(field), field.description or field.title or "")
         rows.append("| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
     return "\n".join(rows)
