@@ -1,0 +1,201 @@
+"""The matched filter for one disk, and the counting statistics of what it finds."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_stem_orient.detection.parameters import DetectionParameters
+from napari_stem_orient.detection.probe import ProbeTemplate
+
+HALF_WIDTH_OVER_SIGMA = 1.1774
+CLIPPING_ROUNDS = 4
+WINDOW_CELLS = 5
+"""The local background is taken over 5 x 5 cells of about 1.5 disk radii each."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedFilter:
+    """A template and, of negative weight, a ring around it, so that the sum of both is zero.
+
+    Parameters
+    ----------
+    disk_spectrum, ring_spectrum
+        (det_y, det_x // 2 + 1) complex64; conjugate Fourier transforms of the two.
+    detector_shape
+        Rows and columns of the frames it is for.
+    area_px
+        Effective area of the template: one over its summed squares; that of the disk for a flat disk.
+    ring_share
+        Effective area of the template over that of the ring.
+    cell_px
+        Size of the cells in which the background is measured, in px.
+    """
+
+    disk_spectrum: Tensor
+    ring_spectrum: Tensor
+    detector_shape: tuple[int, int]
+    area_px: float
+    ring_share: float
+    cell_px: int
+
+    def correlate(self, frames: Tensor, clipped: Tensor, *, power: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Correlation of frames with the template, minus that of clipped frames with the ring.
+
+        Parameters
+        ----------
+        frames
+            (n, det_y, det_x) float32.
+        clipped
+            The same with bright disks cut down (`clip_disks`), so that a disk is not lost beside a brighter one.
+        power
+            Exponent of the spectrum's modulus.
+
+        Returns
+        -------
+        counts
+            (n, det_y, det_x) float32; summed counts of a disk at each pixel, above its surroundings.
+        sharpened
+            The same with the modulus of its spectrum raised to ``power``; ``counts`` itself for 1.
+        """
+        spectrum = torch.fft.rfft2(frames) * self.disk_spectrum
+        spectrum -= torch.fft.rfft2(clipped) * self.ring_spectrum
+        counts = torch.fft.irfft2(spectrum, s=self.detector_shape)
+        if power == 1.0:
+            return counts, counts
+        modulus = spectrum.abs()
+        floor = 1e-6 * modulus.amax(dim=(1, 2), keepdim=True).clamp(min=1e-30)
+        sharpened = spectrum * (modulus.clamp(min=1e-30) ** (power - 1.0)) * (modulus > floor)
+        return counts, torch.fft.irfft2(sharpened, s=self.detector_shape)
+
+    def significance(self, intensity: Tensor, background: Tensor, *, counts_per_electron: float) -> Tensor:
+        """Standard deviations by which disks stand out of counting noise.
+
+        The likelihood ratio of two Poisson counts, in the disk and in the ring around it (Li and Ma,
+        Astrophys. J. 272, 317 (1983), eq. 17): right for few counts, where a Gaussian is not.
+
+        Parameters
+        ----------
+        intensity
+            (m,) counts in the disk above the background.
+        background
+            (m,) counts per pixel around it.
+        counts_per_electron
+            Gain of the detector.
+        """
+        expected = (background * (self.area_px / counts_per_electron)).clamp(min=1e-6)
+        inside = (intensity / counts_per_electron).clamp(min=0.0) + expected
+        ring = expected / self.ring_share
+        share = 1.0 + self.ring_share
+        total = inside + ring
+        ratio = torch.xlogy(inside, share / self.ring_share * inside / total)
+        ratio += torch.xlogy(ring, share * ring / total)
+        return (2.0 * ratio.clamp(min=0.0)).sqrt()
+
+    def bright_enough(
+        self, intensity: Tensor, background: Tensor, parameters: DetectionParameters
+    ) -> tuple[Tensor, Tensor]:
+        """Which peaks pass the thresholds that need no other peak, (m,) bool, and their significance (m,)."""
+        gain = parameters.counts_per_electron
+        significance = self.significance(intensity, background, counts_per_electron=gain)
+        least = background.clamp(min=0) * (parameters.min_contrast * self.area_px)
+        bright = (intensity > least) & (intensity >= parameters.min_absolute_intensity)
+        return bright & (significance >= parameters.min_significance), significance
+
+
+def matched_filter(
+    probe: ProbeTemplate, parameters: DetectionParameters, *, device: torch.device
+) -> MatchedFilter:
+    """Prepare the filter for a template on a device; it gives summed counts on top of a disk like the template."""
+    disk, ring = disk_and_ring(probe, parameters)
+    shape = probe.detector_shape
+    response = float((disk * (disk - ring)).sum())
+    return MatchedFilter(
+        disk_spectrum=_conjugate_spectrum(disk / response, device),
+        ring_spectrum=_conjugate_spectrum(ring / response, device),
+        detector_shape=shape,
+        area_px=float(1.0 / (disk**2).sum()),
+        ring_share=float((ring**2).sum() / (disk**2).sum()),
+        cell_px=int(np.clip(round(1.5 * probe.radius_px), 2, max(2, min(shape) // 4))),
+    )
+
+
+def disk_and_ring(
+    probe: ProbeTemplate, parameters: DetectionParameters
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The template and the ring around it, (det_y, det_x) float64 each, centred, with unit sum."""
+    shape = probe.detector_shape
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    distance = np.hypot(rows - shape[0] // 2, columns - shape[1] // 2)
+    radius = probe.radius_px
+    if parameters.mode == "spots":
+        width = max(radius, 0.85)
+        disk = np.exp(-0.5 * (distance * HALF_WIDTH_OVER_SIGMA / width) ** 2) * (distance <= 3 * width)
+    else:
+        disk = probe.image.astype(np.float64)
+    inner = radius + 1.5
+    outer = inner + max(2.0, min(1.6 * radius, 5.0), 0.8 * radius)
+    ring = np.clip(distance - inner + 0.5, 0, 1) * np.clip(outer + 0.5 - distance, 0, 1)
+    return disk / disk.sum(), ring / ring.sum()
+
+
+def clip_disks(frames: Tensor, background: Tensor, cell_px: int, *, counts_per_electron: float) -> Tensor:
+    """Frames (n, height, width) with pixels cut down to what the local background allows: twice it and 4 σ."""
+    gain = counts_per_electron
+    limit = 2.0 * background + 4.0 * (gain * background.clamp(min=0.0)).sqrt() + 2.0 * gain
+    n, height, width = frames.shape
+    whole_rows, whole_columns = height // cell_px * cell_px, width // cell_px * cell_px
+    if (whole_rows, whole_columns) == (height, width):
+        cells = frames.view(n, height // cell_px, cell_px, width // cell_px, cell_px)
+        return torch.minimum(cells, limit[:, :, None, :, None]).view(n, height, width)
+    spread = limit.repeat_interleave(cell_px, 1)[:, :height].repeat_interleave(cell_px, 2)[..., :width]
+    return torch.minimum(frames, spread)
+
+
+def local_background(frames: Tensor, cell_px: int) -> Tensor:
+    """Counts per pixel around each cell of ``cell_px`` pixels, disks clipped away.
+
+    Cells brighter than their surroundings allow (half above, plus 2.5 standard deviations of Poisson) are left
+    out, the mean of the others is taken anew, four times over.
+
+    Parameters
+    ----------
+    frames
+        (n, height, width) float32.
+
+    Returns
+    -------
+    (n, ceil(height / cell_px), ceil(width / cell_px)) float32
+    """
+    pool = torch.nn.AvgPool2d(cell_px, ceil_mode=True, count_include_pad=False)
+    cells: Tensor = pool(frames[:, None])[:, 0]
+    down = _box(cells.shape[1], cells.device)
+    across = _box(cells.shape[2], cells.device).T
+    background: Tensor = (down @ cells @ across) / (down.sum(1)[:, None] * across.sum(0)[None, :])
+    noise = 2.5 / cell_px
+    for _ in range(CLIPPING_ROUNDS):
+        keep = (cells <= 1.5 * background + noise * background.clamp(min=0.0).sqrt()).to(cells.dtype)
+        number = down @ keep @ across
+        mean = (down @ (cells * keep) @ across) / number.clamp(min=1)
+        background = torch.where(number > 0, mean, background)
+    return background
+
+
+def _conjugate_spectrum(kernel: NDArray[np.float64], device: torch.device) -> Tensor:
+    """Conjugate half spectrum of a kernel that is centred on the middle pixel."""
+    shifted = torch.from_numpy(np.fft.ifftshift(kernel).astype(np.float32))
+    spectrum: Tensor = torch.fft.rfft2(shifted).conj().resolve_conj()
+    return spectrum.to(device)
+
+
+@functools.lru_cache(maxsize=32)
+def _box(size: int, device: torch.device) -> Tensor:
+    """(size, size) float32; 1 where two cells are at most two apart: sums over five cells."""
+    index = torch.arange(size)
+    near: Tensor = (index[:, None] - index[None, :]).abs() <= WINDOW_CELLS // 2
+    return near.to(torch.float32).to(device)

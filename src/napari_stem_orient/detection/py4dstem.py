@@ -1,0 +1,166 @@
+"""py4DSTEM's disk detection behind the interface of ours: the reference."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.progress import Job, Progress
+from napari_stem_orient.detection.correlation import as_float, collect_peaks, describe, start_of_detection
+from napari_stem_orient.detection.matched_filter import disk_and_ring, local_background, matched_filter
+from napari_stem_orient.detection.parameters import DetectionParameters
+from napari_stem_orient.detection.probe import ProbeTemplate
+
+SECONDS_PER_RECORD = 0.15
+SUBPIXEL = {"none": "pixel", "parabola": "poly", "upsampled": "multicorr"}
+UPSAMPLING = 16
+DETECTOR = "py4DSTEM"
+
+
+def detect_with_py4dstem(
+    datacube: DataCube,
+    *,
+    probe: ProbeTemplate,
+    parameters: DetectionParameters,
+    resume_from: BraggPeaks | None = None,
+) -> Job[DetectedBlock, BraggPeaks]:
+    """Detect the Bragg disks of a scan with py4DSTEM's own detector, one pattern at a time on one core.
+
+    It knows no counting statistics, so ours decide which of its peaks stand out of the noise: the same parameters
+    mean the same for both detectors, and intensities are counts above the background as well.
+
+    Peak memory: one block of the scan (64 MiB) and the result.
+
+    Parameters
+    ----------
+    datacube, probe, parameters
+        As for `detect_bragg_peaks`.
+    resume_from
+        An earlier result of this function for the same scan and parameters.
+
+    Yields
+    ------
+    DetectedBlock
+        About six times a second; at least one pattern each.
+
+    Raises
+    ------
+    ImportError
+        Where py4DSTEM is not installed; the message says how to get it.
+    """
+    find, keep = _finder(probe, parameters), _Threshold(probe, parameters)
+    description = describe(probe, parameters, detector=DETECTOR)
+    blocks, wanted = start_of_detection(datacube, resume_from, description)
+    done, total = datacube.n_positions - int(wanted.sum()), datacube.n_positions
+    unreadable = 0
+    for block in datacube.scan_blocks(positions=wanted) if wanted.any() else ():
+        start, told = 0, time.monotonic()
+        frames, bad = as_float(block.frames)
+        unreadable += bad
+        found: list[NDArray[np.float32]] = []
+        for stop, frame in enumerate(frames.numpy(), start=1):
+            found.append(find(frame))
+            if time.monotonic() - told >= SECONDS_PER_RECORD or stop == len(frames):
+                done += stop - start
+                found = keep(frames[start:stop], found)
+                blocks.append(_block(block.positions[start:stop], found, Progress(done, total, "patterns")))
+                yield blocks[-1]
+                start, found, told = stop, [], time.monotonic()
+    return collect_peaks(datacube, blocks, description=description, unreadable_frames=unreadable)
+
+
+def find_in_frames_with_py4dstem(
+    frames: NDArray[np.generic], *, probe: ProbeTemplate, parameters: DetectionParameters
+) -> DetectedBlock:
+    """Peaks of frames (n, det_y, det_x) in memory by py4DSTEM's detector, as `detect_in_frames` returns them."""
+    find = _finder(probe, parameters)
+    finite, _ = as_float(frames)
+    found = _Threshold(probe, parameters)(finite, [find(frame) for frame in finite.numpy()])
+    return _block(np.arange(len(frames)), found, Progress(len(frames), len(frames), "patterns"))
+
+
+def _finder(
+    probe: ProbeTemplate, parameters: DetectionParameters
+) -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
+    """A function from one frame to its peaks (n, 3) float32: x_px, y_px, intensity, brightest first."""
+    try:
+        detection = importlib.import_module("py4DSTEM.braggvectors.diskdetection")
+    except ImportError as error:
+        raise ImportError(
+            "py4DSTEM is not installed: 'pip install py4DSTEM' (it needs Python below 3.13 and numpy below 2), "
+            "or use our own detector"
+        ) from error
+    disk, ring = disk_and_ring(probe, parameters)
+    # scaled like our own filter: the correlation's height is the number of counts in a disk
+    template = np.fft.ifftshift((disk - ring) / (disk * (disk - ring)).sum())
+    options: dict[str, Any] = {
+        "corrPower": parameters.correlation_power,
+        "sigma_cc": 0,
+        "subpixel": SUBPIXEL[parameters.subpixel],
+        "upsample_factor": UPSAMPLING,
+        "minAbsoluteIntensity": parameters.min_absolute_intensity,
+        "minRelativeIntensity": parameters.min_relative_intensity,
+        "relativeToPeak": parameters.relative_to_rank,
+        "minPeakSpacing": parameters.min_spacing_px,
+        "edgeBoundary": max(1, int(np.ceil(parameters.edge_px))),
+        "maxNumPeaks": parameters.max_peaks,
+    }
+
+    def find(frame: NDArray[np.generic]) -> NDArray[np.float32]:
+        if not np.any(frame):
+            return np.zeros((0, 3), dtype=np.float32)
+        found = detection.find_Bragg_disks(frame.astype(np.float64), template, **options).data
+        # py4DSTEM's qx runs along rows and its qy along columns: the one place where they are swapped
+        peaks: NDArray[np.float32] = np.stack([found["qy"], found["qx"], found["intensity"]], axis=1)
+        return peaks.astype(np.float32)
+
+    return find
+
+
+class _Threshold:
+    """Keeps the peaks that our counting statistics tell from noise."""
+
+    def __init__(self, probe: ProbeTemplate, parameters: DetectionParameters) -> None:
+        self._filter = matched_filter(probe, parameters, device=torch.device("cpu"))
+        self._parameters = parameters
+
+    def __call__(self, frames: torch.Tensor, found: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Thin the peaks, one (n, 3) array of x_px, y_px, intensity a frame; frames (m, det_y, det_x) float32."""
+        counts = [len(peaks) for peaks in found]
+        if sum(counts) == 0:
+            return found
+        cell = self._filter.cell_px
+        background = local_background(frames, cell)
+        flat = torch.from_numpy(np.concatenate(found))
+        frame = torch.from_numpy(np.repeat(np.arange(len(found)), counts))
+        row, column = (
+            (flat[:, axis].round().long() // cell).clamp(0, background.shape[size] - 1)
+            for axis, size in ((1, 1), (0, 2))
+        )
+        bright, _ = self._filter.bright_enough(flat[:, 2], background[frame, row, column], self._parameters)
+        parts = np.split(bright.numpy(), np.cumsum(counts)[:-1])
+        return [peaks[part] for peaks, part in zip(found, parts, strict=True)]
+
+
+def _block(
+    positions: NDArray[np.int64], found: list[NDArray[np.float32]], progress: Progress
+) -> DetectedBlock:
+    flat = np.concatenate(found) if found else np.zeros((0, 3), dtype=np.float32)
+    offsets = np.zeros(len(found) + 1, dtype=np.int64)
+    np.cumsum([len(peaks) for peaks in found], out=offsets[1:])
+    return DetectedBlock(
+        positions=np.asarray(positions, dtype=np.int64),
+        x_px=np.ascontiguousarray(flat[:, 0]),
+        y_px=np.ascontiguousarray(flat[:, 1]),
+        intensity=np.ascontiguousarray(flat[:, 2]),
+        offsets=offsets,
+        progress=progress,
+    )
