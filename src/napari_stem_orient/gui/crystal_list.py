@@ -98,7 +98,7 @@ class CrystalList(QWidget):
         self.list.addItems([crystal_text(crystal) for crystal in crystals])
         self.list.setVisible(bool(crystals))
         rows = min(ROWS_SHOWN, max(1, len(crystals)))
-        self.list.setFixedHeight(rows * max(18, self.list.sizeHintForRow(0)) + 2 * self.list.frameWidth() + 4)
+        self.list.setFixedHeight(rows * max(18, self.list.sizeHintForRow(0)) + 2 * self.list.frameWidth() + 8)
         self.remove_button.setEnabled(bool(crystals))
 
 

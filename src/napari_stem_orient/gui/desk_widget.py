@@ -82,8 +82,11 @@ class OrientationMappingWidget(QWidget):
         for step, section in self.sections.items():
             state = self._states[step]
             word = "stopped" if state is StepState.READY and self.session.is_partial(step) else state.value
+            sentence = state_sentence(self.session, step)
+            if state is StepState.BLOCKED:
+                word = sentence[:1].lower() + sentence[1:].rstrip(".")
             section.note.setText(f"{STATE_SIGNS[state]} {word}")
-            section.note.setToolTip(state_sentence(self.session, step))
+            section.note.setToolTip(sentence)
 
     def _go_on_from(self, step: Step) -> None:
         """Fold a step that is done, and unfold the one after it."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
+from napari_stem_orient.gui.form_layout import form_label, form_layout
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.probe_chooser import ProbeChooser
@@ -52,7 +53,7 @@ class DetectWidget(StepPanel):
         self.form = ParameterForm(DetectionParameters(), advanced=advanced)
         self.form.changed.connect(self._on_parameters_changed)
         self.content.addWidget(self.form)
-        self.content.addLayout(self._engine_row())
+        self.content.addWidget(self._make_engine_row())
         self.content.addLayout(self._preview_row())
         self.content.addLayout(self._button_row())
         self._timer = QTimer(self)
@@ -294,19 +295,18 @@ class DetectWidget(StepPanel):
         self.run_button.setEnabled(ready)
         self.start_over_button.setVisible(can_resume)
         self.save_button.setEnabled(session.peaks is not None)
-        for widget in (self.chooser, self.form, self.engine_box, self.suggest_button):
+        for widget in (self.chooser, self.form, self.engine_row, self.suggest_button):
             widget.setEnabled(session.datacube is not None and not running)
 
-    def _engine_row(self) -> QFormLayout:
+    def _make_engine_row(self) -> QWidget:
         self.engine_box = QComboBox()
         for engine, words in ENGINES.items():
             self.engine_box.addItem(words, engine)
         self.engine_box.setToolTip("The detector: our batched one, or py4DSTEM's (slower), to compare.")
         self.engine_box.currentIndexChanged.connect(lambda _: self.refresh())
-        layout = QFormLayout()
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addRow("Engine", self.engine_box)
-        return layout
+        self.engine_row = QWidget()
+        form_layout(self.engine_row).addRow(form_label("Engine"), self.engine_box)
+        return self.engine_row
 
     def _preview_row(self) -> QHBoxLayout:
         self.preview_box = QCheckBox("Preview")

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QPushButton
 
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
@@ -184,7 +184,4 @@ class ExportWidget(StepPanel):
         figure_row = QHBoxLayout()
         figure_row.addWidget(self.figure_box, 1)
         figure_row.addWidget(self.figure_button)
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Figure", figure_row)
-        self.content.addLayout(form)
+        self.content.addLayout(figure_row)

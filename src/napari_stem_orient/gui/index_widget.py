@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.gui.crystal_list import CrystalList
 from napari_stem_orient.gui.file_dialogs import ask_folder
+from napari_stem_orient.gui.form_layout import form_label, form_layout
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.session import Step, StepState
@@ -51,6 +54,7 @@ class IndexWidget(StepPanel):
         super().__init__(napari_viewer)
         self._model_folders: tuple[Path, ...] = ()
         self._models: ModelsFound | None = None
+        self._choices_asked = False
         self._transformer_form: ParameterForm[BaseModel] | None = None
         self.template_form: ParameterForm[BaseModel] = ParameterForm(
             TemplateMatchingParameters(), advanced=tuple(TemplateMatchingParameters.model_fields)
@@ -58,8 +62,11 @@ class IndexWidget(StepPanel):
         self.crystals = CrystalList(self)
         self.content.addWidget(self.crystals)
         self.content.addLayout(self._choices())
-        self.model_label = plain_label()
-        self.content.addWidget(self.model_label)
+        self.model_label = plain_label("Model: add a crystal first.")
+        model_row = QHBoxLayout()
+        model_row.addWidget(self.model_label, 1)
+        model_row.addWidget(self.folder_button, 0, Qt.AlignmentFlag.AlignTop)
+        self.content.addLayout(model_row)
         self._forms = QVBoxLayout()
         self._forms.addWidget(self.template_form)
         self.content.addLayout(self._forms)
@@ -72,7 +79,9 @@ class IndexWidget(StepPanel):
         self.listen(session.crystals_changed, self._on_crystals_changed)
         for signal in (session.map_changed, session.map_started):
             self.listen(signal, self._on_map_changed)
-        self.run(one_step_job(indexing_choices), title="Loading torch", on_done=self._on_choices)
+        for signal in (session.summary_changed, session.peaks_changed):
+            self.listen(signal, self._on_work_ahead)
+        self._on_work_ahead(session.summary or session.peaks)
         self._on_method_chosen()
         self._on_map_changed(None)
 
@@ -154,6 +163,21 @@ class IndexWidget(StepPanel):
 
     # --- choices -------------------------------------------------------------------------------------------
 
+    def _on_work_ahead(self, something: object) -> None:
+        if something is not None:
+            self._load_choices()
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Load what the panel offers when it is first looked at."""
+        super().showEvent(event)
+        self._load_choices()
+
+    def _load_choices(self) -> None:
+        """Load torch in a thread: it takes seconds, which the window and the first image should not wait for."""
+        if not self._choices_asked:
+            self._choices_asked = True
+            self.run(one_step_job(indexing_choices), title="Loading torch", on_done=self._on_choices)
+
     def _on_choices(self, choices: IndexingChoices) -> None:
         self.device_box.clear()
         for name, words in choices.devices:
@@ -203,8 +227,10 @@ class IndexWidget(StepPanel):
         self._show_models()
 
     def _show_models(self) -> None:
-        self.model_label.setText("" if self._models is None else self._models.sentence)
-        self.model_label.setVisible(self._models is not None)
+        self.model_label.setText(
+            "Model: add a crystal first." if self._models is None else self._models.sentence
+        )
+        self.model_label.setVisible(self.method == "transformer")
         self.refresh()
 
     def _on_map_changed(self, _: object) -> None:
@@ -266,14 +292,9 @@ class IndexWidget(StepPanel):
         for box in (self.method_box, self.device_box):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
-        device_row = QHBoxLayout()
-        device_row.addWidget(self.device_box, 1)
-        device_row.addWidget(self.folder_button)
-        layout = QFormLayout()
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setVerticalSpacing(3)
-        layout.addRow("Method", self.method_box)
-        layout.addRow("Device", device_row)
+        layout = form_layout()
+        layout.addRow(form_label("Method"), self.method_box)
+        layout.addRow(form_label("Device"), self.device_box)
         return layout
 
     def _button_row(self) -> QVBoxLayout:
@@ -288,9 +309,7 @@ class IndexWidget(StepPanel):
         self.map_box.setToolTip("Which result the panels and exports are about.")
         self.map_box.currentIndexChanged.connect(self._on_map_chosen)
         self.map_row = QWidget()
-        row = QFormLayout(self.map_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addRow("Result", self.map_box)
+        form_layout(self.map_row).addRow(form_label("Result"), self.map_box)
         layout = QVBoxLayout()
         layout.addLayout(buttons)
         layout.addWidget(self.map_row)

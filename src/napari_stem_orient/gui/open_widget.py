@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtGui import QAction, QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton, QToolButton, QWidget
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
@@ -192,20 +192,16 @@ class OpenWidget(StepPanel):
             "Path of a 4D-STEM scan, Bragg peaks or an orientation map; Enter opens it."
         )
         self.path_line.returnPressed.connect(self._on_path_entered)
-        self.open_button = QToolButton()
-        self.open_button.setText("Open…")
-        self.open_button.setToolTip("Choose a file; the arrow also offers folders (.zarr, .zspy).")
-        self.open_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.open_button = QPushButton("Open…")
+        self.open_button.setToolTip("Choose a file: a 4D-STEM scan, Bragg peaks or an orientation map.")
         self.open_button.clicked.connect(self._on_open_file)
-        menu = QMenu(self.open_button)
-        for words, slot in (("Open file…", self._on_open_file), ("Open folder…", self._on_open_folder)):
-            action = QAction(words, menu)
-            action.triggered.connect(slot)
-            menu.addAction(action)
-        self.open_button.setMenu(menu)
+        self.folder_button = QPushButton("Folder…")
+        self.folder_button.setToolTip("Choose a scan that is a folder (.zarr, .zspy).")
+        self.folder_button.clicked.connect(self._on_open_folder)
         row = QHBoxLayout()
         row.addWidget(self.path_line, 1)
         row.addWidget(self.open_button)
+        row.addWidget(self.folder_button)
         return row
 
     def _shape_row(self) -> QWidget:

@@ -12,9 +12,10 @@ from annotated_types import Ge, Gt, Le, Lt
 from psygnal import Signal
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.folding import Folding
+from napari_stem_orient.gui.form_layout import form_label, form_layout
 from napari_stem_orient.gui.number_box import NumberBox
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
@@ -62,7 +63,7 @@ class ParameterForm(QWidget, Generic[ModelType]):
         self._editors: dict[str, Editor] = {}
         self._writing = False
         body = QWidget()
-        plain, folded = _form_layout(), _form_layout(body)
+        plain, folded = form_layout(), form_layout(body)
         for name, field in type(values).model_fields.items():
             editor = None if name in skip else _editor(field, empty_text=empty_text)
             if editor is None:
@@ -129,18 +130,10 @@ def _same(shown: Any, value: Any) -> bool:
     return bool(shown == value)
 
 
-def _form_layout(parent: QWidget | None = None) -> QFormLayout:
-    layout = QFormLayout(parent) if parent is not None else QFormLayout()
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setVerticalSpacing(3)
-    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return layout
-
-
 def _add_row(layout: QFormLayout, name: str, field: FieldInfo, editor: Editor) -> None:
     title = field.title or name.replace("_", " ").capitalize()
     unit = _extra(field, "unit")
-    label = QLabel(f"{title} ({unit})" if unit else title)
+    label = form_label(f"{title} ({unit})" if unit else title)
     tooltip = _wrapped(field.description or title)
     label.setToolTip(tooltip)
     editor.widget.setToolTip(tooltip)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.detection.probe import (
     ProbeTemplate,
@@ -13,6 +13,7 @@ from napari_stem_orient.detection.probe import (
     probe_radius_px,
     synthetic_probe,
 )
+from napari_stem_orient.gui.form_layout import form_label, form_layout
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.step_jobs import suggested_detection, suggested_parameters, vacuum_probe
@@ -224,11 +225,9 @@ class ProbeChooser(QWidget):
     # --- widgets -------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.radius_label = QLabel("Disk radius (px)")
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setVerticalSpacing(3)
-        form.addRow(QLabel("Template"), self.source_box)
+        self.radius_label = form_label("Disk radius (px)")
+        form = form_layout()
+        form.addRow(form_label("Template"), self.source_box)
         form.addRow(self.radius_label, self.radius_box)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
