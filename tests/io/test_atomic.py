@@ -23,12 +23,17 @@ def test_a_whole_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert names(tmp_path) == ["data.csv"]
 
 
+def write_half(path: Path, error: BaseException) -> None:
+    with complete_or_absent(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), RuntimeError("odd")])
 def test_any_error_leaves_the_old_file_and_is_not_hidden(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "data.csv").write_text("old")
-    with pytest.raises(type(error)), complete_or_absent(tmp_path / "data.csv") as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        write_half(tmp_path / "data.csv", error)
     assert (tmp_path / "data.csv").read_text() == "old"
     assert names(tmp_path) == ["data.csv"]
 
