@@ -210,8 +210,11 @@ def _tiles(data: da.Array, max_bytes: int) -> Iterator[tuple[slice, slice]]:
     """Rectangles of the scan that follow its chunks and take at most ``max_bytes`` each."""
     pattern_bytes = max(1, int(np.prod(data.shape[2:])) * data.dtype.itemsize)
     per_block = max(1, max_bytes // pattern_bytes)
-    columns = int(data.shape[1])
-    for rows in _runs(data.chunks[0], max(1, per_block // columns)):
+    tallest, widest = max(data.chunks[0]), max(data.chunks[1])
+    whole_rows = per_block // int(data.shape[1])
+    # a chunk is cut only where a block cannot take it whole
+    rows_of_chunks = min(tallest, max(1, per_block // widest))
+    for rows in _runs(data.chunks[0], max(whole_rows, rows_of_chunks)):
         for cols in _runs(data.chunks[1], max(1, per_block // (rows.stop - rows.start))):
             yield rows, cols
 

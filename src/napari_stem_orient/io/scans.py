@@ -64,11 +64,10 @@ def open_datacube(
     sources = _sources(path, scan_shape=scan_shape)
     source = _chosen(sources, dataset, path)
     _refuse_other_kinds(source, path)
-    data = _as_scan(source, path, scan_shape, first_frame)
     with _reading(path):
-        data = chunked_by_pattern(data)
-        for corner in (data[0, 0], data[-1, -1]):
-            corner.compute()
+        for end in (0, -1):  # a truncated file shows now, and not in the middle of a long job
+            source.data[(end,) * (source.data.ndim - 2)].compute()
+    data = chunked_by_pattern(_as_scan(source, path, scan_shape, first_frame))
     return DataCube(data=data, calibration=source.calibration, name=_name(path, source, sources), path=path)
 
 
@@ -161,8 +160,10 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # what rosettasciio would read on from a file of another kind has any size
+            warnings.filterwarnings("error", message="Blockfile has unrecognized header")
             yield
-    except (UnreadableScan, NeedsScanShape, MemoryError):
+    except (UnreadableScan, NeedsScanShape):
         raise
     except ModuleNotFoundError as error:
         raise UnreadableScan(
@@ -183,6 +184,8 @@ def _explanation(path: Path, error: Exception) -> str:
     if "part 000" in lowered:
         first = f"{path.stem[:-3]}000{path.suffix}"
         return f"{path.name} is a later part of a TVIPS recording: open its first part, {first}"
+    if isinstance(error, MemoryError):
+        return f"{path.name} asks for more memory than there is: it is damaged or of another format"
     truncated = (
         "truncated",
         "mmap length",
