@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.gui.job_bar import JobBar, time_left
 from napari_stem_orient.gui.workers import one_step_job, start_job
+from patience import Until
 
 
 def frames(total: int) -> Generator[Any, None, None]:
@@ -29,26 +30,28 @@ def bar(qtbot: QtBot) -> JobBar:
     return bar
 
 
-def test_the_bar_tells_frames_and_time_left_and_its_cancel_stops_the_job(qtbot: QtBot, bar: JobBar) -> None:
+def test_the_bar_tells_frames_and_time_left_and_its_cancel_stops_the_job(
+    qtbot: QtBot, until: Until, bar: JobBar
+) -> None:
     assert bar.isHidden()
     stopped: list[bool] = []
     job = start_job(frames(5000), title="Detect", on_stopped=lambda: stopped.append(True))
     bar.watch(job)
     assert not bar.isHidden()
-    qtbot.waitUntil(lambda: "of 5,000 frames · " in bar.label.text() and bar.label.text().endswith(" left"))
+    until(lambda: "of 5,000 frames · " in bar.label.text() and bar.label.text().endswith(" left"))
     assert bar.bar.value() > 0
     qtbot.mouseClick(bar.cancel_button, Qt.MouseButton.LeftButton)
     assert not bar.cancel_button.isEnabled()
-    qtbot.waitUntil(lambda: not job.running, timeout=1000)
+    until(lambda: not job.running)
     assert stopped
     assert bar.isHidden()
 
 
-def test_a_job_that_cannot_tell_how_far_it_is_shows_its_title(qtbot: QtBot, bar: JobBar) -> None:
+def test_a_job_that_cannot_tell_how_far_it_is_shows_its_title(until: Until, bar: JobBar) -> None:
     job = start_job(one_step_job(lambda: time.sleep(0.2)), title="Saving peaks")
     bar.watch(job)
     assert bar.label.text() == "Saving peaks …"
-    qtbot.waitUntil(bar.isHidden)
+    until(bar.isHidden)
     assert bar.job is None
 
 

@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.gui import workers
 from napari_stem_orient.gui.workers import error_message, one_step_job, start_job
+from patience import Until
 
 
 @dataclass
@@ -74,10 +75,10 @@ def no_job_left(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Generator[list
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("job:")]
 
 
-def test_every_record_arrives_in_order_in_the_main_thread(qtbot: QtBot) -> None:
+def test_every_record_arrives_in_order_in_the_main_thread(until: Until) -> None:
     ends = Ends()
     job = start_job(counting(500), title="Count", **ends.callbacks())
-    qtbot.waitUntil(lambda: not job.running)
+    until(lambda: not job.running)
     assert ends.records == list(range(500))
     assert ends.ends == [("done", "result")]
     assert ends.threads == {threading.main_thread().name}
@@ -85,26 +86,26 @@ def test_every_record_arrives_in_order_in_the_main_thread(qtbot: QtBot) -> None:
 
 
 def test_a_cancelled_job_stops_within_a_second_keeps_what_is_done_and_closes_in_its_own_thread(
-    qtbot: QtBot,
+    until: Until,
 ) -> None:
     ends, closed = Ends(), []
     job = start_job(counting(10_000, closed=closed, pause_s=0.01), title="Count", **ends.callbacks())
-    qtbot.waitUntil(lambda: len(ends.records) > 5)
+    until(lambda: len(ends.records) > 5)
     assert job.seconds_left is not None
     job.cancel()
-    qtbot.waitUntil(lambda: not job.running, timeout=1000)
+    until(lambda: not job.running)
     assert ends.ends == [("stopped",)]
     assert ends.records == list(range(len(ends.records)))
     assert closed == ["job: Count"]
 
 
-def test_a_discarded_job_says_nothing_more(qtbot: QtBot) -> None:
+def test_a_discarded_job_says_nothing_more(until: Until) -> None:
     ends = Ends()
     job = start_job(counting(10_000, pause_s=0.001), title="Count", **ends.callbacks())
-    qtbot.waitUntil(lambda: bool(ends.records))
+    until(lambda: bool(ends.records))
     job.discard()
     before = len(ends.records)
-    qtbot.waitUntil(lambda: not job.running)
+    until(lambda: not job.running)
     assert len(ends.records) == before
     assert ends.ends == []
 
@@ -129,7 +130,7 @@ def test_a_full_queue_does_not_keep_a_job_from_being_joined(qtbot: QtBot) -> Non
     ],
 )
 def test_an_error_becomes_one_line_in_the_panel_and_a_notification(
-    qtbot: QtBot, no_job_left: list[str], error: Exception, expected: str
+    until: Until, no_job_left: list[str], error: Exception, expected: str
 ) -> None:
     def failing() -> Generator[Number, None, None]:
         yield Number(0, Progress(1, 2, "frames"))
@@ -137,13 +138,13 @@ def test_an_error_becomes_one_line_in_the_panel_and_a_notification(
 
     ends = Ends()
     job = start_job(failing(), title="Fail", **ends.callbacks())
-    qtbot.waitUntil(lambda: not job.running)
+    until(lambda: not job.running)
     assert ends.records == [0]
     assert ends.ends == [("error", expected)]
     assert no_job_left == [f"Fail: {expected}"]
 
 
-def test_an_error_while_painting_ends_the_job_with_a_message(qtbot: QtBot, no_job_left: list[str]) -> None:
+def test_an_error_while_painting_ends_the_job_with_a_message(until: Until, no_job_left: list[str]) -> None:
     def refuse(_: Number) -> None:
         raise ValueError("cannot paint")
 
@@ -151,12 +152,12 @@ def test_an_error_while_painting_ends_the_job_with_a_message(qtbot: QtBot, no_jo
     job = start_job(
         counting(10_000, pause_s=0.001), title="Count", **{**ends.callbacks(), "on_record": refuse}
     )
-    qtbot.waitUntil(lambda: not job.running)
+    until(lambda: not job.running)
     assert ends.ends == [("error", "cannot paint")]
     assert no_job_left == ["Count: cannot paint"]
 
 
-def test_ended_is_emitted_once_after_the_callback(qtbot: QtBot) -> None:
+def test_ended_is_emitted_once_after_the_callback(until: Until) -> None:
     ends = Ends()
     job = start_job(one_step_job(lambda: "saved"), title="Save", on_done=ends.done)
 
@@ -164,7 +165,7 @@ def test_ended_is_emitted_once_after_the_callback(qtbot: QtBot) -> None:
     def note() -> None:
         ends.ends.append("ended")
 
-    qtbot.waitUntil(lambda: not job.running)
+    until(lambda: not job.running)
     assert ends.ends == [("done", "saved"), "ended"]
 
 

@@ -104,8 +104,7 @@ class ExportWidget(StepPanel):
             )
 
     def _on_opened(self, orientation_map: OrientationMap) -> None:
-        self.session.set_map(orientation_map)
-        self.session.mark_exported()
+        self.session.open_map(orientation_map)
         self.show_message("Orientation map opened.")
 
     # --- writing -------------------------------------------------------------------------------------------

@@ -129,8 +129,7 @@ class OpenWidget(StepPanel):
             self.session.set_peaks(content)
             self.show_message(f"{content.n_peaks:,} Bragg peaks opened.")
         elif isinstance(content, OrientationMap):
-            self.session.set_map(content)
-            self.session.mark_exported()
+            self.session.open_map(content)
             self.show_message("Orientation map opened.")
         else:
             self.session.set_datacube(content)

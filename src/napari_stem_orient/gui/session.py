@@ -208,6 +208,8 @@ class Session:
         """Take detected or opened peaks, complete or not; a scan or map of another shape is let go."""
         _require_main_thread()
         if peaks is not None:
+            if self.scan_shape not in (None, peaks.scan_shape):
+                self.discard_jobs()
             if self.datacube is not None and self.datacube.scan_shape != peaks.scan_shape:
                 self.peaks = None
                 self.set_datacube(None)
@@ -258,6 +260,15 @@ class Session:
         self.current_map = orientation_map
         self.map_changed.emit(orientation_map)
         self.steps_changed.emit()
+
+    def open_map(self, orientation_map: OrientationMap) -> None:
+        """Take a map from a file; an indexing run that is under way is discarded."""
+        _require_main_thread()
+        job = self._running.pop(Step.INDEX, None)
+        if job is not None:
+            job.discard()
+        self.set_map(orientation_map)
+        self.mark_exported()
 
     def mark_exported(self) -> None:
         """Remember that the current map is saved."""

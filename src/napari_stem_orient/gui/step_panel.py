@@ -15,7 +15,7 @@ from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.job_bar import JobBar
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.session import Session, Step, StepState, session_of
-from napari_stem_orient.gui.workers import JobHandle, error_message, start_job
+from napari_stem_orient.gui.workers import JobHandle, error_message, log_error, start_job
 
 if TYPE_CHECKING:
     import napari
@@ -110,10 +110,11 @@ class StepPanel(QWidget):
         return job
 
     def attempt(self, action: Callable[[], ResultType]) -> ResultType | None:
-        """Do something short; an error that the user can repair shows as a message, and None is returned."""
+        """Do something short; an error shows as a message of one line, and None is returned."""
         try:
             return action()
-        except (ValueError, OSError, ImportError, IndexError) as error:
+        except Exception as error:  # noqa: BLE001 - no click may end in a traceback
+            log_error(error, what=self.step.value)
             self.show_message(error_message(error))
             return None
 

@@ -154,8 +154,7 @@ class JobHandle(Generic[RecordType, ResultType]):
         self._report(error)
 
     def _report(self, error: BaseException) -> None:
-        lines = traceback.format_exception(error)
-        _LOGGER.info("%s failed:\n%s", self.title, "".join(lines))
+        log_error(error, what=self.title)
         message = error_message(error)
         if self._on_error is not None:
             self._on_error(message)
@@ -247,6 +246,12 @@ def error_message(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return text or "the memory ran out: close other programs, or use a smaller scan"
     return f"unexpected {type(error).__name__}: {text}" if text else f"unexpected {type(error).__name__}"
+
+
+def log_error(error: BaseException, *, what: str) -> None:
+    """Keep the traceback for whoever looks into the log; the user reads `error_message`."""
+    # as text: a kept exception would keep alive every frame that it went through
+    _LOGGER.info("%s failed:\n%s", what, "".join(traceback.format_exception(error)))
 
 
 def _run(

@@ -1,0 +1,99 @@
+"""What the tests of the window share: nothing of ours may be left behind, and small scans to work on."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.gui import workers
+from patience import Until
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(qapp: QApplication) -> Iterator[None]:
+    """Fail where a widget of ours outlives its test, or the thread of a job does."""
+    yield
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qapp.processEvents()
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name.startswith("job:"):
+            thread.join(10)
+    qapp.processEvents()
+    widgets = [widget for widget in qapp.topLevelWidgets() if _is_ours(widget)]
+    assert not widgets, f"widgets that outlived their test: {widgets}"
+    threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("job:")]
+    assert not threads, f"jobs that outlived their test: {threads}"
+
+
+def _is_ours(widget: QWidget) -> bool:
+    return type(widget).__module__.startswith("napari_stem_orient")
+
+
+@pytest.fixture
+def until(qtbot: QtBot) -> Until:
+    """Wait until something holds, patiently: a busy computer must not fail a test."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        qtbot.waitUntil(lambda: bool(condition()), timeout=60_000)
+
+    return wait
+
+
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collect the errors that jobs show as napari notifications."""
+    shown: list[str] = []
+    monkeypatch.setattr(workers, "show_error", shown.append)
+    return shown
+
+
+@pytest.fixture(scope="session")
+def polycrystal() -> DataCube:
+    """A scan of 10 x 12 positions on three grains of Cu and a strip of vacuum, 64 x 64 px, with its calibration."""
+    from napari_stem_orient.simulation.polycrystal import simulate_polycrystal
+
+    job = simulate_polycrystal(
+        [load_crystal("Cu")],
+        scan_shape=(10, 12),
+        detector_shape=(96, 96),
+        n_grains=3,
+        electrons_per_pattern=2e5,
+        seed=3,
+    )
+    while True:
+        try:
+            next(job)
+        except StopIteration as finished:
+            datacube: DataCube = finished.value.datacube
+            return datacube
+
+
+@pytest.fixture
+def save_file_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], None]:
+    """Answer every question for a file or a folder with one path; None stands for Cancel."""
+
+    def answer(path: Path | None) -> None:
+        from napari_stem_orient.gui import (
+            crystal_list,
+            detect_widget,
+            export_widget,
+            index_widget,
+            open_widget,
+        )
+
+        for module in (crystal_list, detect_widget, export_widget, index_widget, open_widget):
+            for name in ("ask_open_file", "ask_save_file", "ask_folder"):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, lambda *_args, **_keywords: path)
+
+    return answer

@@ -1,0 +1,222 @@
+"""The desk as a whole: from a file to maps in four clicks, any order of clicks, and a viewer closed mid-run."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari import Viewer
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox
+
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
+from napari_stem_orient.gui.detect_widget import DetectWidget
+from napari_stem_orient.gui.index_widget import IndexWidget
+from napari_stem_orient.gui.layers import LayerKind, layer_identity
+from napari_stem_orient.gui.open_widget import OpenWidget
+from napari_stem_orient.gui.session import Step, StepState, session_of
+from napari_stem_orient.io.simulated_scans import save_simulated_scan  # noqa: F401
+from patience import Until
+
+NAME = "napari-stem-orient"
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy: Callable[..., Viewer]) -> Viewer:
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def desk(viewer: Viewer) -> OrientationMappingWidget:
+    _, widget = viewer.window.add_plugin_dock_widget(NAME, "Orientation mapping")
+    assert isinstance(widget, OrientationMappingWidget)
+    return widget
+
+
+@pytest.fixture
+def scan_file(polycrystal: DataCube, tmp_path: Path) -> Path:
+    """The polycrystal without its calibration, in a file."""
+    np.save(tmp_path / "scan.npy", polycrystal.data.compute())
+    return tmp_path / "scan.npy"
+
+
+def panels(desk: OrientationMappingWidget) -> tuple[OpenWidget, DetectWidget, IndexWidget]:
+    opening, detecting, indexing = (desk.panels[step] for step in (Step.OPEN, Step.DETECT, Step.INDEX))
+    assert isinstance(opening, OpenWidget)
+    assert isinstance(detecting, DetectWidget)
+    assert isinstance(indexing, IndexWidget)
+    return opening, detecting, indexing
+
+
+def kinds(viewer: Viewer) -> set[LayerKind]:
+    return {identity[0] for layer in viewer.layers if (identity := layer_identity(layer)) is not None}
+
+
+def test_a_scan_goes_from_open_to_maps(
+    viewer: Viewer, desk: OrientationMappingWidget, polycrystal: DataCube, until: Until
+) -> None:
+    session = desk.session
+    _, detecting, indexing = panels(desk)
+    assert [section.unfolded for section in desk.sections.values()] == [True, False, False, False]
+    session.set_datacube(polycrystal)
+    until(detecting.run_button.isEnabled)
+    assert kinds(viewer) == {LayerKind.DARK_FIELD}
+    assert desk.sections[Step.DETECT].unfolded
+    detecting.run_button.click()
+    until(lambda: session.step_state(Step.DETECT) is StepState.DONE)
+    assert desk.sections[Step.INDEX].unfolded
+    until(lambda: indexing.parameters is not None)
+    indexing.crystals.add("Cu")
+    until(indexing.run_button.isEnabled)
+    indexing.run_button.click()
+    until(lambda: session.step_state(Step.INDEX) is StepState.DONE)
+    assert desk.sections[Step.EXPORT].unfolded
+    assert {LayerKind.IPF_Z, LayerKind.IPF_X, LayerKind.PHASE, LayerKind.SCORE} <= kinds(viewer)
+    (in_colour,) = [
+        layer for layer in viewer.layers if (layer_identity(layer) or ("",))[0] is LayerKind.IPF_Z
+    ]
+    until(lambda: np.asarray(in_colour.data).any())
+    assert "done" in desk.sections[Step.INDEX].note.text()
+
+
+def test_a_file_without_calibration_keeps_the_open_step_in_sight(
+    desk: OrientationMappingWidget, scan_file: Path, until: Until
+) -> None:
+    opening, _, _ = panels(desk)
+    opening.open_path(scan_file)
+    until(lambda: desk.session.step_state(Step.OPEN) is StepState.DONE)
+    assert desk.sections[Step.OPEN].unfolded
+    assert "pixel size" in opening.missing_label.text()
+
+
+def test_what_a_waiting_step_needs_stands_beside_its_title(desk: OrientationMappingWidget) -> None:
+    assert desk.sections[Step.DETECT].note.text() == "○ needs an open scan"
+    assert "Bragg peaks and a crystal" in desk.sections[Step.INDEX].note.toolTip()
+
+
+def test_the_desk_is_narrow_enough_for_a_small_screen(desk: OrientationMappingWidget) -> None:
+    for section in desk.sections.values():
+        section.set_unfolded(True)
+    for panel in desk.panels.values():
+        assert panel.minimumSizeHint().width() <= 380, panel
+
+
+def test_step_widgets_of_their_own_share_the_session_with_the_desk(
+    viewer: Viewer, desk: OrientationMappingWidget, polycrystal: DataCube, until: Until
+) -> None:
+    _, alone = viewer.window.add_plugin_dock_widget(NAME, "Detect")
+    assert isinstance(alone, DetectWidget)
+    assert alone.session is desk.session
+    desk.session.set_datacube(polycrystal)
+    _, detecting, _ = panels(desk)
+    until(lambda: alone.run_button.isEnabled() and detecting.run_button.isEnabled())
+    detecting.run_button.click()
+    assert not alone.run_button.isEnabled()
+    until(lambda: desk.session.step_state(Step.DETECT) is StepState.DONE)
+    assert alone.save_button.isEnabled()
+
+
+def test_closing_the_viewer_in_the_middle_of_a_run_ends_its_jobs(
+    make_napari_viewer_proxy: Callable[..., Viewer], polycrystal: DataCube, until: Until, qapp: QApplication
+) -> None:
+    viewer = make_napari_viewer_proxy()
+    _, desk = viewer.window.add_plugin_dock_widget(NAME, "Orientation mapping")
+    large = DataCube(polycrystal.data.repeat(12, axis=0), polycrystal.calibration)
+    desk.session.set_datacube(large)
+    _, detecting, _ = panels(desk)
+    until(detecting.run_button.isEnabled)
+    detecting.run_button.click()
+    until(lambda: detecting.job_bar.job is not None and detecting.job_bar.job.progress is not None)
+    job = detecting.job_bar.job
+    viewer.close()
+    qapp.processEvents()
+    until(lambda: not job.running)
+    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("job:")])
+
+
+def test_a_removed_dock_ends_its_job_and_the_next_desk_goes_on(
+    viewer: Viewer, polycrystal: DataCube, until: Until, qapp: QApplication
+) -> None:
+    dock, desk = viewer.window.add_plugin_dock_widget(NAME, "Orientation mapping")
+    desk.session.set_datacube(polycrystal)
+    _, detecting, _ = panels(desk)
+    until(detecting.run_button.isEnabled)
+    detecting.run_button.click()
+    session = desk.session
+    until(lambda: session.step_state(Step.DETECT) is StepState.DONE)
+    del detecting, desk
+    viewer.window.remove_dock_widget(dock)
+    _, again = viewer.window.add_plugin_dock_widget(NAME, "Orientation mapping")
+    assert again.session is session
+    assert again.sections[Step.INDEX].unfolded
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_order_of_clicks_ends_in_a_traceback(
+    viewer: Viewer,
+    desk: OrientationMappingWidget,
+    polycrystal: DataCube,
+    tmp_path: Path,
+    save_file_as: Callable[[Path | None], None],
+    errors: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    qapp: QApplication,
+    until: Until,
+    seed: int,
+) -> None:
+    """Press every button and turn every choice in random order, with files that suit and files that do not."""
+    uncaught: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: uncaught.append(error))
+    np.save(tmp_path / "scan.npy", polycrystal.data[:4, :4].compute())
+    (tmp_path / "junk.h5").write_bytes(b"junk")
+    answers = [
+        None,
+        tmp_path / "scan.npy",
+        tmp_path / "junk.h5",
+        tmp_path / "out.h5",
+        tmp_path / "missing" / "x.h5",
+    ]
+    chance = random.Random(seed)
+    for _ in range(120):
+        save_file_as(chance.choice(answers))
+        _do_something(desk, polycrystal, chance)
+        qapp.processEvents()
+    desk.session.discard_jobs()
+    until(lambda: all(not panel._jobs for panel in desk.panels.values()))
+    assert not uncaught
+    assert not any("unexpected" in error for error in errors), errors
+
+
+def _do_something(desk: OrientationMappingWidget, polycrystal: DataCube, chance: random.Random) -> None:
+    controls = [
+        widget
+        for kind in (QAbstractButton, QComboBox)
+        for widget in desk.findChildren(kind)
+        if widget.isEnabled()
+    ]
+    what = chance.choice(["press", "press", "press", "scan", "position", "crystal", "calibrate"])
+    session = desk.session
+    if what == "scan" and chance.random() < 0.3:
+        session.set_datacube(polycrystal)
+    elif what == "position":
+        session.set_position((chance.randrange(14), chance.randrange(14)))
+    elif what == "crystal":
+        session.set_crystals(())
+        desk.panels[Step.INDEX].crystals.add(chance.choice(["Cu", "Si", "nonsense"]))  # type: ignore[attr-defined]
+    elif what == "calibrate" and session.calibration is not None:
+        pixel_size = chance.choice([None, 0.02, 0.03])
+        session.set_calibration(session.calibration.updated(pixel_size_inv_angstrom=pixel_size))
+    else:
+        control = chance.choice(controls)
+        if isinstance(control, QComboBox) and control.count():
+            control.setCurrentIndex(chance.randrange(control.count()))
+            control.activated.emit(control.currentIndex())
+        elif isinstance(control, QAbstractButton):
+            control.click()
+    _ = session_of(desk.panels[Step.OPEN].viewer)
