@@ -94,7 +94,7 @@ def test_origins_of_the_positions_move_with_the_calibration() -> None:
     kept = peaks.with_calibration(CALIBRATION.updated(scan_rotation_deg=0))
     assert np.allclose(kept.origin_px, origins)
     moved = peaks.with_calibration(CALIBRATION.updated(origin_px=(32.0, 32.5)))
-    assert np.allclose(moved.origin_px, origins + [1, 0])
+    assert np.allclose(moved.origin_px, origins + np.array([1, 0]))
     measured = peaks.with_calibration(CALIBRATION, origin_px=(1, 2))
     assert np.allclose(measured.origin_px, [[1, 2], [1, 2]])
     assert np.allclose(measured.origin_at(0, 1), [1, 2])

@@ -215,7 +215,7 @@ def test_a_truncated_file_of_any_format_is_refused(measured_data: Path, tmp_path
     copy = tmp_path / path.name
     whole = path.read_bytes()
     copy.write_bytes(whole[: int(0.6 * len(whole))])
-    with pytest.raises(UnreadableScan, match="truncated|damaged"):
+    with pytest.raises(UnreadableScan, match=r"truncated|damaged"):
         open_datacube(copy, scan_shape=STACKS.get(name, (0, None))[1])
 
 

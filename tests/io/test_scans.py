@@ -210,7 +210,7 @@ def test_arina_without_its_side_file_asks_for_the_scan_shape(tmp_path: Path) -> 
 def test_a_missing_piece_of_an_arina_scan_is_named(tmp_path: Path) -> None:
     master = write_arina(tmp_path)
     (tmp_path / "run_data_000002.h5").unlink()
-    with pytest.raises(UnreadableScan, match="run_data_000002.h5, missing or damaged"):
+    with pytest.raises(UnreadableScan, match=r"run_data_000002\.h5, missing or damaged"):
         open_datacube(master)
 
 
@@ -255,7 +255,7 @@ def test_one_of_several_scans_can_be_chosen(tmp_path: Path) -> None:
     assert [info.name for info in list_datasets(path)] == ["thick/data", "thin/data"]
     assert np.array_equal(open_datacube(path, dataset="thin/data").data.compute(), SCAN)
     assert open_datacube(path, dataset="thin/data").name == "two thin"
-    with pytest.raises(UnreadableScan, match="no dataset 'other'.*'thick/data'"):
+    with pytest.raises(UnreadableScan, match=r"no dataset 'other'.*'thick/data'"):
         open_datacube(path, dataset="other")
 
 

@@ -110,7 +110,8 @@ class DataCube:
             raise IndexError(
                 f"probe position (row {y}, column {x}) lies outside the scan of {rows} x {columns}"
             )
-        return np.asarray(self.data[y, x].compute(), dtype=np.float32)
+        # one pattern is read sooner in this thread than by a pool of them
+        return np.asarray(self.data[y, x].compute(scheduler="synchronous"), dtype=np.float32)
 
     def scan_blocks(
         self, *, max_bytes: int = BLOCK_BYTES, positions: ArrayLike | None = None

@@ -134,17 +134,17 @@ def summarise(
 def _coarse_blocks(datacube: DataCube, reader: _Reader) -> Iterator[SummaryBlock]:
     """A handful of patterns from all over the scan, then a grid as fine as about a second allows."""
     progress = Progress(0, datacube.n_positions, "patterns")
-    chunk_bytes = _chunk_bytes(datacube)
     start = time.perf_counter()
-    positions, step = _coarse_positions(datacube, 4 if 16 * chunk_bytes <= FIRST_BYTES else 2)
-    parts = list(_by_chunk(datacube, positions))
-    frames = np.concatenate([_frames_at(datacube, part) for part in parts])
-    yield reader.block(np.concatenate(parts), frames, progress, step)
+    grid = _coarse_grid(datacube, 4 if 16 * _chunk_bytes(datacube) <= FIRST_BYTES else 2)
+    parts = [_patterns_of(datacube, part) for part in _parts(datacube, grid)]
+    positions = np.concatenate([positions for positions, _ in parts])
+    frames = np.concatenate([frames for _, frames in parts])
+    yield reader.block(positions, frames, progress, (grid[0].step, grid[1].step))
     seconds_each = (time.perf_counter() - start) / len(positions)
-    count = int(np.clip(np.sqrt(COARSE_SECONDS / seconds_each), 6, 48))
-    positions, step = _coarse_positions(datacube, count)
-    for part in _by_chunk(datacube, positions):
-        yield reader.block(part, _frames_at(datacube, part), progress, step)
+    grid = _coarse_grid(datacube, int(np.clip(np.sqrt(COARSE_SECONDS / seconds_each), 6, 48)))
+    for part in _parts(datacube, grid):
+        positions, frames = _patterns_of(datacube, part)
+        yield reader.block(positions, frames, progress, (grid[0].step, grid[1].step))
 
 
 class _Reader:
@@ -229,37 +229,36 @@ def _chunk_bytes(datacube: DataCube) -> int:
     return int(max(data.chunks[0]) * max(data.chunks[1]) * data[0, 0].nbytes)
 
 
-def _coarse_positions(datacube: DataCube, count: int) -> tuple[NDArray[np.int64], tuple[int, int]]:
-    """Flat positions in the middle of each step of a grid of about count x count, and the step."""
-    rows, columns = datacube.scan_shape
-    step = -(-rows // count), -(-columns // count)
-    y, x = np.meshgrid(
-        np.minimum(np.arange(0, rows, step[0]) + step[0] // 2, rows - 1),
-        np.minimum(np.arange(0, columns, step[1]) + step[1] // 2, columns - 1),
-        indexing="ij",
-    )
-    return (y * columns + x).ravel(), step
+def _coarse_grid(datacube: DataCube, count: int) -> tuple[slice, slice]:
+    """Rows and columns of a grid of about count x count positions, each in the middle of its step."""
+    slices = []
+    for size in datacube.scan_shape:
+        step = -(-size // count)
+        n_steps = -(-size // step)
+        slices.append(slice((size - (n_steps - 1) * step) // 2, size, step))
+    return slices[0], slices[1]
 
 
-def _by_chunk(datacube: DataCube, positions: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Positions in groups whose chunks together take about `RECORD_BYTES`."""
-    data = datacube.data
-    y, x = np.divmod(positions, datacube.scan_shape[1])
-    chunk_y = np.searchsorted(np.cumsum(data.chunks[0]), y, side="right")
-    chunk_x = np.searchsorted(np.cumsum(data.chunks[1]), x, side="right")
-    chunk = chunk_y * len(data.chunks[1]) + chunk_x
-    per_group = max(1, RECORD_BYTES // _chunk_bytes(datacube))
-    order = np.argsort(chunk, kind="stable")
-    _, ordinal = np.unique(chunk[order], return_inverse=True)
-    group = ordinal // per_group
-    edges = np.flatnonzero(np.diff(group)) + 1
-    yield from np.split(positions[order], edges)
+def _parts(datacube: DataCube, grid: tuple[slice, slice]) -> Iterator[tuple[slice, slice]]:
+    """Pieces of a grid whose chunks together take about `RECORD_BYTES`."""
+    rows, columns = (range(size)[cut] for size, cut in zip(datacube.scan_shape, grid, strict=True))
+    per_part = max(1, RECORD_BYTES // _chunk_bytes(datacube))
+    chunks_a_row = min(len(columns), len(datacube.data.chunks[1]))
+    n_columns = max(1, len(columns) * min(per_part, chunks_a_row) // chunks_a_row)
+    n_rows = max(1, per_part // chunks_a_row)
+    for top in range(0, len(rows), n_rows):
+        for left in range(0, len(columns), n_columns):
+            yield _as_slice(rows[top : top + n_rows]), _as_slice(columns[left : left + n_columns])
 
 
-def _frames_at(datacube: DataCube, positions: NDArray[np.int64]) -> NDArray[Any]:
-    """(m, det_y, det_x); the patterns at flat positions."""
-    import dask
+def _as_slice(positions: range) -> slice:
+    """The same positions as a slice that ends with the last one: dask reads every chunk up to the end."""
+    return slice(positions.start, positions[-1] + 1, positions.step)
 
-    y, x = np.divmod(positions, datacube.scan_shape[1])
-    patterns = [datacube.data[int(row), int(column)] for row, column in zip(y, x, strict=True)]
-    return np.stack(dask.compute(*patterns))
+
+def _patterns_of(datacube: DataCube, part: tuple[slice, slice]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Flat positions (m,) and patterns (m, det_y, det_x) of a piece of a grid; only these are read."""
+    rows, columns = (np.arange(size)[cut] for size, cut in zip(datacube.scan_shape, part, strict=True))
+    positions = (rows[:, None] * datacube.scan_shape[1] + columns).ravel()
+    frames = np.asarray(datacube.data[part].compute())
+    return positions, frames.reshape(-1, *datacube.detector_shape)

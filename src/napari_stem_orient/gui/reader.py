@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, ...]
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
-#: What a reader returns to say that it has taken the file and there is no layer to add.
-NO_LAYER: list[LayerData] = [(None,)]
+#: What a reader returns, in a list, to say that it has taken the file and there is no layer to add.
+NO_LAYER: LayerData = (None,)
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
@@ -44,7 +44,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     if viewer is None:
         return [lazy_layer(file)]
     open_widget_of(viewer).open_path(file)
-    return NO_LAYER
+    return [NO_LAYER]
 
 
 def open_widget_of(viewer: napari.Viewer) -> OpenWidget:
