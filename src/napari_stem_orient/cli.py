@@ -1,0 +1,163 @@
+"""The command line: the jobs of the desk without a window, over the same generators, with a progress bar.
+
+Exit codes: 0 success, 1 an error (one line that names the fix), 2 a command line that makes no sense, 130
+stopped by Ctrl-C (what was done by then is saved). Heavy libraries are imported by the command that
+needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from napari_stem_orient import __version__
+from napari_stem_orient.cli_jobs import (
+    detect_options,
+    index_options,
+    run_detect,
+    run_index,
+    run_train,
+    train_options,
+)
+from napari_stem_orient.cli_options import UsageError, check_output, existing, one_line, scan_options
+
+PROGRAM = "napari-stem-orient"
+ERROR, STOPPED = 1, 130
+EXPECTED_ERRORS = (ValueError, OSError, IndexError, KeyError, ImportError, MemoryError, RuntimeError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if not word.startswith("-")), None)
+    parser = build_parser(command)
+    arguments = parser.parse_args(words)
+    try:
+        print(arguments.run(arguments))
+    except UsageError as error:
+        parser.error(one_line(error))
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "stopped; nothing was saved", STOPPED)
+    except EXPECTED_ERRORS as error:
+        if arguments.debug:
+            raise
+        return _fail(f"error: {one_line(error)}", ERROR)
+    return 0
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser; the options of one command only, because those of the others cost seconds of imports."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Crystal orientation and phase maps from 4D-STEM scans.",
+        epilog=f"'{PROGRAM} COMMAND --help' lists the options of a command.",
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error came from (bug reports)")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (help_text, add_options, run) in COMMANDS.items():
+        subparser = commands.add_parser(
+            name, help=help_text, description=f"{help_text[:1].upper()}{help_text[1:]}."
+        )
+        subparser.set_defaults(run=run)
+        if name == command:
+            add_options(subparser)
+    return parser
+
+
+def _info_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a scan, Bragg peaks, or an orientation map")
+    scan_options(parser)
+
+
+def run_info(arguments: argparse.Namespace) -> str:
+    """Say what a file holds, what of its calibration is known, and what is missing."""
+    from napari_stem_orient.cli_info import file_lines
+
+    lines = file_lines(existing(arguments.file), arguments)
+    return "\n".join(f"{name + ':':<22}{value}" for name, value in lines)
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    from napari_stem_orient.io.figures import FigureKind
+
+    parser.add_argument("map", type=Path, metavar="MAP.h5", help="an orientation map")
+    parser.add_argument("--ang", type=Path, metavar="OUT.ang", help="EDAX .ang, for MTEX, OIM, orix")
+    parser.add_argument("--csv", type=Path, metavar="OUT.csv", help="a table, one row a position")
+    parser.add_argument("--figure", type=Path, metavar="OUT.png", help="a picture with scale bar and key")
+    parser.add_argument(
+        "--figure-kind",
+        choices=get_args(FigureKind),
+        default="overview",
+        help="what it shows. Default: overview.",
+    )
+
+
+def run_export(arguments: argparse.Namespace) -> str:
+    """Write a map in the formats of other tools."""
+    from napari_stem_orient.io.figures import export_figure
+    from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
+
+    wanted = [path for path in (arguments.ang, arguments.csv, arguments.figure) if path is not None]
+    if not wanted:
+        raise UsageError("nothing to export: give --ang, --csv or --figure")
+    for path in wanted:
+        check_output(path)
+    orientation_map = open_orientation_map(existing(arguments.map))
+    if arguments.ang is not None:
+        export_ang(orientation_map, arguments.ang)
+    if arguments.csv is not None:
+        export_csv(orientation_map, arguments.csv)
+    if arguments.figure is not None:
+        export_figure(orientation_map, arguments.figure, kind=arguments.figure_kind)
+    return "\n".join(str(path) for path in wanted)
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="folder to write pictures (dark and light) and the map to",
+    )
+    parser.add_argument("--close", action="store_true", help="close the window when the maps are finished")
+
+
+def run_demo(arguments: argparse.Namespace) -> str:
+    """Open napari with the simulated scan and run the main job to finished maps."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        raise RuntimeError(
+            f"no display: run 'xvfb-run -a {PROGRAM} demo --output demo-output --close', as 'make demo' "
+            "does, or use a desktop"
+        )
+    from napari_stem_orient.gui.demo import run_demo as run_in_window
+
+    return run_in_window(output=arguments.output, close=arguments.close)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    return code
+
+
+COMMANDS: dict[
+    str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], str]]
+] = {
+    "info": ("say what a file holds and what is missing to index it", _info_options, run_info),
+    "detect": ("detect the Bragg disks of a scan", detect_options, run_detect),
+    "index": ("index a scan or Bragg peaks: orientation and phase maps", index_options, run_index),
+    "train": ("train a model for crystals of your own", train_options, run_train),
+    "export": ("write a map as .ang, .csv or a picture", _export_options, run_export),
+    "demo": ("open a simulated scan in napari and index it", _demo_options, run_demo),
+}
+"""Name of each command -> what it does, its options, and what runs it."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What a file holds, in lines for a terminal: a scan, Bragg peaks or an orientation map."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stem_orient.cli_options import open_scan
+
+if TYPE_CHECKING:
+    from napari_stem_orient.core.bragg_peaks import BraggPeaks
+    from napari_stem_orient.core.calibration import Calibration
+    from napari_stem_orient.core.orientation_map import OrientationMap
+
+Lines = list[tuple[str, str]]
+
+
+def file_lines(path: Path, arguments: argparse.Namespace) -> Lines:
+    """Name and value of each thing to know about a file; ``arguments`` say how to read a scan."""
+    from napari_stem_orient.io.maps import is_orientation_map_file, open_orientation_map
+    from napari_stem_orient.io.peaks import is_peaks_file, open_bragg_peaks
+
+    if is_orientation_map_file(path):
+        return _map_lines(open_orientation_map(path))
+    if is_peaks_file(path):
+        return _peaks_lines(open_bragg_peaks(path))
+    return _scan_lines(arguments, path)
+
+
+def _scan_lines(arguments: argparse.Namespace, path: Path) -> Lines:
+    from napari_stem_orient.io.scans import NeedsScanShape
+
+    try:
+        datacube = open_scan(arguments, path)
+    except NeedsScanShape as stack:
+        proposals = ", ".join(f"{y} x {x}" for y, x in stack.proposals[:6])
+        return [
+            ("kind", f"a stack of {stack.n_frames:,} patterns without a scan shape"),
+            ("to open it", f"give --scan-shape Y X; possible: {proposals}"),
+        ]
+    mib = datacube.data.nbytes / 2**20
+    return [
+        ("kind", "4D-STEM scan"),
+        ("scan", f"{_by(datacube.scan_shape)} positions"),
+        ("detector", f"{_by(datacube.detector_shape)} px, {datacube.data.dtype}, {mib:,.1f} MiB in all"),
+        *_calibration_lines(datacube.calibration),
+    ]
+
+
+def _peaks_lines(peaks: BraggPeaks) -> Lines:
+    counts = peaks.counts()
+    return [
+        ("kind", "Bragg peaks"),
+        ("scan", f"{_by(peaks.scan_shape)} positions, {int(peaks.detected.sum()):,} of them detected"),
+        ("peaks", f"{len(peaks.intensity):,}"),
+        ("peaks a position", f"{counts.min()} to {counts.max()}, {counts.mean():.1f} on average"),
+        *_calibration_lines(peaks.calibration),
+    ]
+
+
+def _map_lines(orientation_map: OrientationMap) -> Lines:
+    phases = [
+        f"{crystal.name} {int((orientation_map.phase_id == i).sum()):,}"
+        for i, crystal in enumerate(orientation_map.crystals)
+    ]
+    models = (orientation_map.model or {}).values()
+    names = {str(model["name"]) for model in models if isinstance(model, dict) and "name" in model}
+    return [
+        ("kind", "orientation map"),
+        (
+            "scan",
+            f"{_by(orientation_map.scan_shape)} positions, {int(orientation_map.done.sum()):,} of them done",
+        ),
+        ("indexed", f"{100 * orientation_map.indexed_fraction:.1f} %: {', '.join(phases)} positions"),
+        ("method", ", model ".join([orientation_map.method, *sorted(names)])),
+        *_calibration_lines(orientation_map.calibration),
+    ]
+
+
+def _calibration_lines(calibration: Calibration) -> Lines:
+    known = {
+        field.title or name: f"{getattr(calibration, name)} {_unit(field.json_schema_extra)}".strip()
+        for name, field in type(calibration).model_fields.items()
+        if getattr(calibration, name) not in (None, field.default)
+    }
+    lines = [(name.lower(), value) for name, value in known.items()]
+    missing = calibration.missing_for_indexing()
+    return [*lines, ("missing", ", ".join(missing))] if missing else lines
+
+
+def _unit(extra: Any) -> str:
+    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+
+
+def _by(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} x {shape[1]}"

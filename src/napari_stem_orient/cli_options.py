@@ -1,0 +1,231 @@
+"""Command line options: shared groups, options made from pydantic models, and the values a user gave."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import types
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+if TYPE_CHECKING:
+    from napari_stem_orient.core.calibration import Calibration
+    from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.core.datacube import DataCube
+
+ModelType = TypeVar("ModelType", bound=BaseModel)
+
+
+class UsageError(ValueError):
+    """A command line that makes no sense; the message names the option and the fix."""
+
+
+def option_name(field: str) -> str:
+    """The option of a field: voltage_kv -> --voltage-kv."""
+    return f"--{field.replace('_', '-')}"
+
+
+def add_model_options(
+    parser: argparse.ArgumentParser,
+    model: type[BaseModel],
+    *,
+    title: str,
+    skip: Collection[str] = (),
+    aliases: Mapping[str, str] | None = None,
+) -> None:
+    """Add one option a field, with the field's description and default, in a group of the help text.
+
+    Fields that an option cannot express (nested models), and those that the parser has already, are left out.
+    An option that is not given leaves no attribute: see `given_values`.
+    """
+    group = parser.add_argument_group(title)
+    known = set(parser._option_string_actions)  # noqa: SLF001 - argparse has no public way to ask
+    for name, field in model.model_fields.items():
+        option = (aliases or {}).get(name, option_name(name))
+        keywords = _keywords(field)
+        if name in skip or option in known or keywords is None:
+            continue
+        group.add_argument(option, dest=name, default=argparse.SUPPRESS, help=_help(field), **keywords)
+
+
+def given_values(arguments: argparse.Namespace, model: type[BaseModel]) -> dict[str, Any]:
+    """The values that the user gave for the fields of a model; lists become tuples."""
+    given = {name: getattr(arguments, name) for name in model.model_fields if hasattr(arguments, name)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def build_model(arguments: argparse.Namespace, model: type[ModelType], **defaults: Any) -> ModelType:
+    """A model from the given values, the rest from ``defaults`` and then the model's own.
+
+    Raises
+    ------
+    UsageError
+        When a value is out of bounds; the message names the option, the value and the bound.
+    """
+    try:
+        return model(**{**defaults, **given_values(arguments, model)})
+    except ValidationError as error:
+        raise UsageError(one_line(error)) from error
+
+
+def refuse_unused(
+    arguments: argparse.Namespace,
+    unused: Iterable[type[BaseModel]],
+    used: Iterable[type[BaseModel]],
+    *,
+    why: str,
+) -> None:
+    """Refuse options that belong only to models that this run does not use."""
+    wanted = {name for model in used for name in model.model_fields}
+    for model in unused:
+        for name in given_values(arguments, model):
+            if name not in wanted:
+                raise UsageError(f"{option_name(name)} has no effect {why}: leave it out")
+
+
+def one_line(error: BaseException) -> str:
+    """An error in one line; a pydantic error as options, values and bounds."""
+    if isinstance(error, ValidationError):
+        parts = [
+            f"{option_name(str(item['loc'][0])) if item['loc'] else 'value'} {item.get('input')}: "
+            f"{str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}"
+            for item in error.errors()
+        ]
+        return "; ".join(parts)
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def job_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every long job: device and progress bar."""
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda", "mps"],
+        default="auto",
+        help="what to compute on. Default: auto, the fastest there is.",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def scan_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that reads a scan."""
+    group = parser.add_argument_group("reading a scan")
+    group.add_argument(
+        "--scan-shape",
+        type=int,
+        nargs=2,
+        metavar=("Y", "X"),
+        help="rows and columns, where the file does not say",
+    )
+    group.add_argument("--dataset", help="which 4D dataset, where a file holds several")
+
+
+def calibration_options(parser: argparse.ArgumentParser) -> None:
+    """One option for each value of the calibration."""
+    from napari_stem_orient.core.calibration import Calibration
+
+    add_model_options(parser, Calibration, title="calibration (instead of what the file says)")
+
+
+def detection_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the detection of Bragg disks."""
+    from napari_stem_orient.detection.parameters import DetectionParameters
+
+    add_model_options(
+        parser, DetectionParameters, title="detection (instead of what is measured in a sample of the scan)"
+    )
+    parser.add_argument(
+        "--detector",
+        choices=["torch", "py4dstem"],
+        default="torch",
+        help="the batched detector, or py4DSTEM's. Default: torch.",
+    )
+
+
+def crystal_option(parser: argparse.ArgumentParser) -> None:
+    """The option that names crystals."""
+    parser.add_argument(
+        "--crystal",
+        action="append",
+        required=True,
+        metavar="NAME_OR_CIF",
+        help="a built-in crystal or a CIF; may be given again for more phases",
+    )
+
+
+def open_scan(arguments: argparse.Namespace, path: Path) -> DataCube:
+    """Open a scan with the shape, dataset and calibration that the user gave."""
+    from napari_stem_orient.core.calibration import Calibration
+    from napari_stem_orient.io.scans import open_datacube
+
+    scan_shape = None if arguments.scan_shape is None else (arguments.scan_shape[0], arguments.scan_shape[1])
+    datacube = open_datacube(path, scan_shape=scan_shape, dataset=arguments.dataset)
+    if not given_values(arguments, Calibration):
+        return datacube
+    return datacube.with_calibration(given_calibration(arguments, datacube.calibration))
+
+
+def given_calibration(arguments: argparse.Namespace, known: Calibration) -> Calibration:
+    """What is known of the calibration, with the values that the user gave instead."""
+    return build_model(arguments, type(known), **known.model_dump())
+
+
+def chosen_crystals(arguments: argparse.Namespace) -> tuple[Crystal, ...]:
+    """Load the crystals that the user named."""
+    from napari_stem_orient.core.crystal import load_crystal
+
+    return tuple(load_crystal(name) for name in arguments.crystal)
+
+
+def existing(path: Path) -> Path:
+    """Return a path that exists; FileNotFoundError where it does not."""
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}; check the path")
+    return path
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output that cannot be written before the work is done, not after."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} to write {path.name} to; make it first")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"folder {folder} is read-only; choose another place for {path.name}")
+
+
+def _keywords(field: FieldInfo) -> dict[str, Any] | None:
+    """What argparse needs to read a value of this field; None where an option cannot express it."""
+    annotation = _without_none(field.annotation)
+    if get_origin(annotation) is Literal:
+        return {"choices": get_args(annotation)}
+    if annotation is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if annotation in (int, float, str):
+        return {"type": annotation, "metavar": annotation.__name__.upper()}
+    if get_origin(annotation) is tuple:
+        kinds = [_without_none(kind) for kind in get_args(annotation)]
+        if kinds and all(kind in (int, float) for kind in kinds):
+            return {"type": kinds[0], "nargs": len(kinds), "metavar": kinds[0].__name__.upper()}
+    return None
+
+
+def _without_none(annotation: Any) -> Any:
+    """The type float of float | None, and from Annotated[float, ...]."""
+    if get_origin(annotation) is Annotated:
+        return _without_none(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return _without_none(kinds[0]) if len(kinds) == 1 else annotation
+    return annotation
+
+
+def _help(field: FieldInfo) -> str:
+    text = field.description or field.title or ""
+    default = field.default
+    if default is not PydanticUndefined and default is not None and not isinstance(default, BaseModel):
+        text = f"{text} Default: {default}."
+    return text.replace("%", "%%")
