@@ -289,7 +289,7 @@ def crystal_from_cif(path: str | Path) -> Crystal:
     except Exception as error:  # diffpy and PyCifRW raise many kinds, bare Exception among them
         reason = " ".join(str(error).split())[:200]
         raise CrystalError(f"{path.name} cannot be read as a CIF: {reason}") from error
-    if len(structure) == 0:
+    if structure is None or len(structure) == 0:
         raise CrystalError(f"{path.name} has no atoms; a CIF with atom sites (_atom_site_...) is needed")
     lattice = structure.lattice
     cell = (lattice.a, lattice.b, lattice.c, lattice.alpha, lattice.beta, lattice.gamma)
