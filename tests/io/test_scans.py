@@ -391,6 +391,18 @@ def test_an_hdf5_file_without_patterns_is_refused(tmp_path: Path) -> None:
     assert "no stack of patterns" in refused(write_hdf5(tmp_path / "table.h5", table=np.zeros((9, 9))))
 
 
+def test_orientation_maps_are_told_from_scans(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "map.h5", napari_stem_orient__quaternion=np.zeros((4, 4)))
+    assert "open it as a map" in refused(path)
+
+
+def test_topspin_files_too_large_to_be_read_as_a_whole_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rosettasciio_scans, "LARGEST_TOPSPIN_FILE", 100)
+    assert "export it as a blockfile" in refused(write_hdf5(tmp_path / "scan.app5", data=SCAN))
+
+
 def test_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
     cube = open_datacube(write_npy(tmp_path / "colour.npy", SCAN[:, :, None]))
     assert np.array_equal(cube.data.compute(), SCAN)

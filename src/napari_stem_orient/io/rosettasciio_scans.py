@@ -41,6 +41,8 @@ FORMATS = {
 }
 #: Readers that take dask chunks for the axes; the others choose their own.
 _TAKE_CHUNKS = ("blockfile", "quantumdetector", "mrc", "digitalmicrograph")
+#: Largest TopSpin file in bytes: rosettasciio reads these as a whole.
+LARGEST_TOPSPIN_FILE = 4 * 2**30
 
 
 def read_with_rosettasciio(
@@ -59,6 +61,13 @@ def read_with_rosettasciio(
     """
     module = FORMATS[path.suffix.lower()] if module is None else module
     options: dict[str, Any] = {}
+    if module == "topspin":
+        if path.stat().st_size > LARGEST_TOPSPIN_FILE:
+            raise UnreadableScan(
+                f"{path.name} is larger than {LARGEST_TOPSPIN_FILE / 2**30:.0f} GB, and TopSpin files can only be "
+                f"read as a whole: export it as a blockfile (.blo)"
+            )
+        options["show_progressbar"] = False
     if module == "quantumdetector" and scan_shape is not None:
         options["navigation_shape"] = (int(scan_shape[1]), int(scan_shape[0]))
     if module == "mrc":

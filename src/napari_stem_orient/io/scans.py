@@ -136,6 +136,7 @@ def _sources(path: Path, *, scan_shape: tuple[int, int] | None = None) -> list[S
 
 
 def _read_any_hdf5(path: Path) -> list[ScanSource]:
+    from napari_stem_orient.io.maps import is_orientation_map_file
     from napari_stem_orient.io.peaks import is_peaks_file
 
     if path.suffix.lower() == ".app5":
@@ -143,6 +144,8 @@ def _read_any_hdf5(path: Path) -> list[ScanSource]:
     sources = read_hdf5(path)
     if not sources and is_peaks_file(path):
         raise UnreadableScan(f"{path.name} holds Bragg peaks and no patterns: open it as peaks")
+    if not sources and is_orientation_map_file(path):
+        raise UnreadableScan(f"{path.name} holds an orientation map and no patterns: open it as a map")
     return sources
 
 
