@@ -14,7 +14,7 @@ STEPS = 10
 
 
 def local_maxima(images: Tensor, *, margin_px: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Positive pixels that none of their eight neighbours exceeds.
+    """Pixels that none of their eight neighbours exceeds.
 
     Parameters
     ----------
@@ -35,8 +35,7 @@ def local_maxima(images: Tensor, *, margin_px: int) -> tuple[Tensor, Tensor, Ten
     if 2 * skip >= min(middle.shape[1:]):
         skip = (min(middle.shape[1:]) - 1) // 2
     inner = (slice(None), slice(skip, middle.shape[1] - skip), slice(skip, middle.shape[2] - skip))
-    found = (middle[inner] >= around[inner]) & (middle[inner] > 0)
-    frame, row, column = found.nonzero(as_tuple=True)
+    frame, row, column = (middle[inner] >= around[inner]).nonzero(as_tuple=True)
     return frame, row + skip + 1, column + skip + 1
 
 
@@ -66,9 +65,9 @@ def refine_by_upsampling(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Maxima of the images upsampled sixteenfold around each of their maxima, and of a parabola on top of that.
 
-    The images are band-limited (a correlation with a template has no more detail than the template), so that
-    nine pixels across, weighted by a windowed sinc, say what a Fourier interpolation of the whole frame would
-    (Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008)), at a hundredth of its cost.
+    A correlation with a template is smooth, so that the polynomial through nine pixels (Lagrange's; windowed sincs do
+    worse, their ripple moves flat tops) gives the maximum of a Fourier interpolation of the whole frame
+    (Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008)) within 0.01 px, at a hundredth of its cost.
 
     Returns
     -------
@@ -82,7 +81,7 @@ def refine_by_upsampling(
     rows = (row[:, None] + reach).clamp(0, images.shape[1] - 1)
     columns = (column[:, None] + reach).clamp(0, images.shape[2] - 1)
     patches = images[frame[:, None, None], rows[:, :, None], columns[:, None, :]]
-    weights = _sinc_weights(images.device)
+    weights = _lagrange_weights(images.device)
     fine = weights @ patches @ weights.T
     size = fine.shape[-1]
     best = fine[:, 1:-1, 1:-1].reshape(len(fine), -1).argmax(dim=1)
@@ -138,17 +137,15 @@ def _vertex(before: Tensor, here: Tensor, after: Tensor) -> tuple[Tensor, Tensor
 
 
 @functools.lru_cache(maxsize=8)
-def _sinc_weights(device: torch.device) -> Tensor:
-    """(steps, window) weights of a Kaiser-windowed sinc, one row for each sub-pixel offset."""
+def _lagrange_weights(device: torch.device) -> Tensor:
+    """(steps, window) float32; row i interpolates at sub-pixel offset i by the polynomial through the window."""
     offsets = torch.arange(-STEPS - 1, STEPS + 2, dtype=torch.float64) / UPSAMPLING
     samples = torch.arange(-HALF_WINDOW, HALF_WINDOW + 1, dtype=torch.float64)
-    distance = samples[None, :] - offsets[:, None]
-    inside = (1 - (distance / (HALF_WINDOW + 1)) ** 2).clamp(min=0)
-    beta = 5.0
-    window = torch.special.i0(beta * inside.sqrt()) / float(torch.special.i0(torch.tensor(beta)))
-    weights = torch.sinc(distance) * window
-    normalised: Tensor = weights / weights.sum(dim=1, keepdim=True)
-    return normalised.to(torch.float32).to(device)
+    own = torch.eye(len(samples), dtype=torch.float64)
+    numerator = torch.where(own.bool(), 1.0, offsets[:, None, None] - samples[None, None, :]).prod(dim=2)
+    denominator = (samples[:, None] - samples[None, :] + own).prod(dim=1)
+    weights: Tensor = (numerator / denominator).to(torch.float32)
+    return weights.to(device)
 
 
 def to_rows(frame: Tensor, n_frames: int) -> tuple[Tensor, int]:

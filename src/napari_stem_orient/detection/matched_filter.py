@@ -149,12 +149,11 @@ def clip_disks(frames: Tensor, background: Tensor, cell_px: int, *, counts_per_e
     gain = counts_per_electron
     limit = 2.0 * background + 4.0 * (gain * background.clamp(min=0.0)).sqrt() + 2.0 * gain
     n, height, width = frames.shape
-    whole_rows, whole_columns = height // cell_px * cell_px, width // cell_px * cell_px
-    if (whole_rows, whole_columns) == (height, width):
-        cells = frames.view(n, height // cell_px, cell_px, width // cell_px, cell_px)
-        return torch.minimum(cells, limit[:, :, None, :, None]).view(n, height, width)
-    spread = limit.repeat_interleave(cell_px, 1)[:, :height].repeat_interleave(cell_px, 2)[..., :width]
-    return torch.minimum(frames, spread)
+    limit = limit[:, :, torch.arange(width, device=frames.device) // cell_px]
+    if height % cell_px == 0:
+        strips = frames.view(n, height // cell_px, cell_px, width)
+        return torch.minimum(strips, limit[:, :, None]).view(n, height, width)
+    return torch.minimum(frames, limit.repeat_interleave(cell_px, 1)[:, :height])
 
 
 def local_background(frames: Tensor, cell_px: int) -> Tensor:

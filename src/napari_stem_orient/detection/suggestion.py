@@ -142,9 +142,9 @@ def _gain(
     background = background[:, : size[0], : size[1]]
     window = min(*size, max(16, round(6 * math.sqrt(pattern_filter.area_px / math.pi))))
     expected = background * pattern_filter.area_px * (1 + pattern_filter.ring_share)
-    upper = _quiet_ratio(counts**2, expected, window)
+    upper = _quiet_ratio(counts**2, expected, window, correlated_px=pattern_filter.area_px)
     curvature = frames[:, :, :-8] - 2 * frames[:, :, 4:-4] + frames[:, :, 8:]
-    lower = _quiet_ratio(curvature**2, 6 * background[:, :, 4:-4], window)
+    lower = _quiet_ratio(curvature**2, 6 * background[:, :, 4:-4], window, correlated_px=3.0)
     typical = float(expected.median())
     tolerated = typical * (TOLERATED_CONTRAST / (significance * (1 + pattern_filter.ring_share))) ** 2
     gain = min(upper, max(lower, tolerated))
@@ -153,11 +153,20 @@ def _gain(
     return float(f"{gain:.3g}")
 
 
-def _quiet_ratio(squares: torch.Tensor, expected: torch.Tensor, window: int) -> float:
-    """Mean of ``squares`` over what counting single electrons makes expect, in the quietest tenth of all windows."""
+def _quiet_ratio(
+    squares: torch.Tensor, expected: torch.Tensor, window: int, *, correlated_px: float
+) -> float:
+    """Mean of ``squares`` over what counting single electrons makes expect, in the quietest tenth of all windows.
+
+    Where there is nothing but noise, of which ``correlated_px`` pixels share a value, that tenth is low by chance:
+    by as much as chi-squared says, which is taken out.
+    """
+    size = (window, min(window, squares.shape[2]))
     above, below = (
-        torch.nn.functional.avg_pool2d(values[:, None], (window, min(window, values.shape[2]))).flatten()
-        for values in (squares, expected)
+        torch.nn.functional.avg_pool2d(values[:, None], size).flatten() for values in (squares, expected)
     )
     ratio = above[below > 0] / below[below > 0]
-    return float(ratio.quantile(0.1)) if len(ratio) else 1.0
+    if len(ratio) == 0:
+        return 1.0
+    freedom = max(2.0, size[0] * size[1] / correlated_px)
+    return float(ratio.quantile(0.1)) * freedom / float(stats.chi2.ppf(0.1, freedom))
