@@ -22,6 +22,7 @@ from napari_stem_orient.gui.layers import LayerKind, layer_identity, phase_colou
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.theme_colours import theme_colours
+from napari_stem_orient.gui.throttle import Throttle
 
 if TYPE_CHECKING:
     import napari
@@ -140,6 +141,7 @@ class ColourKeyWidget(QWidget):
         self._direction.currentIndexChanged.connect(self._mark)
         self._row = QHBoxLayout()
         self._build()
+        self._mark_soon = Throttle(self._mark, interval_ms=30, parent=self)
         self._connections = Connections()
         self._listen()
         self._on_map_changed()
@@ -169,6 +171,11 @@ class ColourKeyWidget(QWidget):
         return tuple(self._keys)
 
     @property
+    def direction_box(self) -> QComboBox:
+        """Chooses the sample direction."""
+        return self._direction
+
+    @property
     def direction(self) -> SampleDirection:
         """The sample direction that the markers stand for."""
         direction: SampleDirection = self._direction.currentData()
@@ -178,8 +185,8 @@ class ColourKeyWidget(QWidget):
         connect, viewer = self._connections.connect, self._viewer
         connect(self._session.map_started, self._on_map_changed)
         connect(self._session.map_changed, self._on_map_changed)
-        connect(self._session.position_changed, self._mark)
-        connect(self._pointer.hovered, self._mark)
+        connect(self._session.position_changed, self._mark_soon)
+        connect(self._pointer.hovered, self._mark_soon)
         connect(viewer.events.theme, self._on_theme_changed)
         connect(viewer.layers.selection.events.active, self._on_active_layer_changed)
 

@@ -208,6 +208,16 @@ class InspectWidget(QWidget):
         return self._shown
 
     @property
+    def header_text(self) -> str:
+        """Where the pattern comes from, or what to do first."""
+        return self._header.text()
+
+    @property
+    def mean_button(self) -> QPushButton:
+        """Goes back to the mean pattern."""
+        return self._mean_button
+
+    @property
     def compare_box(self) -> QCheckBox:
         """Switches the other method's panel on and off."""
         return self._compare

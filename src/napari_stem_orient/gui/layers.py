@@ -229,7 +229,7 @@ def marker_layer(position: tuple[int, int]) -> tuple[NDArray[np.float64], dict[s
         "canvas_size_limits": (10, 10_000),
         "face_color": "transparent",
         "border_color": np.array(["black", "white"]),
-        "border_width": 0.12,
+        "border_width": 0.09,
         "blending": "translucent_no_depth",
     }
 
@@ -237,6 +237,13 @@ def marker_layer(position: tuple[int, int]) -> tuple[NDArray[np.float64], dict[s
 def phase_colour(phase_id: int) -> str:
     """Return the colour of a phase, "#rrggbb"; black where not indexed."""
     return "#000000" if phase_id < 0 else PHASE_COLOURS[phase_id % len(PHASE_COLOURS)]
+
+
+def phase_colormap(n_phases: int) -> DirectLabelColormap:
+    """Return the colours of labels 0 (not indexed, black) to n_phases."""
+    colours: dict[int | None, str] = {None: "black", 0: "black"}
+    colours.update({phase_id + 1: phase_colour(phase_id) for phase_id in range(n_phases)})
+    return DirectLabelColormap(color_dict=colours)
 
 
 def phase_features(crystals: Sequence[Crystal]) -> dict[str, list[Any]]:
@@ -252,11 +259,9 @@ def _appearance(kind: LayerKind, crystals: Sequence[Crystal]) -> dict[str, Any]:
     if kind in _IPF_DIRECTIONS:
         return {"rgb": True}
     if kind is LayerKind.PHASE:
-        colours: dict[int | None, str] = {None: "black", 0: "black"}
-        colours.update({phase_id + 1: phase_colour(phase_id) for phase_id in range(len(crystals))})
         return {
             "opacity": 1.0,
-            "colormap": DirectLabelColormap(color_dict=colours),
+            "colormap": phase_colormap(len(crystals)),
             "features": phase_features(crystals),
         }
     if kind is LayerKind.SCORE:

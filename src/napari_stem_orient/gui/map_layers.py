@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from napari_stem_orient.gui.session import Session
 
 REFRESH_INTERVAL_MS = 120
-"""Blocks that arrive within this time are painted together."""
+"""Blocks that arrive within this time are painted together; longer where painting takes long itself."""
+
+_SHARE_FOR_PAINTING = 4  # painting takes at most one part in five of the main thread's time
 
 
 def map_layers_of(napari_viewer: napari.Viewer, session: Session) -> MapLayers:
@@ -71,6 +74,7 @@ class MapLayers:
         self._dark_field_changed = False
         self._limits: tuple[float, float] | None = None
         self._pending: list[tuple[OrientationMap, NDArray[np.int64]]] = []
+        self._painted: dict[str, OrientationMap] = {}
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_INTERVAL_MS)
@@ -118,6 +122,7 @@ class MapLayers:
                 new.append(layer)
             else:
                 _replace(layer, layer_tuple)
+        self._painted[orientation_map.method] = orientation_map
         if new:
             viewer.layers.selection.active = new[-1]
         self._name_layers()
@@ -157,8 +162,14 @@ class MapLayers:
     def refresh(self) -> None:
         """Paint what has arrived since the last time."""
         self._timer.stop()
+        start = time.monotonic()
         if self._dark_field_changed:
             self._paint_dark_field()
+        self._paint_pending()
+        painting_ms = round(1000 * (time.monotonic() - start))
+        self._timer.setInterval(max(REFRESH_INTERVAL_MS, _SHARE_FOR_PAINTING * painting_ms))
+
+    def _paint_pending(self) -> None:
         pending, self._pending = self._pending, []
         maps = {id(orientation_map): orientation_map for orientation_map, _ in pending}
         for key, orientation_map in maps.items():
@@ -254,7 +265,12 @@ class MapLayers:
 
     def _on_map_changed(self, orientation_map: OrientationMap | None) -> None:
         self._drop_stale_maps()
-        if orientation_map is not None:
+        if orientation_map is None:
+            return
+        self.refresh()
+        painted = self._painted.get(orientation_map.method)
+        there = self.layer(LayerKind.IPF_Z, orientation_map.method) is not None
+        if painted is None or not there or not _look_equal(painted, orientation_map):
             self.show_map(orientation_map)
 
     # --- layers --------------------------------------------------------------------------------------------
@@ -331,6 +347,18 @@ class MapLayers:
                 continue
             if identity[1] not in self._session.orientation_maps:
                 viewer.layers.remove(layer)
+
+
+def _look_equal(painted: OrientationMap, other: OrientationMap) -> bool:
+    """Whether a finished map looks as the one that was painted block by block, which saves painting it again."""
+    if painted is other:
+        return True
+    if painted.scan_shape != other.scan_shape or painted.crystals != other.crystals:
+        return False
+    names = ("phase_id", "quaternion", "score", "confidence_deg")
+    return all(
+        np.array_equal(getattr(painted, n), getattr(other, n), equal_nan=n != "phase_id") for n in names
+    )
 
 
 def _set_grid(layer: Layer, grid: dict[str, Any]) -> None:

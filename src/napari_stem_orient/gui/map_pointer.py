@@ -11,12 +11,16 @@ from psygnal import Signal
 
 from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.layers import LayerKind, layer_identity, marker_layer
+from napari_stem_orient.gui.throttle import Throttle
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer, Points
 
     from napari_stem_orient.gui.session import Session
+
+MARKER_INTERVAL_MS = 100
+"""The marker follows a drag this often: moving it redraws napari's canvas and layer list."""
 
 Position = tuple[int, int]
 
@@ -41,13 +45,15 @@ class MapPointer:
         self.hovered_position: Position | None = None
         napari_viewer.mouse_drag_callbacks.append(self._on_drag)
         napari_viewer.mouse_move_callbacks.append(self._on_move)
+        self._move_marker = Throttle(self._place_marker, interval_ms=MARKER_INTERVAL_MS)
         self._connections = Connections()
         self._connections.connect(napari_viewer.canvas.grid.events.enabled, self._on_grid_changed)
-        self._connections.connect(session.position_changed, self._on_position_changed)
+        self._connections.connect(session.position_changed, self._move_marker)
 
     def close(self) -> None:
         """Take the callbacks, which napari holds strongly, out of the viewer."""
         self._connections.disconnect_all()
+        self._move_marker.stop()
         viewer = self._viewer()
         if viewer is None:
             return
@@ -116,20 +122,20 @@ class MapPointer:
 
     # --- the marker ----------------------------------------------------------------------------------------
 
-    def _on_position_changed(self, position: Position | None) -> None:
-        viewer = self._viewer()
+    def _place_marker(self) -> None:
+        viewer, position = self._viewer(), self._session.position
         if viewer is None:
             return
         marker = _marker(viewer)
         grid = _any_map(viewer)
         if position is None or grid is None:
             if marker is not None:
-                marker.visible = False
+                _set_visible(marker, False)
             return
         if marker is None:
             marker = self._add_marker(viewer, grid, position)
         marker.data = np.array([position, position], dtype=np.float64)
-        marker.visible = not viewer.canvas.grid.enabled
+        _set_visible(marker, not viewer.canvas.grid.enabled)
 
     def _add_marker(self, viewer: napari.Viewer, grid: Layer, position: Position) -> Points:
         """Add the marker above the maps and leave the active layer as it is."""
@@ -146,7 +152,13 @@ class MapPointer:
         viewer = self._viewer()
         marker = None if viewer is None else _marker(viewer)
         if viewer is not None and marker is not None:
-            marker.visible = not viewer.canvas.grid.enabled and self._session.position is not None
+            _set_visible(marker, not viewer.canvas.grid.enabled and self._session.position is not None)
+
+
+def _set_visible(layer: Layer, visible: bool) -> None:
+    """Show or hide a layer; napari would redraw everything even where nothing changes."""
+    if layer.visible != visible:
+        layer.visible = visible
 
 
 def _any_map(viewer: napari.Viewer) -> Layer | None:

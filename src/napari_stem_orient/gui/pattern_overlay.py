@@ -136,7 +136,7 @@ def pattern_origin_px(
     calibration: Calibration,
     detector_shape: tuple[int, int],
 ) -> tuple[float, float]:
-    """Return (row, column) in px of the direct beam of one pattern: as fitted there, else as calibrated, else the middle.
+    """Return (row, column) in px of the direct beam of one pattern: fitted there, else calibrated, else the middle.
 
     Parameters
     ----------
@@ -165,8 +165,8 @@ def detector_shape_of(datacube: DataCube | None, peaks: BraggPeaks | None) -> tu
 def reflection_text(reflections: Reflections, index: int) -> str:
     """Return what is said of a reflection: hkl, spacing, excitation error and relative intensity."""
     return (
-        f"{hkl_text(reflections, index)}   d {1 / float(reflections.q[index]):.3f} Å   "
-        f"s {float(reflections.excitation_error[index]):+.3f} Å⁻¹   I {float(reflections.intensity[index]):.2f}"
+        f"{hkl_text(reflections, index)} · d {1 / float(reflections.q[index]):.3f} Å · "
+        f"s {float(reflections.excitation_error[index]):+.3f} Å⁻¹ · I {float(reflections.intensity[index]):.2f}"
     )
 
 

@@ -14,6 +14,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QWidget
 
 from napari_stem_orient.gui.pattern_overlay import Disks, Reflections, hkl_text, reflection_text
+from napari_stem_orient.gui.solution_text import overlined
 from napari_stem_orient.gui.theme_colours import ThemeColours
 
 DISK_COLOUR = "#56b4e9"
@@ -215,7 +216,7 @@ class PatternView(pg.PlotWidget):
             return
         self._hover_text = text
         self._label.setVisible(bool(label))
-        self._label.setText(label)
+        self._label.setHtml(overlined(label))
         self.hover_changed.emit(text)
 
     def _place_label(self, x: float, y: float) -> None:

@@ -47,7 +47,7 @@ class SolutionPanel(QWidget):
 
     def _build(self) -> None:
         self.view.setMinimumSize(150, 170)
-        self.setMinimumWidth(230)
+        self.setMinimumWidth(245)
         self._message.setWordWrap(True)
         self._reflection.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._reflection.setToolTip(

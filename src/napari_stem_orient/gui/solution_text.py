@@ -26,7 +26,7 @@ def status_text(orientation_map: OrientationMap, position: tuple[int, int]) -> s
 
 def euler_text(euler_deg: tuple[float, float, float]) -> str:
     """Return Bunge angles in degrees as text."""
-    return "  ".join(f"{angle:.1f}°" for angle in euler_deg)
+    return " ".join(f"{angle:.1f}°" for angle in euler_deg)
 
 
 def confidence_text(confidence_deg: float) -> str:

@@ -1,0 +1,372 @@
+"""What the maps promise: they paint themselves, share one grid, take clicks, and tell what is under the cursor."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.interactions import (
+    mouse_move_callbacks,
+    mouse_press_callbacks,
+    mouse_release_callbacks,
+)
+
+from inspect_scene import blocks, make_scene, run_map
+from napari_stem_orient.core.datacube import summarise
+from napari_stem_orient.core.ipf import map_colours
+from napari_stem_orient.core.orientation_map import OrientationMap, Reason
+from napari_stem_orient.gui.layers import LayerKind, layer_identity
+from napari_stem_orient.gui.map_layers import map_layers_of
+from napari_stem_orient.gui.session import session_of
+
+STEP_NM = 2.5
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return make_scene()
+
+
+@pytest.fixture
+def viewer(qapp):
+    """A viewer without its window: all that the maps need, in a tenth of the time."""
+    viewer = ViewerModel()
+    yield viewer
+    map_layers_of(viewer, session_of(viewer)).close()
+
+
+@pytest.fixture
+def session(viewer):
+    return session_of(viewer)
+
+
+@pytest.fixture
+def maps(viewer, session):
+    return map_layers_of(viewer, session)
+
+
+def names(viewer) -> list[str]:
+    return [layer.name for layer in viewer.layers]
+
+
+def summarise_into(session, datacube) -> None:
+    session.set_datacube(datacube)
+    generator = summarise(datacube)
+    while True:
+        try:
+            session.fill_summary(next(generator))
+        except StopIteration as finished:
+            session.set_summary(finished.value)
+            return
+
+
+def mouse(event_type: str, position, *, modifiers=(), button=1, dragging=True) -> SimpleNamespace:
+    return SimpleNamespace(
+        type=event_type,
+        position=tuple(position),
+        modifiers=list(modifiers),
+        button=button,
+        is_dragging=dragging,
+        dims_displayed=[0, 1],
+        view_direction=None,
+    )
+
+
+def drag(viewer, path_nm, **options) -> None:
+    """Press at the first place (y, x) in nm, move along the others, release at the last."""
+    real = getattr(viewer, "__wrapped__", viewer)
+    event = mouse("mouse_press", path_nm[0], **options)
+    mouse_press_callbacks(real, event)
+    for place in path_nm[1:]:
+        event.type, event.position = "mouse_move", tuple(place)
+        mouse_move_callbacks(real, event)
+    event.type = "mouse_release"
+    mouse_release_callbacks(real, event)
+
+
+# --- painting ----------------------------------------------------------------------------------------------
+
+
+def test_a_scan_shows_its_dark_field_from_the_first_block_on(maps, viewer, session, scene):
+    session.set_datacube(scene.datacube)
+    assert names(viewer) == []
+    generator = summarise(scene.datacube)
+    session.fill_summary(next(generator))
+    layer = maps.layer(LayerKind.DARK_FIELD)
+    assert layer.data.shape == (12, 16)
+    assert not np.isnan(layer.data).any()
+    assert viewer.canvas.overlays.scale_bar.visible
+    try:
+        while True:
+            session.fill_summary(next(generator))
+    except StopIteration as finished:
+        session.set_summary(finished.value)
+    np.testing.assert_allclose(maps.layer(LayerKind.DARK_FIELD).data, session.summary.dark_field)
+
+
+def test_blocks_paint_themselves_while_the_job_runs(maps, viewer, session, scene, qtbot):
+    session.set_peaks(scene.peaks)
+    session.start_map(
+        OrientationMap.empty(scene.peaks, scene.truth.crystals, method="transformer", parameters={})
+    )
+    layer = maps.layer(LayerKind.IPF_Z, "transformer")
+    assert not layer.data.any()
+    vacuum = scene.truth.phase_id.reshape(scene.grain.shape) < 0
+    made = blocks(scene.grain, vacuum)
+    for block in made[:5]:
+        session.fill_map(block)
+    qtbot.waitUntil(lambda: bool(layer.data[4].any()))
+    truth = map_colours(scene.truth).reshape(12, 16, 3)
+    np.testing.assert_array_equal(layer.data[:5], truth[:5])
+    assert not layer.data[5:].any()
+    phase = maps.layer(LayerKind.PHASE, "transformer")
+    assert set(np.unique(phase.data)) == {0, 1}
+    for block in made[5:]:
+        session.fill_map(block)
+    session.set_map(session.current_map)
+    np.testing.assert_array_equal(layer.data, truth)
+    assert set(np.unique(phase.data)) == {0, 1, 2}
+
+
+def test_a_run_shows_the_out_of_plane_map_above_the_others(maps, viewer, session, scene):
+    summarise_into(session, scene.datacube)
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    assert names(viewer) == ["Virtual dark field", "Confidence (°)", "Score", "Phase", "IPF-X", "IPF-Z"]
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["Virtual dark field", "IPF-Z"]
+    assert viewer.layers.selection.active.name == "IPF-Z"
+    extents = {tuple(layer.extent.world.ravel()) for layer in viewer.layers}
+    assert extents == {(0.0, 0.0, 11 * STEP_NM, 15 * STEP_NM)}
+
+
+def test_a_second_method_is_told_apart_and_a_second_run_uses_the_same_layers(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    maps.layer(LayerKind.SCORE, "transformer").name = "my score"
+    run_map(session, scene, method="template")
+    assert "IPF-Z (transformer)" in names(viewer)
+    assert "IPF-Z (template)" in names(viewer)
+    assert "my score" in names(viewer)
+    count = len(viewer.layers)
+    run_map(session, scene, method="template")
+    assert len(viewer.layers) == count
+
+
+def test_a_layer_that_the_user_deleted_comes_back_with_the_next_run(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    viewer.layers.remove(viewer.layers["IPF-X"])
+    session.fill_map(blocks(scene.grain)[0])
+    maps.refresh()
+    assert "IPF-X" not in names(viewer)
+    run_map(session, scene)
+    assert "IPF-X" in names(viewer)
+
+
+def test_ipf_y_is_made_when_asked_for(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    maps.show_ipf(LayerKind.IPF_Y)
+    expected = map_colours(scene.truth, direction="y").reshape(12, 16, 3)
+    np.testing.assert_array_equal(viewer.layers["IPF-Y"].data, expected)
+    assert not viewer.layers["IPF-Z"].visible
+    run_map(session, scene)
+    assert names(viewer).count("IPF-Y") == 1
+
+
+def test_a_scan_of_another_shape_takes_the_old_maps_away(maps, viewer, session, scene):
+    summarise_into(session, scene.datacube)
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    summarise_into(session, make_scene(scan_shape=(6, 8)).datacube)
+    assert [name for name in names(viewer) if name != "Inspected position"] == ["Virtual dark field"]
+    assert viewer.layers["Virtual dark field"].data.shape == (6, 8)
+
+
+def test_another_scan_step_rescales_every_layer(maps, viewer, session, scene):
+    summarise_into(session, scene.datacube)
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    session.set_position((3, 4))
+    session.set_calibration(session.calibration.updated(scan_step_nm=7.0))
+    assert {tuple(layer.scale) for layer in viewer.layers} == {(7.0, 7.0)}
+    session.set_calibration(session.calibration.updated(scan_step_nm=None))
+    assert {str(unit) for layer in viewer.layers for unit in layer.units} == {"pixel"}
+
+
+def test_peaks_without_a_scan_can_be_clicked(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    assert maps.layer(LayerKind.DARK_FIELD).data.shape == (12, 16)
+    drag(viewer, [(2 * STEP_NM, 3 * STEP_NM)])
+    assert session.position == (2, 3)
+
+
+def test_maps_stand_side_by_side_and_go_back(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    session.set_position((1, 1))
+    maps.side_by_side(True)
+    assert viewer.canvas.grid.enabled
+    assert {layer.name for layer in viewer.layers if layer.visible} == {"IPF-Z", "IPF-X", "Phase"}
+    maps.side_by_side(False)
+    assert not viewer.canvas.grid.enabled
+    assert viewer.layers["Inspected position"].visible
+
+
+def test_painting_after_the_viewer_is_closed_does_nothing(make_napari_viewer_proxy, scene):
+    viewer = make_napari_viewer_proxy()
+    session = session_of(viewer)
+    maps = map_layers_of(viewer, session)
+    session.set_peaks(scene.peaks)
+    session.start_map(
+        OrientationMap.empty(scene.peaks, scene.truth.crystals, method="transformer", parameters={})
+    )
+    viewer.close()
+    session.fill_map(blocks(scene.grain)[0])
+    maps.refresh()
+    session.set_position((1, 1))
+    assert len(viewer.layers) == 0
+    maps.close()
+
+
+# --- the mouse ---------------------------------------------------------------------------------------------
+
+
+def test_a_click_chooses_the_position_under_the_cursor_in_nm(maps, viewer, session, scene, qtbot):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    for y, x in ((0, 0), (11, 15), (5, 9)):
+        drag(viewer, [((y + 0.4) * STEP_NM, (x - 0.4) * STEP_NM)])
+        assert session.position == (y, x)
+        qtbot.waitUntil(lambda y=y, x=x: tuple(viewer.layers["Inspected position"].data[0]) == (y, x))
+        np.testing.assert_allclose(
+            viewer.layers["Inspected position"].data_to_world((y, x)), (y * STEP_NM, x * STEP_NM)
+        )
+    drag(viewer, [(-2 * STEP_NM, 0)])
+    drag(viewer, [(0, 16 * STEP_NM)])
+    assert session.position == (5, 9)
+
+
+def test_a_drag_visits_positions_and_leaves_the_camera_alone(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    seen = []
+    session.position_changed.connect(seen.append)
+    centre = viewer.scene.camera.center
+    drag(viewer, [(0, x * STEP_NM) for x in (0, 0.2, 1, 2, 3, 40)])
+    assert seen == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    assert viewer.scene.camera.center == centre
+    assert viewer.scene.camera.mouse_pan
+
+
+def test_with_shift_a_drag_pans(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    centre = np.array(viewer.scene.camera.center)
+    drag(viewer, [(10, 10), (7, 6)], modifiers=("Shift",))
+    np.testing.assert_allclose(np.array(viewer.scene.camera.center) - centre, (0, 3, 4))
+    assert session.position is None
+
+
+def test_other_layers_and_tools_keep_the_mouse(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    viewer.layers.selection.active = viewer.add_shapes(
+        name="mine", scale=(STEP_NM, STEP_NM), units=("nm", "nm")
+    )
+    drag(viewer, [(5, 5)])
+    assert session.position is None
+    viewer.layers.selection.active = viewer.layers["Phase"]
+    viewer.layers["Phase"].visible = True
+    viewer.layers["Phase"].mode = "pick"
+    drag(viewer, [(5, 5)])
+    assert session.position is None
+    viewer.layers["Phase"].mode = "pan_zoom"
+    drag(viewer, [(5, 5)])
+    assert session.position == (2, 2)
+
+
+def test_the_marker_takes_no_notice_of_itself(maps, viewer, session, scene):
+    """Choosing a position leaves the map active, so that the next click works as well."""
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    drag(viewer, [(5, 5)])
+    assert viewer.layers.selection.active.name == "IPF-Z"
+    assert layer_identity(viewer.layers["Inspected position"])[0] is LayerKind.MARKER
+
+
+def test_in_a_window_the_mouse_chooses_and_the_status_bar_tells(make_napari_viewer_proxy, scene, qtbot):
+    viewer = make_napari_viewer_proxy(show=True)
+    session = session_of(viewer)
+    maps = map_layers_of(viewer, session)
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    canvas = viewer.__wrapped__.window._qt_viewer.canvas
+    qtbot.waitUntil(lambda: canvas.size[0] > 100)
+    viewer.reset_view()
+    events = canvas._scene_canvas.events
+    height, width = canvas.size
+    events.mouse_press(pos=(width / 2, height / 2), button=1, modifiers=[])
+    middle = session.position
+    # the middle of the view is the middle of the map, between four positions
+    assert middle[0] in (5, 6)
+    assert middle[1] in (7, 8)
+    centre = viewer.scene.camera.center
+    zoom = viewer.scene.camera.zoom
+    events.mouse_release(pos=(width / 2, height / 2), button=1, modifiers=[])
+    shift_px = 3 * STEP_NM * zoom
+    events.mouse_press(pos=(width / 2 + shift_px, height / 2), button=1, modifiers=[])
+    events.mouse_release(pos=(width / 2 + shift_px, height / 2), button=1, modifiers=[])
+    assert session.position[1] - middle[1] in (2, 3, 4)
+    assert viewer.scene.camera.center == centre
+    # napari works its status out in a thread, which the fixture keeps from starting; ours must be what stays
+    viewer.mouse_over_canvas = True
+    events.mouse_move(pos=(width / 2 + shift_px, height / 2), modifiers=[])
+    window = viewer.__wrapped__.window._qt_window
+    window.status_thread.calculate_status()
+    assert "score" in window.statusBar()._coordinates.text()
+    maps.close()
+
+
+# --- the status bar ----------------------------------------------------------------------------------------
+
+
+def hover(viewer, y_nm: float, x_nm: float) -> str:
+    """Say what the status bar shows when napari has worked out its own status there."""
+    viewer.mouse_over_canvas = True
+    viewer.cursor.position = (y_nm, x_nm)
+    status = viewer.status
+    return status["coordinates"] if isinstance(status, dict) else status
+
+
+def test_the_status_bar_tells_the_solution_at_the_cursor(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    text = hover(viewer, 10 * STEP_NM, 12 * STEP_NM)
+    solution = scene.truth.at(10, 12)
+    for part in ("[10, 12]", "Cu2O", solution.zone_axis, "5.0° 20.0° 33.0°", "score 0.60", "± 3.5°"):
+        assert part in text
+    assert Reason.TOO_FEW_DISKS.sentence in hover(viewer, 0, 0)
+    viewer.layers.selection.active = viewer.layers["Phase"]
+    assert "Cu [" in hover(viewer, 3 * STEP_NM, 3 * STEP_NM)
+
+
+def test_the_status_bar_is_left_alone_off_the_map_and_on_other_layers(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    assert "score" not in hover(viewer, -50, 0)
+    viewer.layers.selection.active = viewer.add_image(
+        np.zeros((12, 16)), scale=(STEP_NM, STEP_NM), units=("nm", "nm")
+    )
+    assert "score" not in hover(viewer, 10, 10)
+
+
+def test_after_closing_napari_has_its_status_and_mouse_back(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    maps.close()
+    assert "score" not in hover(viewer, 10, 10)
+    drag(viewer, [(5, 5)])
+    assert session.position is None
