@@ -116,7 +116,9 @@ class DetectWidget(StepPanel):
         part = (
             "" if done == peaks.n_positions else f" at {done:,} of {peaks.n_positions:,} positions; resumable"
         )
-        self.show_message(f"{peaks.n_peaks:,} disks{part}, {mean:.1f} a pattern.")
+        unreadable = int(peaks.parameters.get("unreadable_frames", 0))
+        note = f" In {unreadable:,} patterns NaN or infinite pixels counted as 0." if unreadable else ""
+        self.show_message(f"{peaks.n_peaks:,} disks{part}, {mean:.1f} a pattern.{note}")
 
     def _on_stopped(self, task: DetectionTask) -> None:
         """Keep what is done; putting it together may take a moment, so it has a job of its own."""

@@ -176,7 +176,15 @@ class IndexWidget(StepPanel):
         """Load torch in a thread: it takes seconds, which the window and the first image should not wait for."""
         if not self._choices_asked:
             self._choices_asked = True
-            self.run(one_step_job(indexing_choices), title="Loading torch", on_done=self._on_choices)
+            self.run(
+                one_step_job(indexing_choices),
+                title="Loading torch",
+                on_done=self._on_choices,
+                on_error=self._on_no_choices,
+            )
+
+    def _on_no_choices(self, _: str) -> None:
+        self._choices_asked = False  # to try again when the panel is looked at again
 
     def _on_choices(self, choices: IndexingChoices) -> None:
         self.device_box.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from qtpy.QtCore import Qt
@@ -11,6 +12,7 @@ from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.gui.workers import JobHandle
 
 _RANGE = 1000
+_SHOW_EVERY_S = 0.1
 
 
 class JobBar(QWidget):
@@ -25,6 +27,7 @@ class JobBar(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._job: JobHandle[Any, Any] | None = None
+        self._shown_at = 0.0
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -64,7 +67,9 @@ class JobBar(QWidget):
         self.show()
 
     def _on_progressed(self, progress: Progress) -> None:
-        self._show(progress)
+        """Show some records only: a progress bar repaints the whole window at once, the maps with it."""
+        if time.monotonic() - self._shown_at >= _SHOW_EVERY_S:
+            self._show(progress)
 
     def _on_ended(self) -> None:
         self.watch(None)
@@ -78,6 +83,7 @@ class JobBar(QWidget):
     def _show(self, progress: Progress | None) -> None:
         if self._job is None:
             return
+        self._shown_at = time.monotonic()
         if progress is None or progress.total <= 1:
             self.bar.setRange(0, 0)
             self.label.setText(f"{self._job.title} …")

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
@@ -68,6 +71,7 @@ class OpenWidget(StepPanel):
         self._on_source_changed(None)
         self._on_datacube_changed(session.datacube)
         self.refresh()
+        QTimer.singleShot(0, prepare_first_layer)
 
     # --- what the user does --------------------------------------------------------------------------------
 
@@ -239,6 +243,11 @@ class OpenWidget(StepPanel):
         if paths:
             event.acceptProposedAction()
             self.open_path(paths[0])
+
+
+def prepare_first_layer() -> None:
+    """Have napari read its table of units, which takes a second, before the first image waits for it."""
+    Image(np.zeros((2, 2)), units=("nm", "nm"))
 
 
 def scan_shape_from_text(text: str) -> tuple[int, int] | None:

@@ -23,6 +23,7 @@ ResultType = TypeVar("ResultType")
 _LOGGER = logging.getLogger(__name__)
 _QUEUED_RECORDS = 64  # the worker waits when the window has not taken this many yet: bounded memory
 _TICK_MS = 30
+_DLL_INIT_FAILED = 1114  # Windows, torch imported after Qt
 _TICK_BUDGET_S = 0.02  # time a tick may spend on records before the window gets its turn
 
 
@@ -241,6 +242,8 @@ def one_step_job(function: Callable[[], ResultType]) -> Generator[OneStep, None,
 def error_message(error: BaseException) -> str:
     """Say an exception in one line, for the person at the microscope."""
     text = " ".join(str(error).split())
+    if getattr(error, "winerror", None) == _DLL_INIT_FAILED:
+        return f"{text}; torch's libraries could not be loaded: install the Microsoft Visual C++ runtime, or restart"
     if isinstance(error, (ValueError, OSError, ImportError, IndexError, RuntimeError)) and text:
         return text
     if isinstance(error, MemoryError):
