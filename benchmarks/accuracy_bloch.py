@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--model", help="folder of a trained model (default: the shipped one)")
+    parser.add_argument(
+        "--model", action="append", help="folder of a trained model (default: the shipped one)"
+    )
     parser.add_argument("--only", choices=["transformer", "template"], help="leave the other method out")
     arguments = parser.parse_args()
     crystal = load_crystal(arguments.crystal)
@@ -71,7 +73,7 @@ def jobs(bloch: BlochPatterns, crystal: Crystal, arguments: argparse.Namespace) 
                 bloch.peaks,
                 [crystal],
                 parameters=parameters,
-                models=None if arguments.model is None else [arguments.model],
+                models=arguments.model or (),
                 device=arguments.device,
             )
     if arguments.only != "transformer":

@@ -57,7 +57,7 @@ def _transformer(
         peaks,
         tuple(crystals),
         parameters=parameters,
-        models=arguments.model,
+        models=arguments.model or (),
         device=arguments.device,
         resume_from=start,
     )
