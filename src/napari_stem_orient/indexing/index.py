@@ -171,6 +171,17 @@ class PatternIndexer:
         self._symmetries = symmetry_matrices([i.crystal for i in self.indexers], device)
 
     @property
+    def q_limit(self) -> float:
+        """Disks farther out than this, in Å⁻¹, are left out."""
+        return self.indexers[0].fitter.q_limit
+
+    @property
+    def direct_beam_radius(self) -> float:
+        """Peaks within this distance of the origin, in Å⁻¹, cannot be reflections of any of the crystals."""
+        shortest = min(float(i.fitter.g.norm(dim=1).min()) for i in self.indexers)
+        return 0.6 * shortest
+
+    @property
     def batch_size(self) -> int:
         """Patterns that fit into one batch's memory."""
         values = max(i.fitter.n_reflections for i in self.indexers) * self.parameters.n_candidates
@@ -327,12 +338,6 @@ def visible_q_limit(peaks: BraggPeaks, *, largest: float = 2.0) -> float:
     return float(min(largest, max(0.5, 1.02 * np.quantile(q, 0.995))))
 
 
-def direct_beam_radius(crystals: Sequence[Crystal]) -> float:
-    """Peaks within this distance of the origin, in Å⁻¹, cannot be reflections of any of the crystals."""
-    shortest = min(float(np.linalg.norm(c.reflections(2.0)[1], axis=1).min(initial=0.2)) for c in crystals)
-    return 0.6 * shortest
-
-
 def index_bragg_peaks(
     peaks: BraggPeaks,
     crystals: Sequence[Crystal],
@@ -379,34 +384,34 @@ def index_bragg_peaks(
         model={i.crystal.name: i.model.identity for i in indexer.indexers},
     )
     result = result.copy()
-    remaining = result.remaining_positions
-    not_detected = remaining[~peaks.detected[remaining]]
-    total = len(remaining)
-    done = len(not_detected)
-    if done:
-        block = IndexedBlock.not_indexed(
-            not_detected, Reason.NOT_DETECTED, progress=Progress(done, total, "patterns")
-        )
+    for block in _indexed_blocks(indexer, peaks, result.remaining_positions):
         result.fill(block)
         yield block
-    radius = direct_beam_radius(crystals)
-    q_max = indexer.indexers[0].fitter.q_limit
-    for positions in _timed_blocks(remaining[peaks.detected[remaining]]):
+    return result
+
+
+def _indexed_blocks(
+    indexer: PatternIndexer, peaks: BraggPeaks, remaining: NDArray[np.int64]
+) -> Iterator[IndexedBlock]:
+    """Index the remaining positions; those without detected peaks come first, as not indexed."""
+    detected = peaks.detected[remaining]
+    total, done = len(remaining), int((~detected).sum())
+    if done:
+        progress = Progress(done, total, "patterns")
+        yield IndexedBlock.not_indexed(remaining[~detected], Reason.NOT_DETECTED, progress=progress)
+    for positions in _timed_blocks(remaining[detected]):
         selection = peaks.select(positions)
         padded, mask = strongest_peaks(
             selection.q_x,
             selection.q_y,
             selection.intensity,
             selection.offsets,
-            n_peaks=parameters.max_disks,
-            direct_beam_radius=radius,
-            q_max=q_max,
+            n_peaks=indexer.parameters.max_disks,
+            direct_beam_radius=indexer.direct_beam_radius,
+            q_max=indexer.q_limit,
         )
         done += len(positions)
-        block = indexer.index(padded, mask, positions, progress=Progress(done, total, "patterns"))
-        result.fill(block)
-        yield block
-    return result
+        yield indexer.index(padded, mask, positions, progress=Progress(done, total, "patterns"))
 
 
 def _timed_blocks(positions: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -21,6 +21,9 @@ from napari_stem_orient.simulation.kinematic import KinematicSimulator, excitati
 #: Weakest reflection, relative to the strongest of the crystal, that a disk may be given to.
 WEAKEST_REFLECTION = 1e-5
 
+#: How far off a proposed candidate may well be, in radians (some 11°).
+CANDIDATE_WIDTH_RAD = 0.2
+
 
 class RefinementParameters(BaseModel):
     """How candidates are fitted to the measured disks and scored."""
@@ -148,6 +151,7 @@ class PatternFitter:
     def fit_positions(self, rotation: Tensor, q: Tensor, weight: Tensor) -> Tensor:
         """Rotations (B, K, 3, 3) moved toward the disks q (B, N, 2) of weight (B, N) by Gauss-Newton steps."""
         p = self.parameters
+        moved = rotation.new_zeros(*rotation.shape[:2], 3)
         for step in range(p.position_steps):
             # Wide at first, to catch candidates that are some degrees off.
             tolerance = p.position_tolerance * max(0.5, 2.0 * 0.6**step)
@@ -157,7 +161,8 @@ class PatternFitter:
             robust = weight[:, None] / ((1 + distance) ** 2 * (1 + depth))
             robust = robust * (assignment.reflection >= 0)
             scale = rotation.new_tensor([1 / tolerance**2, 1 / tolerance**2, 1 / self.excitation_width**2])
-            turn = _gauss_newton_turn(assignment.vector, assignment.offset, robust, scale)
+            turn = _gauss_newton_turn(assignment.vector, assignment.offset, robust, scale, moved)
+            moved = moved + turn
             rotation = rotation @ rotation_from_vector(-turn)
         return rotation
 
@@ -214,8 +219,14 @@ class PatternFitter:
         return (near & excited & (assignment.reflection >= 0) & mask[:, None]).sum(-1)
 
 
-def _gauss_newton_turn(vector: Tensor, offset: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    """Rotation vector (B, K, 3) t that minimises sum w |offset + t x vector|² in the metric ``scale`` (3,)."""
+def _gauss_newton_turn(
+    vector: Tensor, offset: Tensor, weight: Tensor, scale: Tensor, moved: Tensor
+) -> Tensor:
+    """Rotation vector (B, K, 3) t that minimises sum w |offset + t x vector|² in the metric ``scale`` (3,).
+
+    Disks of a single row say nothing of the tilt about it: a prior of width CANDIDATE_WIDTH_RAD about the candidate, from
+    which the rotation has ``moved`` (B, K, 3) so far, keeps it there.
+    """
     # Columns: the change of the vector by a turn about x, y, z.
     jacobian = torch.stack(
         [torch.linalg.cross(unit.expand_as(vector), vector) for unit in torch.eye(3, device=vector.device)],
@@ -224,9 +235,9 @@ def _gauss_newton_turn(vector: Tensor, offset: Tensor, weight: Tensor, scale: Te
     weighted = jacobian * (weight[..., None] * scale)[..., None]
     normal = torch.einsum("bknij,bknil->bkjl", jacobian, weighted)
     gradient = torch.einsum("bknij,bkni->bkj", weighted, offset)
-    damping = 1e-3 * torch.diagonal(normal, dim1=-2, dim2=-1).sum(-1) + 1e-6
-    normal = normal + damping[..., None, None] * torch.eye(3, device=vector.device)
-    turn: Tensor = -torch.linalg.solve(normal, gradient)
+    prior = 1 / CANDIDATE_WIDTH_RAD**2
+    normal = normal + prior * torch.eye(3, device=vector.device)
+    turn: Tensor = -torch.linalg.solve(normal, gradient + prior * moved)
     return _limited(turn, largest=0.06)
 
 

@@ -82,7 +82,7 @@ class PeakAugmenter:
         self._generator = generator
 
     def __call__(self, q: Tensor, excitation_error: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
-        """Peaks (B, N, 3) = (q_x, q_y, intensity) and mask (B, N), True where there is a peak.
+        """Peaks (B, N, 3) = (q_x, q_y, intensity), strongest first, and mask (B, N), True where there is one.
 
         Parameters
         ----------
@@ -100,6 +100,8 @@ class PeakAugmenter:
         position = torch.gather(q, 1, index[..., None].expand(-1, -1, 2))
         position = self._distorted(position)
         position, strongest = self._with_spurious(position, strongest)
+        strongest, order = strongest.sort(dim=1, descending=True)
+        position = torch.gather(position, 1, order[..., None].expand(-1, -1, 2))
         mask = strongest > 0
         peaks = torch.cat([position, strongest[..., None]], dim=-1)
         return peaks * mask[..., None], mask

@@ -1,0 +1,132 @@
+"""Crystals: lattices, reflections and symmetry with known answers, and CIFs good and bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, CrystalError, load_crystal
+
+P1_COPPER = """data_Cu
+_cell_length_a 3.615
+_cell_length_b 3.615
+_cell_length_c 3.615
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P 1'
+loop_
+_symmetry_equiv_pos_as_xyz
+'x, y, z'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+"""
+FOUR_ATOMS = "Cu0 Cu 0 0 0 1\nCu1 Cu 0 0.5 0.5 1\nCu2 Cu 0.5 0 0.5 1\nCu3 Cu 0.5 0.5 0 1\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "crystal.cif"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", BUILTIN_CRYSTALS)
+def test_built_in_structures_have_the_space_group_they_say(name: str) -> None:
+    import spglib
+
+    crystal = load_crystal(name)
+    kinds = np.unique(crystal.elements, return_inverse=True)[1]
+    dataset = spglib.get_symmetry_dataset((crystal.direct_basis, crystal.fractional, kinds))
+    assert dataset.number == crystal.space_group
+    assert Crystal.from_dict(crystal.to_dict()) == crystal
+
+
+def test_fcc_reflections_are_all_odd_or_all_even() -> None:
+    hkl, g = load_crystal("Cu").reflections(1.2)
+    parity = hkl % 2
+    assert np.all((parity == parity[:, :1]).all(axis=1))
+    shortest = np.linalg.norm(g, axis=1).min()
+    assert shortest == pytest.approx(np.sqrt(3) / 3.6149, rel=1e-6)
+    assert (np.linalg.norm(g, axis=1) < shortest * 1.001).sum() == 8
+
+
+def test_hexagonal_basis_has_a_along_e1_and_c_star_along_e3() -> None:
+    ti = load_crystal("Ti")
+    np.testing.assert_allclose(ti.direct_basis[0], [2.9508, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(ti.reciprocal_basis[2], [0, 0, 1 / 4.6855], atol=1e-9)
+    np.testing.assert_allclose(ti.direct_basis @ ti.reciprocal_basis.T, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "atoms_per_point"), [("Cu", 4), ("Fe (bcc)", 2), ("LiCoO2", 3), ("Ti", 1)])
+def test_primitive_cell_is_the_cell_over_its_lattice_points(name: str, atoms_per_point: int) -> None:
+    crystal = load_crystal(name)
+    volume = abs(np.linalg.det(crystal.primitive_basis))
+    assert volume * atoms_per_point == pytest.approx(crystal.volume)
+    hkl, g = crystal.reflections(1.0)
+    indices = g @ crystal.primitive_basis.T
+    np.testing.assert_allclose(indices, np.rint(indices), atol=1e-6)
+    assert len(hkl)
+
+
+def test_structure_types_are_recognised() -> None:
+    types = {
+        name: load_crystal(name).structure_type for name in ("Cu", "Fe (bcc)", "Ti", "Si", "GaAs", "MgO")
+    }
+    assert list(types.values()) == ["fcc", "bcc", "hcp", "diamond", "zinc blende", "rock salt"]
+    assert load_crystal("LiCoO2").structure_type is None
+
+
+def test_symmetry_is_restored_where_a_cif_declares_p1(tmp_path: Path) -> None:
+    crystal = load_crystal(write(tmp_path, P1_COPPER + FOUR_ATOMS))
+    assert crystal.space_group == 225
+    assert crystal.structure_type == "fcc"
+    assert len(crystal.proper_point_group.data) == 24
+
+
+def test_primitive_cell_in_a_cif_becomes_the_conventional_one(tmp_path: Path) -> None:
+    edge = 3.615 / np.sqrt(2)
+    text = P1_COPPER.replace("3.615", f"{edge:.6f}").replace(" 90", " 60") + "Cu0 Cu 0 0 0 1\n"
+    crystal = load_crystal(write(tmp_path, text))
+    assert crystal.space_group == 225
+    assert crystal.lattice[0] == pytest.approx(3.615, rel=1e-4)
+    assert len(crystal.elements) == 4
+
+
+def test_cif_without_atoms_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CrystalError, match=r"crystal\.cif"):
+        load_crystal(write(tmp_path, P1_COPPER))
+
+
+def test_text_that_is_no_cif_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CrystalError, match=r"crystal\.cif"):
+        load_crystal(write(tmp_path, "this is not a structure"))
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(CrystalError, match="LiCoO2"):
+        load_crystal("Unobtainium")
+    with pytest.raises(CrystalError, match="check the path"):
+        load_crystal("missing.cif")
+
+
+def test_monoclinic_two_fold_axis_is_b(tmp_path: Path) -> None:
+    crystal = Crystal(
+        "m", (5.1, 8.5, 5.1, 90, 109.46, 90), ("Mn",), np.zeros((1, 3)), np.ones(1), space_group=12
+    )
+    axes = np.asarray(crystal.proper_point_group.data)
+    two_fold = axes[np.abs(axes[:, 0]) < 0.5][0]
+    np.testing.assert_allclose(np.abs(two_fold), [0, 0, 1, 0], atol=1e-9)
+
+
+def test_every_cif_at_hand_is_read_with_its_symmetry(measured_data: Path) -> None:
+    for path in sorted((measured_data / "cifs").glob("*.cif")):
+        crystal = load_crystal(path)
+        assert crystal.space_group > 1, path.name
+        assert len(crystal.reflections(1.0)[0]), path.name

@@ -1,0 +1,165 @@
+"""Indexing a scan: the truth comes back, what cannot be indexed says why, stopped work goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.simulation.kinematic import simulate_pattern
+
+CU = load_crystal("Cu")
+CALIBRATION = Calibration(
+    voltage_kv=300, pixel_size_inv_angstrom=0.03, scan_step_nm=5, origin_px=(64.0, 64.0)
+)
+
+
+def drain(job: Generator[IndexedBlock, None, OrientationMap]) -> tuple[list[IndexedBlock], OrientationMap]:
+    blocks = []
+    while True:
+        try:
+            blocks.append(next(job))
+        except StopIteration as stop:
+            return blocks, stop.value
+
+
+def scene(name: str = "Cu", *, n: int = 60, seed: int = 0) -> tuple[BraggPeaks, np.ndarray]:
+    """Peaks of n random orientations with at least eight disks, and the orientations (n, 4)."""
+    rng = np.random.default_rng(seed)
+    patterns, truth = [], []
+    while len(patterns) < n:
+        orientation = random_quaternions(1, rng)[0]
+        pattern = simulate_pattern(
+            load_crystal(name), orientation, voltage_kv=300, q_max=1.6, minimum_intensity=3e-3
+        )
+        if len(pattern.q_x) >= 8:
+            patterns.append(np.stack([pattern.q_x, pattern.q_y, pattern.intensity], axis=1))
+            truth.append(orientation)
+    peaks = BraggPeaks.from_lists(patterns, (n // 10, 10), CALIBRATION)
+    return peaks, np.array(truth)
+
+
+def test_orientations_of_simulated_copper_come_back() -> None:
+    peaks, truth = scene()
+    blocks, result = drain(index_bragg_peaks(peaks, [CU], device="cpu"))
+    error = disorientation_angle_deg(result.quaternion, truth, CU.proper_point_group)
+    assert result.is_complete
+    assert result.indexed.mean() > 0.95
+    # A single pattern is truly ambiguous now and then: a map of such pixels says so by its confidence.
+    assert np.median(error) < 0.5
+    assert (error < 2).mean() > 0.65
+    assert np.nanmedian(result.confidence_deg[error < 2]) < np.nanmedian(result.confidence_deg[error > 10])
+    assert sum(len(b.positions) for b in blocks) == peaks.n_positions
+    assert blocks[-1].progress.fraction == 1
+
+
+def test_the_same_model_indexes_other_fcc_metals() -> None:
+    peaks, truth = scene("Au", seed=2)
+    gold = load_crystal("Au")
+    _, result = drain(index_bragg_peaks(peaks, [gold], device="cpu"))
+    error = disorientation_angle_deg(result.quaternion, truth, gold.proper_point_group)
+    assert (error < 2).mean() > 0.65
+
+
+def test_the_phase_whose_lattice_fits_is_chosen() -> None:
+    copper, _ = scene("Cu", n=30, seed=3)
+    crystals = [CU, load_crystal("Au")]
+    _, result = drain(index_bragg_peaks(copper, crystals, device="cpu"))
+    assert (result.phase_id[result.indexed] == 0).mean() > 0.95
+    assert result.crystals == tuple(crystals)
+
+
+def test_the_published_method_is_one_candidate_without_refinement() -> None:
+    peaks, truth = scene(seed=4)
+    published = IndexParameters(n_candidates=1, refine=False, minimum_score=0.0)
+    _, plain = drain(index_bragg_peaks(peaks, [CU], parameters=published, device="cpu"))
+    _, refined = drain(index_bragg_peaks(peaks, [CU], device="cpu"))
+    group = CU.proper_point_group
+    assert plain.parameters["refine"] is False
+    assert np.median(disorientation_angle_deg(refined.quaternion, truth, group)) < np.median(
+        disorientation_angle_deg(plain.quaternion, truth, group)
+    )
+
+
+def test_what_cannot_be_indexed_says_why() -> None:
+    good = scene(n=10)[0].at(0, 0)
+    rng = np.random.default_rng(0)
+    noise = np.concatenate([rng.uniform(-1.5, 1.5, (25, 2)), np.ones((25, 1))], axis=1)
+    direct_beam_only = np.array([[0.0, 0.0, 100.0]])
+    lists = [np.zeros((0, 3)), direct_beam_only, good[:2], good, noise]
+    peaks = BraggPeaks.from_lists(lists, (1, 5), CALIBRATION)
+    _, result = drain(index_bragg_peaks(peaks, [CU], device="cpu"))
+    reasons = [Reason(r) for r in result.reason]
+    assert reasons[:3] == [Reason.TOO_FEW_DISKS] * 3
+    assert reasons[3] is Reason.INDEXED
+    assert reasons[4] is Reason.NO_PHASE_FITS
+    assert np.isnan(result.confidence_deg[[0, 1, 2, 4]]).all()
+    assert np.isfinite(result.confidence_deg[3])
+
+
+def test_positions_without_detection_are_left_for_later() -> None:
+    peaks, _ = scene(n=20)
+    import dataclasses
+
+    detected = np.arange(20) < 12
+    partial = dataclasses.replace(peaks, detected=detected)
+    _, result = drain(index_bragg_peaks(partial, [CU], device="cpu"))
+    assert all(result.reason[~detected] == Reason.NOT_DETECTED)
+    assert result.indexed[detected].all()
+
+
+def test_stopped_work_is_kept_and_resumed() -> None:
+    peaks, _ = scene(n=100, seed=5)
+    job = index_bragg_peaks(peaks, [CU], device="cpu")
+    first = next(job)
+    job.close()
+    started = OrientationMap.empty(peaks, [CU], method="transformer", parameters={}, model=None)
+    started.fill(first)
+    blocks, result = drain(index_bragg_peaks(peaks, [CU], device="cpu", resume_from=started))
+    assert not np.intersect1d(np.concatenate([b.positions for b in blocks]), first.positions).size
+    assert result.is_complete
+    np.testing.assert_array_equal(
+        result.quaternion[first.positions][first.indexed], first.quaternion[first.indexed]
+    )
+
+
+def test_runner_up_is_another_orientation() -> None:
+    peaks, _ = scene(n=60, seed=6)
+    _, result = drain(index_bragg_peaks(peaks, [CU], device="cpu"))
+    has = result.alternative_phase_id >= 0
+    assert has.any()
+    angle = disorientation_angle_deg(
+        result.quaternion[has], result.alternative_quaternion[has], CU.proper_point_group
+    )
+    assert angle.min() > 9.9
+    assert np.all(result.alternative_score[has] <= result.score[has] + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"voltage_kv": None}, "voltage"),
+        ({"pixel_size_inv_angstrom": None}, "pixel size"),
+    ],
+)
+def test_missing_calibration_is_named(changes: dict[str, Any], message: str) -> None:
+    peaks, _ = scene(n=10)
+    bare = peaks.with_calibration(CALIBRATION.model_copy(update=changes))
+    with pytest.raises(ValueError, match=message):
+        next(index_bragg_peaks(bare, [CU], device="cpu"))
+
+
+def test_missing_crystals_and_models_are_named() -> None:
+    peaks, _ = scene(n=10)
+    with pytest.raises(ValueError, match="at least one"):
+        next(index_bragg_peaks(peaks, [], device="cpu"))
+    with pytest.raises(ValueError, match="train one"):
+        next(index_bragg_peaks(peaks, [load_crystal("LiCoO2")], device="cpu"))
