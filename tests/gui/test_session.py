@@ -13,6 +13,8 @@ from napari_stem_orient.gui.session import Session, Step, StepState, session_of
 
 
 class FakeCalibration(SimpleNamespace):
+    origin_px = None
+
     def missing_for_indexing(self) -> tuple[str, ...]:
         return () if self.pixel_size_inv_angstrom else ("pixel size (1/Å)",)
 

@@ -115,7 +115,7 @@ def _write_bragg_vectors(file: Any, peaks: BraggPeaks) -> None:
     lists = _emd_group(vectors, "_v_uncal", "custom_pointlistarray", "PointListArray")
     h5py = import_h5py()
     data = lists.create_dataset("data", shape=peaks.scan_shape, dtype=h5py.vlen_dtype(VECTOR))
-    data[...] = _vector_lists(peaks)
+    _write_vector_lists(data, peaks)
     shapes = _emd_group(_bundle(vectors), "_braggvectors_shape", "metadata", "Metadata")
     detector = peaks.detector_shape or _extent(peaks)
     for name, shape in (("Rshape", peaks.scan_shape), ("Qshape", detector)):
@@ -150,13 +150,20 @@ def _emd_type(value: Any) -> str:
     return "array" if isinstance(value, np.ndarray) else "number"
 
 
-def _vector_lists(peaks: BraggPeaks) -> NDArray[np.object_]:
-    """(scan_y, scan_x) of structured arrays; py4DSTEM's qx is our detector row."""
+def _write_vector_lists(data: Any, peaks: BraggPeaks) -> None:
+    """Fill the dataset (scan_y, scan_x) with structured arrays; py4DSTEM's qx is our detector row."""
     flat = np.empty(peaks.n_peaks, dtype=VECTOR)
     flat["qx"], flat["qy"], flat["intensity"] = peaks.y_px, peaks.x_px, peaks.intensity
+    parts = np.split(flat, peaks.offsets[1:-1])
+    counts = peaks.counts()
+    if counts.min() == counts.max():
+        # numpy and h5py would take lists of one length for one array with an axis more
+        for position, part in enumerate(parts):
+            data[divmod(position, peaks.scan_shape[1])] = part
+        return
     lists = np.empty(peaks.n_positions, dtype=object)
-    lists[:] = np.split(flat, peaks.offsets[1:-1])
-    return lists.reshape(peaks.scan_shape)
+    lists[:] = parts
+    data[...] = lists.reshape(peaks.scan_shape)
 
 
 def _extent(peaks: BraggPeaks) -> tuple[int, int]:
