@@ -65,8 +65,7 @@ def jobs(bloch: BlochPatterns, crystal: Crystal, arguments: argparse.Namespace) 
 
         for name, options in {
             "transformer, refined": {},
-            "transformer, best of K, not refined": {"refine": False},
-            "transformer, K = 1, not refined": {"refine": False, "n_candidates": 1},
+            "transformer, likeliest candidate, not refined": {"refine": False},
         }.items():
             parameters = IndexParameters(min_disks=2, **options)
             found[name] = lambda parameters=parameters: index_bragg_peaks(

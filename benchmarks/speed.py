@@ -72,13 +72,12 @@ def indexing_rows(peaks: BraggPeaks, crystal: Crystal, arguments: argparse.Names
 def transformer_jobs(
     peaks: BraggPeaks, crystal: Crystal, arguments: argparse.Namespace
 ) -> dict[str, Callable[[], object]]:
-    """Name -> what makes the job: refined, and as published (one candidate, not refined)."""
+    """Name -> what makes the job: refined, and as published (the likeliest candidate, not refined)."""
     from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
 
     options = {
         "transformer, refined": IndexParameters(),
-        "transformer, best of K, not refined": IndexParameters(refine=False),
-        "transformer, one candidate, not refined": IndexParameters(refine=False, n_candidates=1),
+        "transformer, likeliest candidate, not refined": IndexParameters(refine=False),
     }
     return {
         name: lambda parameters=parameters: index_bragg_peaks(
