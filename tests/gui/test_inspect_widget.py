@@ -171,6 +171,22 @@ def test_a_scan_without_calibration_can_be_looked_at(inspect, session, scene, qt
     assert "px" in inspect.panel.view.getPlotItem().getAxis("bottom").labelText
 
 
+def test_grey_values_and_overlays_are_chosen_below_the_picture(indexed, session, qtbot):
+    go_to(indexed, session, qtbot, (3, 4))
+    view, display = indexed.panel.view, indexed.display
+    before = view.grey_values
+    display.scale_box.setCurrentText(IntensityScale.GAMMA.value)
+    assert not display.gamma_box.isHidden()
+    display.gamma_box.setValue(0.8)
+    assert view.grey_values.mean() < before.mean()
+    assert view.shows_disks
+    assert view.shows_simulated
+    display.disks_box.setChecked(False)
+    display.simulated_box.setChecked(False)
+    assert not view.shows_disks
+    assert not view.shows_simulated
+
+
 @pytest.mark.parametrize("scale", list(IntensityScale))
 def test_grey_values_stay_between_black_and_white(scale):
     pattern = np.random.default_rng(0).poisson(2.0, (32, 32)).astype(np.float32)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.core.crystal import Crystal
 
-_SIZE_PX = 96
+_SIZE_PX = 84
 _MARGIN_PX = 22
 _MARKER_RADIUS = 4.5
 _DIRECTIONS: tuple[tuple[str, SampleDirection], ...] = (

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -23,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_stem_orient.gui.colour_key_widget import ColourKeyWidget
 from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.display_controls import DisplayControls
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.pattern_matcher import PatternMatcher
 from napari_stem_orient.gui.pattern_overlay import (
@@ -35,7 +35,6 @@ from napari_stem_orient.gui.pattern_overlay import (
     simulated_reflections,
 )
 from napari_stem_orient.gui.pattern_reader import PatternReader
-from napari_stem_orient.gui.pattern_view import DISK_COLOUR, SIMULATED_COLOUR, IntensityScale, circle_icon
 from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.solution_panel import SolutionPanel
 from napari_stem_orient.gui.solution_text import method_title
@@ -76,16 +75,16 @@ class InspectWidget(QWidget):
         self._matcher = PatternMatcher(self._session, self._draw_comparison)
         self._update_timer = self._single_shot(UPDATE_INTERVAL_MS, self._update)
         self._late_timer = self._single_shot(LATE_MS, self._on_late)
-        self._header, self._body = QLabel(), QWidget()
+        self._header, self._body, self._scroll = QLabel(), QWidget(), QScrollArea()
         self._panel, self._comparison = SolutionPanel(), SolutionPanel()
         self._mean_button = QPushButton("Mean pattern")
         self._compare, self._side_by_side = QCheckBox("Compare methods"), QCheckBox("Maps side by side")
-        self._show_disks, self._show_simulated = QCheckBox("Disks"), QCheckBox("Simulated")
-        self._scale, self._gamma = QComboBox(), QDoubleSpinBox()
+        self.display = DisplayControls()
         self.colour_keys = ColourKeyWidget(napari_viewer)
         self._build()
         self._connections = Connections()
         self._listen()
+        self._fit_width()
         self._on_theme_changed()
         self._update()
 
@@ -109,44 +108,27 @@ class InspectWidget(QWidget):
         splitter.addWidget(self._panel)
         splitter.addWidget(self._comparison)
         splitter.setChildrenCollapsible(False)
+        splitter.setMinimumWidth(1)  # its own minimum counts the hidden panel
         inside = QVBoxLayout(self._body)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addWidget(splitter, 1)
-        inside.addLayout(self._build_display_row())
+        inside.addWidget(self.display)
         inside.addLayout(self._build_toggle_row())
         inside.addWidget(self.colour_keys)
+        # In a low dock the picture keeps its size, and what is below it is scrolled to.
+        self._scroll.setWidget(self._body)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setMinimumHeight(280)
+        self._scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout = QVBoxLayout(self)
         layout.addLayout(top)
-        layout.addWidget(self._body, 1)
+        layout.addWidget(self._scroll, 1)
         layout.addStretch(0)
         for panel in (self._panel, self._comparison):
             panel.choice_changed.connect(self._draw_reflections)
+        self.display.changed.connect(self._on_display_changed)
         self._comparison.hide()
-
-    def _build_display_row(self) -> QHBoxLayout:
-        self._scale.addItems([scale.value for scale in IntensityScale])
-        self._scale.setToolTip("How counts become grey values.")
-        self._scale.currentIndexChanged.connect(self._on_display_changed)
-        self._gamma.setRange(0.1, 1.0)
-        self._gamma.setSingleStep(0.05)
-        self._gamma.setValue(0.4)
-        self._gamma.setToolTip("Exponent of the grey values (no unit): small values show weak disks.")
-        self._gamma.valueChanged.connect(self._on_display_changed)
-        self._gamma.hide()
-        self._show_disks.setToolTip("Circles of their true radius around the detected Bragg disks.")
-        self._show_simulated.setToolTip(
-            "Kinematic pattern of the solution; the area goes with the intensity."
-        )
-        row = QHBoxLayout()
-        row.addWidget(self._scale)
-        row.addWidget(self._gamma)
-        row.addStretch(1)
-        for box, colour in ((self._show_disks, DISK_COLOUR), (self._show_simulated, SIMULATED_COLOUR)):
-            box.setIcon(circle_icon(colour, filled=box is self._show_simulated))
-            box.setChecked(True)
-            box.toggled.connect(self._on_display_changed)
-            row.addWidget(box)
-        return row
 
     def _build_toggle_row(self) -> QHBoxLayout:
         self._compare.setToolTip(
@@ -267,16 +249,12 @@ class InspectWidget(QWidget):
         self._session.set_position(None)
 
     def _on_display_changed(self) -> None:
-        scale = IntensityScale(self._scale.currentText())
-        self._gamma.setVisible(scale is IntensityScale.GAMMA)
         for panel in (self._panel, self._comparison):
-            panel.view.set_intensity_scale(scale, gamma=self._gamma.value())
-            panel.view.show_overlays(
-                disks=self._show_disks.isChecked(), simulated=self._show_simulated.isChecked()
-            )
+            self.display.apply_to(panel.view)
 
     def _on_compare_toggled(self, shown: bool) -> None:
         self._comparison.setVisible(shown)
+        self._fit_width()
         self._schedule()
 
     def _on_grid_changed(self) -> None:
@@ -284,6 +262,13 @@ class InspectWidget(QWidget):
         self._side_by_side.blockSignals(True)
         self._side_by_side.setChecked(bool(self._viewer.canvas.grid.enabled))
         self._side_by_side.blockSignals(False)
+
+    def _fit_width(self) -> None:
+        """Ask for the width that the panels need: the scroll area scrolls up and down only."""
+        panels = sum(panel.minimumWidth() for panel in self._panels())
+        bar = self._scroll.verticalScrollBar()
+        bar_width = 0 if bar is None else bar.sizeHint().width()
+        self._scroll.setMinimumWidth(max(panels, self.display.minimumSizeHint().width()) + bar_width)
 
     def _on_theme_changed(self) -> None:
         colours = theme_colours(self._viewer)
@@ -310,7 +295,7 @@ class InspectWidget(QWidget):
         session = self._session
         self._mean_button.setEnabled(self._shown is not None and session.mean_pattern is not None)
         nothing_open = session.scan_shape is None
-        self._body.setVisible(not nothing_open)
+        self._scroll.setVisible(not nothing_open)
         self._mean_button.setVisible(not nothing_open)
         if nothing_open:
             self._header.setText(_NOTHING_OPEN)

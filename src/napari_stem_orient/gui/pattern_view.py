@@ -77,8 +77,9 @@ class PatternView(pg.PlotWidget):
         self._label.setVisible(False)
         self._name_axes(known=False)
         self.setToolTip(
-            "The pattern as it was recorded; the direct beam is at 0. Blue circles: detected disks. Orange: "
-            "simulated pattern of the solution, area by intensity. Hold the mouse over a reflection for its hkl."
+            "The pattern as it was recorded; the direct beam is at 0. Blue circles: detected disks; yellow: those "
+            "that Detect would find with its present parameters. Orange: simulated pattern of the solution, area by "
+            "intensity. Hold the mouse over a reflection for its hkl; the wheel zooms, A at the lower left fits."
         )
         plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
 
@@ -173,6 +174,22 @@ class PatternView(pg.PlotWidget):
     def hover_text(self) -> str:
         """What is said of the reflection under the mouse; empty when there is none."""
         return self._hover_text
+
+    @property
+    def grey_values(self) -> NDArray[np.float32] | None:
+        """The picture (det_y, det_x) as it is drawn, 0 to 1."""
+        drawn: NDArray[np.float32] | None = self._image.image
+        return drawn
+
+    @property
+    def shows_disks(self) -> bool:
+        """Whether detected disks are drawn."""
+        return bool(self._disks.isVisible())
+
+    @property
+    def shows_simulated(self) -> bool:
+        """Whether simulated reflections are drawn."""
+        return bool(self._simulated.isVisible())
 
     def disk_positions(self) -> NDArray[np.float64]:
         """(n, 2) x and y of the circles that are drawn, in the units of the axes."""

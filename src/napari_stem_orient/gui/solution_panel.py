@@ -46,7 +46,7 @@ class SolutionPanel(QWidget):
         self._build()
 
     def _build(self) -> None:
-        self.view.setMinimumSize(150, 170)
+        self.view.setMinimumSize(150, 240)
         self.setMinimumWidth(245)
         self._message.setWordWrap(True)
         self._reflection.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
