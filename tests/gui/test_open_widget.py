@@ -98,6 +98,7 @@ def test_a_scan_shape_that_does_not_fit_is_refused_in_words(
     until(lambda: panel.session.running_job(Step.OPEN) is None)
     assert "24 frames" in panel.message_label.text() or "rows x columns" in panel.message_label.text()
     assert panel.session.datacube is None
+    assert not panel.shape_row.isHidden()
     assert not any("Traceback" in error for error in errors)
 
 

@@ -90,6 +90,8 @@ def test_steps_become_ready_and_done_one_after_the_other() -> None:
     session.set_datacube(make_datacube())
     assert session.step_state(Step.DETECT) is StepState.BLOCKED
     session.fill_summary(SimpleNamespace(mean_pattern=np.zeros((4, 4))))  # type: ignore[arg-type]
+    assert session.step_needs(Step.DETECT) == ["a probe template (being measured)"]
+    session.set_probe("probe")  # type: ignore[arg-type]
     assert session.step_state(Step.DETECT) is StepState.READY
     session.set_peaks(make_peaks())
     session.set_crystals((CU,))  # type: ignore[arg-type]
@@ -114,6 +116,16 @@ def test_a_new_pixel_size_makes_the_map_stale_but_not_the_peaks() -> None:
     assert session.step_state(Step.INDEX) is StepState.STALE
     assert session.peaks is not None
     assert session.peaks.calibration.pixel_size_inv_angstrom == 0.03
+
+
+def test_a_stopped_map_is_stale_once_its_peaks_change() -> None:
+    session = Session()
+    session.set_peaks(make_peaks())
+    session.set_crystals((CU,))  # type: ignore[arg-type]
+    session.set_map(make_map(done=False))
+    assert session.step_state(Step.INDEX) is StepState.READY
+    session.set_calibration(FakeCalibration(pixel_size_inv_angstrom=0.03))  # type: ignore[arg-type]
+    assert session.step_state(Step.INDEX) is StepState.STALE
 
 
 def test_other_crystals_make_the_map_stale() -> None:

@@ -288,11 +288,7 @@ class DetectWidget(StepPanel):
         session = self.session
         running = session.step_state(Step.DETECT) is StepState.RUNNING
         can_resume = not running and self._can_resume()
-        needs = session.step_needs(Step.DETECT)
-        ready = not running and not needs and session.probe is not None
-        if not running and not needs and session.probe is None:
-            self.state_label.setText("Measuring the direct beam and the noise …")
-            self.state_label.show()
+        ready = not running and not session.step_needs(Step.DETECT)
         self.run_button.setText("Resume" if can_resume else "Detect disks")
         self.run_button.setEnabled(ready)
         self.start_over_button.setVisible(can_resume)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
@@ -204,7 +204,8 @@ class IndexWidget(StepPanel):
         self.template_form.setVisible(not transformer)
         if self._transformer_form is not None:
             self._transformer_form.setVisible(transformer)
-        self.device_box.setEnabled(transformer and self.device_box.count() > 0)
+        self.device_box.setVisible(transformer)
+        self.device_label.setVisible(transformer)
         self.folder_button.setVisible(transformer)
         self._look_for_models()
 
@@ -239,6 +240,8 @@ class IndexWidget(StepPanel):
             "Model: add a crystal first." if self._models is None else self._models.sentence
         )
         self.model_label.setVisible(self.method == "transformer")
+        lacking = self._models is not None and not self._models.complete
+        self.session.set_model_needed("a model of the crystals, or template matching" if lacking else None)
         self.refresh()
 
     def _on_map_changed(self, _: object) -> None:
@@ -301,8 +304,9 @@ class IndexWidget(StepPanel):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
         layout = form_layout()
-        layout.addRow(form_label("Method"), self.method_box)
-        layout.addRow(form_label("Device"), self.device_box)
+        self.device_label = QLabel("Device")
+        layout.addRow(QLabel("Method"), self.method_box)
+        layout.addRow(self.device_label, self.device_box)
         return layout
 
     def _button_row(self) -> QVBoxLayout:

@@ -88,6 +88,7 @@ class OpenWidget(StepPanel):
             title=f"Opening {path.name}",
             step=Step.OPEN,
             on_done=self._on_opened,
+            on_error=None if scan_shape is None else self._on_shape_refused,
         )
 
     def _on_open_file(self) -> None:
@@ -137,6 +138,9 @@ class OpenWidget(StepPanel):
             self.show_message("Orientation map opened.")
         else:
             self.session.set_datacube(content)
+
+    def _on_shape_refused(self, _: str) -> None:
+        self.shape_row.show()
 
     def _show_datasets(self, names: tuple[str, ...]) -> None:
         self.dataset_box.clear()

@@ -103,6 +103,7 @@ class Session:
         self._running: dict[Step, RunningJob] = {}
         self._peaks_fingerprint: str | None = None
         self._exported: OrientationMap | None = None
+        self._model_needed: str | None = None
 
     # --- what is there -------------------------------------------------------------------------------------
 
@@ -230,6 +231,13 @@ class Session:
         self.crystals_changed.emit(self.crystals)
         self.steps_changed.emit()
 
+    def set_model_needed(self, what: str | None) -> None:
+        """Say what the chosen method lacks to index the crystals, or that it lacks nothing."""
+        _require_main_thread()
+        if what != self._model_needed:
+            self._model_needed = what
+            self.steps_changed.emit()
+
     def start_map(self, orientation_map: OrientationMap) -> None:
         """Make an empty or resumed map the current one; blocks go into it with `fill_map`."""
         _require_main_thread()
@@ -323,8 +331,11 @@ class Session:
         """What a step can do now. A stopped step is READY, with `is_partial` true."""
         if step in self._running:
             return StepState.RUNNING
-        if self._result_of(step) is not None and not self.is_partial(step):
-            return StepState.STALE if self.stale_because(step) else StepState.DONE
+        if self._result_of(step) is not None:
+            if self.stale_because(step):
+                return StepState.STALE
+            if not self.is_partial(step):
+                return StepState.DONE
         return StepState.BLOCKED if self.step_needs(step) else StepState.READY
 
     def step_needs(self, step: Step) -> list[str]:
@@ -333,12 +344,15 @@ class Session:
             if self.datacube is None:
                 return ["an open scan"]
             reading = " (being read)" if Step.OPEN in self._running else ": open the scan again"
-            return [] if self.mean_pattern is not None else [f"the mean pattern{reading}"]
+            if self.mean_pattern is None:
+                return [f"the mean pattern{reading}"]
+            return [] if self.probe is not None else ["a probe template (being measured)"]
         if step is Step.INDEX:
             needs = (
                 ["Bragg peaks"] if self.peaks is None else list(self.peaks.calibration.missing_for_indexing())
             )
-            return needs if self.crystals else [*needs, "a crystal"]
+            needs += [] if self.crystals else ["a crystal"]
+            return needs if self._model_needed is None else [*needs, self._model_needed]
         if step is Step.EXPORT:
             return (
                 []

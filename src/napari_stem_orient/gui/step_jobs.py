@@ -240,5 +240,6 @@ def models_for(crystals: tuple[Crystal, ...], folders: tuple[Path, ...]) -> Mode
         found = find_models(crystals, folders=folders)
         cards = [read_card(folder) for folder in dict.fromkeys(found.values())]
     except (ValueError, OSError) as error:
-        return ModelsFound(False, str(error))
+        text = str(error)
+        return ModelsFound(False, text[:1].upper() + text[1:])
     return ModelsFound(True, "Model " + "; model ".join(card.summary() for card in cards))
