@@ -21,6 +21,7 @@ from napari_stem_orient.gui.step_panel import StepPanel
 PLUGIN = "napari-stem-orient"
 CRYSTAL = "Cu"
 WINDOW_SIZE = 1860, 1020
+DOCK_WIDTHS = 370, 430
 TICK_MS = 100
 SETTLE_TICKS = 15
 LONGEST_WAIT_S = 600.0
@@ -188,6 +189,7 @@ def _put_side_by_side(left: QDockWidget, right: QDockWidget) -> None:
     window = left.window()
     if isinstance(window, QMainWindow):
         window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
+        window.resizeDocks([left, right], list(DOCK_WIDTHS), Qt.Orientation.Horizontal)
 
 
 def _is_done(session: Session, panel: StepPanel) -> bool:
