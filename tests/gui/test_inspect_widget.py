@@ -12,6 +12,7 @@ from napari.components import ViewerModel
 
 from inspect_scene import CALIBRATION, crystal_of, make_scene, preview_of, run_map
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.orientation_map import Reason
 from napari_stem_orient.gui.colour_key_widget import ColourKeyWidget
 from napari_stem_orient.gui.inspect_widget import InspectWidget
 from napari_stem_orient.gui.latest_job import LatestJob
@@ -123,6 +124,21 @@ def test_the_runner_up_can_be_chosen(indexed, session, scene, qtbot):
     assert "0.40" in indexed.panel.text
     go_to(indexed, session, qtbot, (10, 13))
     assert choices.count() == 0
+
+
+def test_where_two_orientations_fit_equally_well_the_candidate_can_be_looked_at(
+    indexed, session, scene, qtbot
+):
+    ambiguous = scene.truth.copy()
+    ambiguous.phase_id[10 * 16 + 12] = -1
+    ambiguous.reason[10 * 16 + 12] = Reason.AMBIGUOUS
+    session.set_map(ambiguous)
+    go_to(indexed, session, qtbot, (10, 12))
+    assert Reason.AMBIGUOUS.sentence in indexed.panel.text
+    assert indexed.panel.view.reflections is None
+    indexed.panel.choices.setCurrentIndex(1)
+    assert "Cu2O" in indexed.panel.text
+    assert indexed.panel.view.reflections is not None
 
 
 def test_hovering_over_a_reflection_tells_hkl(indexed, session, qtbot):

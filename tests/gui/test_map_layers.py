@@ -215,7 +215,7 @@ def test_maps_stand_side_by_side_and_go_back(maps, viewer, session, scene):
     assert viewer.layers["Inspected position"].visible
 
 
-def test_painting_after_the_viewer_is_closed_does_nothing(make_napari_viewer_proxy, scene):
+def test_closing_the_viewer_in_the_middle_of_a_drag_and_a_run_is_clean(make_napari_viewer_proxy, scene):
     viewer = make_napari_viewer_proxy()
     session = session_of(viewer)
     maps = map_layers_of(viewer, session)
@@ -223,7 +223,14 @@ def test_painting_after_the_viewer_is_closed_does_nothing(make_napari_viewer_pro
     session.start_map(
         OrientationMap.empty(scene.peaks, scene.truth.crystals, method="transformer", parameters={})
     )
+    real, event = viewer.__wrapped__, mouse("mouse_press", (5, 5))
+    mouse_press_callbacks(real, event)
+    assert session.position == (2, 2)
     viewer.close()
+    event.type, event.position = "mouse_move", (7.5, 7.5)
+    mouse_move_callbacks(real, event)
+    event.type = "mouse_release"
+    mouse_release_callbacks(real, event)
     session.fill_map(blocks(scene.grain)[0])
     maps.refresh()
     session.set_position((1, 1))

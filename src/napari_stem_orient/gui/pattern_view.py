@@ -147,7 +147,7 @@ class PatternView(pg.PlotWidget):
     def reset_view(self) -> None:
         """Show the whole detector."""
         if self._shape is not None:
-            self.getPlotItem().getViewBox().setRange(self._image_rect(self._shape), padding=0.0)
+            self.getPlotItem().getViewBox().setRange(self._image_rect(self._shape), padding=0.02)
 
     def apply_theme(self, colours: ThemeColours) -> None:
         """Take the colours of napari's theme."""

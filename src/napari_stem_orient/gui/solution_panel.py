@@ -100,8 +100,7 @@ class SolutionPanel(QWidget):
         self._choice.blockSignals(True)
         self._choice.clear()
         if solution is not None and alternative is not None:
-            if solution.indexed:
-                self._choice.addItem(choice_text(solution, runner_up=False), solution)
+            self._choice.addItem(choice_text(solution, runner_up=False), solution)
             self._choice.addItem(choice_text(alternative, runner_up=True), alternative)
         self._choice.setVisible(self._choice.count() > 1)
         self._choice.blockSignals(False)

@@ -46,7 +46,7 @@ def overlined(text: str) -> str:
 def choice_text(solution: Solution | Alternative, *, runner_up: bool) -> str:
     """Return a line for the choice between the solution and its runner-up."""
     if solution.crystal is None:
-        return "not indexed"
+        return "Not indexed"
     name = "Next" if runner_up else "Best"
     return f"{name}: {solution.crystal.name} {solution.zone_axis}  {solution.score:.2f}"
 
