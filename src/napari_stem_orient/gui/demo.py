@@ -96,6 +96,8 @@ class Demo:
         detecting, indexing = desk.panels[Step.DETECT], desk.panels[Step.INDEX]
         assert isinstance(detecting, DetectWidget)
         assert isinstance(indexing, IndexWidget)
+        yield _after(2)
+        _share_width(desk_dock, inspect_dock)
         viewer.open_sample(PLUGIN, "simulated_polycrystal")
         yield lambda: session.summary is not None or _has_failed(session, desk.panels[Step.OPEN])
         yield lambda: detecting.run_button.isEnabled() or _has_failed(session, detecting)
@@ -189,6 +191,12 @@ def _put_side_by_side(left: QDockWidget, right: QDockWidget) -> None:
     window = left.window()
     if isinstance(window, QMainWindow):
         window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
+
+
+def _share_width(left: QDockWidget, right: QDockWidget) -> None:
+    """Give both docks the width they need; Qt heeds this only once they have been laid out."""
+    window = left.window()
+    if isinstance(window, QMainWindow):
         window.resizeDocks([left, right], list(DOCK_WIDTHS), Qt.Orientation.Horizontal)
 
 
