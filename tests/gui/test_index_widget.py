@@ -99,7 +99,7 @@ def test_a_crystal_without_a_model_gets_a_sentence_with_the_way_out(ready: Index
     assert "train" in ready.model_label.text()
     assert "template matching" in ready.model_label.text()
     assert not ready.run_button.isEnabled()
-    assert ready.state_label.text() == "Needs a model of the crystals, or template matching."
+    assert ready.state_label.text() == "Needs a model for these crystals."
     ready.method_box.setCurrentIndex(ready.method_box.findData("template"))
     assert ready.run_button.isEnabled()
 

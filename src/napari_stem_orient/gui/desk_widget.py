@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.connections import Connections
@@ -60,6 +60,7 @@ class OrientationMappingWidget(QWidget):
         layout.addWidget(self.scroll_area)
         self.setMinimumWidth(WIDTH)
         self._states = {step: self.session.step_state(step) for step in Step}
+        self._next = Step.OPEN
         self._connections = Connections()
         self._connections.connect(self.session.steps_changed, self._on_steps_changed)
         self.destroyed.connect(self._connections.disconnect_all)
@@ -95,6 +96,14 @@ class OrientationMappingWidget(QWidget):
         if following < len(steps):
             self.sections[step].set_unfolded(False)
             self.sections[steps[following]].set_unfolded(True)
+            self._next = steps[following]
+            QTimer.singleShot(0, self._reveal_next)
+
+    def _reveal_next(self) -> None:
+        """Scroll the step that was unfolded last into sight, its title above all."""
+        section = self.sections[self._next]
+        self.scroll_area.ensureWidgetVisible(section)
+        self.scroll_area.ensureWidgetVisible(section.button)
 
     def _unfold_what_is_next(self) -> None:
         """On a Session in which something is open already, start where it stands."""

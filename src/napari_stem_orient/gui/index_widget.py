@@ -241,7 +241,7 @@ class IndexWidget(StepPanel):
         )
         self.model_label.setVisible(self.method == "transformer")
         lacking = self._models is not None and not self._models.complete
-        self.session.set_model_needed("a model of the crystals, or template matching" if lacking else None)
+        self.session.set_model_needed("a model for these crystals" if lacking else None)
         self.refresh()
 
     def _on_map_changed(self, _: object) -> None:
