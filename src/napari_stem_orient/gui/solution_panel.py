@@ -47,7 +47,7 @@ class SolutionPanel(QWidget):
 
     def _build(self) -> None:
         self.view.setMinimumSize(150, 240)
-        self.setMinimumWidth(245)
+        self.setMinimumWidth(262)
         self._message.setWordWrap(True)
         self._reflection.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._reflection.setToolTip(
