@@ -35,8 +35,12 @@ class BlochPatterns:
         return self.peaks.counts()
 
 
-def simulate_bloch_patterns(crystal: Crystal, n_patterns: int, *, seed: int = 0) -> BlochPatterns:
+def simulate_bloch_patterns(
+    crystal: Crystal, n_patterns: int, *, seed: int = 0, drop_below: float = DROP_BELOW
+) -> BlochPatterns:
     """Simulate patterns of random orientation and thickness with the cuts of the published training set.
+
+    Disks weaker than ``drop_below`` of the strongest diffracted one are left out.
 
     py4DSTEM's beams carry q in its frame (x down, y right), which is ours with x and y exchanged.
     """
@@ -66,6 +70,6 @@ def simulate_bloch_patterns(crystal: Crystal, n_patterns: int, *, seed: int = 0)
         ).data
         pattern = np.stack([disks["qy"], disks["qx"], disks["intensity"]], axis=1)
         diffracted = np.hypot(pattern[:, 0], pattern[:, 1]) > 1e-6
-        patterns.append(pattern[pattern[:, 2] >= DROP_BELOW * pattern[diffracted, 2].max()])
+        patterns.append(pattern[pattern[:, 2] >= drop_below * pattern[diffracted, 2].max()])
     calibration = Calibration(voltage_kv=VOLTAGE_KV, pixel_size_inv_angstrom=2 * Q_MAX / 128)
     return BlochPatterns(BraggPeaks.from_lists(patterns, (1, n_patterns), calibration), quaternion, thickness)

@@ -101,8 +101,8 @@ class PatternFitter:
     ) -> None:
         self.parameters = parameters
         # Precession sweeps the Ewald sphere through the reflections: to first order, a wider shape factor.
-        sweep = 0.5 * q_limit * np.sin(np.deg2rad(precession_angle_deg))
-        self.excitation_width = float(np.hypot(parameters.excitation_width, sweep))
+        self._sweep = float(0.5 * q_limit * np.sin(np.deg2rad(precession_angle_deg)))
+        self.excitation_width = self.swept_width(parameters.excitation_width)
         simulator = KinematicSimulator(
             crystal,
             voltage_kv=voltage_kv,
@@ -114,7 +114,7 @@ class PatternFitter:
         self.q_limit = q_limit
         self.wavelength = simulator.wavelength
         self.g = simulator.g
-        self.amplitude = simulator.strength.clamp_min(WEAKEST_REFLECTION) ** parameters.intensity_exponent
+        self.strength = simulator.strength.clamp_min(WEAKEST_REFLECTION)
         # Dot products with primitive lattice vectors are integers for allowed reflections, and for no other.
         self._to_indices = torch.as_tensor(crystal.primitive_basis, dtype=torch.float32, device=device)
         indices = torch.round(self.g @ self._to_indices.T).long()
@@ -128,6 +128,10 @@ class PatternFitter:
         side = 2 * self._reach + 1
         shifted = indices.clamp(-self._reach, self._reach) + self._reach
         return (shifted[..., 0] * side + shifted[..., 1]) * side + shifted[..., 2]
+
+    def swept_width(self, width: float) -> float:
+        """Excitation width in Å⁻¹ with the precession's sweep added."""
+        return float(np.hypot(width, self._sweep))
 
     @property
     def n_reflections(self) -> int:
@@ -168,55 +172,66 @@ class PatternFitter:
 
     def fit_tilt(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
         """Rotations (B, K, 3, 3) tilted so that simulated intensities fit those of the disks (B, N)."""
-        width = self.excitation_width
-        exponent = self.parameters.intensity_exponent
-        measured = self.measured_amplitudes(rotation, q, intensity)
+        width, exponent = self.excitation_width, self.parameters.intensity_exponent
+        measured = self.measured_amplitudes(
+            self.assign(rotation, q), intensity, exponent=exponent, width=width
+        )
         for _ in range(self.parameters.tilt_steps):
-            g, s, model = self._model(rotation)
+            g, s = self.reflections(rotation)
+            model = self.model_amplitudes(s, exponent=exponent, width=width)
             scale = (measured * model).sum(-1) / (model * model).sum(-1).clamp_min(1e-12)
             slope = -exponent * s / width**2 * model * scale[..., None]
             # g turns by t: s changes by -(t_x g_y - t_y g_x).
             d_x, d_y = -slope * g[..., 1], slope * g[..., 0]
-            residual = measured - scale[..., None] * model
-            turn = _solve_tilt(d_x, d_y, model, residual)
+            turn = _solve_tilt(d_x, d_y, model, measured - scale[..., None] * model)
             rotation = rotation @ rotation_from_vector(-turn)
         return rotation
 
-    def measured_amplitudes(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
-        """Amplitudes (B, K, M) of the measured disks, each at the reflection that it is."""
-        assignment = self.assign(rotation, q)
-        amplitude = intensity.clamp_min(0.0)[:, None] ** self.parameters.intensity_exponent
+    def reflections(self, rotation: Tensor) -> tuple[Tensor, Tensor]:
+        """All reflections in the sample frame (B, K, M, 3) and their excitation errors (B, K, M), Å⁻¹."""
+        g = self.g @ rotation
+        return g, excitation_error(g, self.wavelength)
+
+    def model_amplitudes(self, s: Tensor, *, exponent: float, width: float) -> Tensor:
+        """Simulated intensities to the power ``exponent`` (B, K, M) for excitation errors s and their width."""
+        return self.strength**exponent * torch.exp(-0.5 * exponent * torch.square(s / width))
+
+    def measured_amplitudes(
+        self, assignment: Assignment, intensity: Tensor, *, exponent: float, width: float
+    ) -> Tensor:
+        """Intensities to the power ``exponent`` (B, K, M) of the measured disks, each at its reflection."""
+        amplitude = intensity.clamp_min(0.0)[:, None] ** exponent
         distance = (assignment.offset[..., :2] ** 2).sum(-1) / self.parameters.position_tolerance**2
-        depth = assignment.offset[..., 2] ** 2 / (4 * self.excitation_width) ** 2
-        near = torch.exp(-0.5 * distance) * (depth < 1) * (assignment.reflection >= 0)
-        out = rotation.new_zeros(*rotation.shape[:2], self.n_reflections)
+        near = torch.exp(-0.5 * distance) * (assignment.offset[..., 2].abs() < 4 * width)
+        near = near * (assignment.reflection >= 0)
+        out = amplitude.new_zeros(*near.shape[:2], self.n_reflections)
         return out.scatter_reduce_(
             2, assignment.reflection.clamp_min(0), amplitude * near, reduce="amax", include_self=True
         )
 
-    def _model(self, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        g = self.g @ rotation  # (B, K, M, 3)
-        s = excitation_error(g, self.wavelength)
-        shape = torch.exp(-0.5 * self.parameters.intensity_exponent * torch.square(s / self.excitation_width))
-        return g, s, self.amplitude * shape
-
     def score(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
-        """Cosine similarity (B, K), 0 to 1, of measured and simulated amplitudes.
+        """Cosine similarity (B, K), 0 to 1, of measured and simulated amplitudes of disks (B, N).
 
         Measured disks that no reflection explains and predicted reflections that were not measured both lower it.
         """
-        measured = self.measured_amplitudes(rotation, q, intensity)
-        _, _, model = self._model(rotation)
-        everything = (intensity.clamp_min(0.0) ** (2 * self.parameters.intensity_exponent)).sum(-1)
+        _, s = self.reflections(rotation)
+        return self.similarity(
+            self.assign(rotation, q),
+            s,
+            intensity,
+            exponent=self.parameters.intensity_exponent,
+            width=self.excitation_width,
+        )
+
+    def similarity(
+        self, assignment: Assignment, s: Tensor, intensity: Tensor, *, exponent: float, width: float
+    ) -> Tensor:
+        """The cosine similarity (B, K) for one power of the intensities and one excitation width in Å⁻¹."""
+        measured = self.measured_amplitudes(assignment, intensity, exponent=exponent, width=width)
+        model = self.model_amplitudes(s, exponent=exponent, width=width)
+        everything = (intensity.clamp_min(0.0) ** (2 * exponent)).sum(-1)
         norm = torch.sqrt(everything[:, None] * (model * model).sum(-1)).clamp_min(1e-12)
         return (measured * model).sum(-1) / norm
-
-    def explained_disks(self, rotation: Tensor, q: Tensor, mask: Tensor) -> Tensor:
-        """Number (B, K) of measured disks that lie within the tolerance of an excited reflection."""
-        assignment = self.assign(rotation, q)
-        near = (assignment.offset[..., :2] ** 2).sum(-1) < (2 * self.parameters.position_tolerance) ** 2
-        excited = assignment.offset[..., 2].abs() < 4 * self.excitation_width
-        return (near & excited & (assignment.reflection >= 0) & mask[:, None]).sum(-1)
 
 
 def _gauss_newton_turn(
@@ -224,8 +239,8 @@ def _gauss_newton_turn(
 ) -> Tensor:
     """Rotation vector (B, K, 3) t that minimises sum w |offset + t x vector|² in the metric ``scale`` (3,).
 
-    Disks of a single row say nothing of the tilt about it: a prior of width CANDIDATE_WIDTH_RAD about the candidate, from
-    which the rotation has ``moved`` (B, K, 3) so far, keeps it there.
+    Disks of a single row say nothing of the tilt about it: a prior of width CANDIDATE_WIDTH_RAD about the candidate,
+    from which the rotation has ``moved`` (B, K, 3) so far, keeps it there.
     """
     # Columns: the change of the vector by a turn about x, y, z.
     jacobian = torch.stack(

@@ -1,0 +1,114 @@
+"""Which of several refined candidates is right: physical features, their weights, and the error to expect."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_stem_orient.indexing.refine import PatternFitter
+
+#: Similarities are taken twice: (intensity exponent, excitation width in Å⁻¹). The first trusts intensities and wants
+#: reflections near the Ewald sphere, the second asks for hardly more than presence.
+SHARP = (0.25, 0.012)
+DIFFUSE = (0.1, 0.03)
+
+#: A disk within this distance of a reflection, in the plane and along the beam, is explained by it; Å⁻¹.
+EXPLAINED_WITHIN = 0.03
+EXPLAINED_DEPTH = 0.08
+
+#: Weights of the features, fitted by benchmarks/fit_verifier.py to Bloch-wave patterns that py4DSTEM simulated, with
+#: missing and spurious disks, noise and detection thresholds. Multinomial logit: differences are log odds.
+WEIGHTS = {
+    "sharp_similarity": 10.55,
+    "diffuse_similarity": 12.33,
+    "explained_part": 9.05,
+    "excitation_rms": -0.73,
+    "explained_q": 6.09,
+}
+
+#: Log odds that none of the candidates is right: intercept and slope in the best candidate's diffuse similarity.
+NONE_RIGHT = (3.75, -14.37)
+
+#: Error in degrees where no candidate is right, and of a right answer with a dozen disks.
+TYPICAL_GROSS_ERROR_DEG = 35.0
+FINE_ERROR_DEG = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How well candidates explain their patterns; every tensor is (B, C).
+
+    similarity is the score that a map shows, 0 to 1; evidence is a log probability up to a constant of the pattern;
+    explained is the number of measured disks that have their reflection.
+    """
+
+    similarity: Tensor
+    evidence: Tensor
+    explained: Tensor
+
+
+def verification_features(
+    fitter: PatternFitter, rotation: Tensor, q: Tensor, intensity: Tensor, mask: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Features by name and the number of explained disks, all (B, C).
+
+    Parameters
+    ----------
+    fitter
+        Knows the crystal.
+    rotation
+        (B, C, 3, 3) refined candidates, sample to crystal.
+    q, intensity, mask
+        (B, N, 2) in Å⁻¹, (B, N) relative to the strongest, (B, N) True where there is a disk.
+    """
+    assignment = fitter.assign(rotation, q)
+    _, s = fitter.reflections(rotation)
+    distance = torch.linalg.vector_norm(assignment.offset[..., :2], dim=-1)
+    depth = assignment.offset[..., 2]
+    explained = (distance < EXPLAINED_WITHIN) & (depth.abs() < fitter.swept_width(EXPLAINED_DEPTH))
+    explained = explained & (assignment.reflection >= 0) & mask[:, None]
+    weight = (intensity.clamp_min(0.0) ** 0.25 * mask)[:, None] * explained
+    everything = (intensity.clamp_min(0.0) ** 0.25 * mask).sum(-1)[:, None].clamp_min(1e-6)
+    length = torch.linalg.vector_norm(assignment.vector[..., :2], dim=-1)
+    features = {
+        name: fitter.similarity(assignment, s, intensity, exponent=exponent, width=fitter.swept_width(width))
+        for name, (exponent, width) in (("sharp_similarity", SHARP), ("diffuse_similarity", DIFFUSE))
+    }
+    mean_square = (weight * depth * depth).sum(-1) / weight.sum(-1).clamp_min(1e-6)
+    features["explained_part"] = explained.sum(-1) / mask.sum(-1)[:, None].clamp_min(1)
+    features["excitation_rms"] = torch.sqrt(mean_square) / 0.01
+    features["explained_q"] = (weight * length).sum(-1) / everything
+    return features, explained.sum(-1)
+
+
+def verify(
+    fitter: PatternFitter, rotation: Tensor, q: Tensor, intensity: Tensor, mask: Tensor
+) -> Verification:
+    """Weigh the evidence for refined candidates; parameters as for `verification_features`."""
+    features, explained = verification_features(fitter, rotation, q, intensity, mask)
+    evidence = torch.stack([weight * features[name] for name, weight in WEIGHTS.items()]).sum(dim=0)
+    return Verification(features["diffuse_similarity"], evidence, explained)
+
+
+def expected_error_deg(evidence: Tensor, angle_deg: Tensor, similarity: Tensor, n_disks: Tensor) -> Tensor:
+    """Expected error in degrees (B,) of the chosen candidates.
+
+    Parameters
+    ----------
+    evidence
+        (B, C) of all candidates of all phases.
+    angle_deg
+        (B, C) disorientation of each candidate from the chosen one; a wrong phase counts as a gross error.
+    similarity
+        (B,) of the chosen candidate.
+    n_disks
+        (B,) number of measured disks.
+    """
+    probability = torch.softmax(evidence, dim=1)
+    none_right = torch.sigmoid(NONE_RIGHT[0] + NONE_RIGHT[1] * similarity)
+    fine = FINE_ERROR_DEG * math.sqrt(12) / torch.sqrt(n_disks.clamp_min(1).to(similarity.dtype))
+    among_candidates = (probability * angle_deg).sum(dim=1)
+    return none_right * TYPICAL_GROSS_ERROR_DEG + (1 - none_right) * among_candidates + fine
