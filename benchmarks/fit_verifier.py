@@ -1,9 +1,9 @@
 """Fit the weights by which refined candidates are told apart, on Bloch-wave patterns that py4DSTEM simulates.
 
 Every pattern is thinned out as a detector would: a threshold between 0.1 and 20 % of its strongest disk, some disks
-missing or spurious, noise in position and intensity, a scale error. The candidates of each pattern are proposed and
-refined as in indexing; a multinomial logit on the features of `indexing.verification` gives the weights, and a
-logistic regression the odds that none of them is right. Prints what stands in that module.
+missing or spurious, a second grain, noise in position and intensity, a scale error. The candidates of each pattern are
+proposed and refined as in indexing; a multinomial logit on the features of `indexing.verification` gives the weights,
+and a logistic regression the odds that none of them is right. Prints what stands in that module.
 
     python benchmarks/fit_verifier.py --patterns 1500
 """
@@ -29,6 +29,7 @@ from napari_stem_orient.network.training import symmetry_matrices
 
 RIGHT_WITHIN_DEG = 3.0
 REPEATS = 3  # thinned versions of each pattern
+MIXED = 0.3  # part of the patterns with a second, weaker grain
 
 
 def thinned(patterns: BlochPatterns, *, seed: int) -> tuple[BraggPeaks, NDArray[np.float64]]:
@@ -46,6 +47,11 @@ def thinned(patterns: BlochPatterns, *, seed: int) -> tuple[BraggPeaks, NDArray[
         disks[:, 2] *= np.exp(rng.normal(0, rng.uniform(0, 0.3), len(disks)))
         if len(disks) and rng.random() < 0.3:
             disks = np.vstack([disks, [*rng.uniform(-1.5, 1.5, 2), disks[:, 2].min()]])
+        if len(disks) and rng.random() < MIXED:
+            second = patterns.peaks.at(0, int(rng.integers(patterns.peaks.n_positions))).astype(np.float64)
+            second = second[np.hypot(second[:, 0], second[:, 1]) > 1e-3]
+            second[:, 2] *= rng.uniform(0.05, 0.5) * disks[:, 2].max() / second[:, 2].max(initial=1e-12)
+            disks = np.vstack([disks, second[second[:, 2] > disks[:, 2].min()]])
         lists.append(disks[np.hypot(disks[:, 0], disks[:, 1]) < rng.uniform(1.2, 2.1)])
     peaks = BraggPeaks.from_lists(lists, (1, len(lists)), patterns.peaks.calibration)
     return peaks, np.tile(patterns.quaternion, (REPEATS, 1))

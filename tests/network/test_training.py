@@ -61,6 +61,7 @@ def test_disks_of_an_undistorted_pattern_are_lattice_points() -> None:
             "ellipticity": 0.0,
             "origin_error": 0.0,
             "spurious": 0,
+            "mixed": 0.0,
         }
     )
     batch = PatternSampler([CU], SMALL.model_copy(update={"augmentation": calm}), seed=0).batch(64)

@@ -10,6 +10,7 @@ CALM = {
     "intensity_noise": 0.0,
     "missing": 0.0,
     "spurious": 0,
+    "mixed": 0.0,
     "position_noise": 0.0,
     "scale_error": 0.0,
     "ellipticity": 0.0,
@@ -57,3 +58,18 @@ def test_a_shifted_origin_moves_every_disk_of_a_pattern_alike() -> None:
     shift = (moved - still)[..., :2]
     torch.testing.assert_close(shift, shift[:, :1].expand_as(shift), atol=1e-5, rtol=0)
     assert shift.norm(dim=-1).max() <= 0.1 + 1e-5
+
+
+def test_a_second_grain_adds_weaker_disks_to_part_of_the_patterns() -> None:
+    alone = augment(q_limit_low=1.5, q_limit_high=1.5)[1].sum(dim=1)
+    peaks, mask = augment(q_limit_low=1.5, q_limit_high=1.5, mixed=0.5)
+    more = mask.sum(dim=1) > alone
+    assert 0.2 < more.float().mean() < 0.8
+    # The strongest disk stays that of the first grain: relative intensities of the second are at most one half.
+    assert torch.all(peaks[:, 0, 2] > 0)
+
+
+def test_the_strongest_disks_come_first() -> None:
+    peaks, mask = augment(spurious=3, mixed=0.5, q_limit_low=2.0, q_limit_high=2.0)
+    assert torch.all(peaks[:, :-1, 2] >= peaks[:, 1:, 2])
+    assert torch.all(mask[:, :-1] | ~mask[:, 1:])

@@ -22,15 +22,15 @@ EXPLAINED_DEPTH = 0.08
 #: Weights of the features, fitted by benchmarks/fit_verifier.py to Bloch-wave patterns that py4DSTEM simulated, with
 #: missing and spurious disks, noise and detection thresholds. Multinomial logit: differences are log odds.
 WEIGHTS = {
-    "sharp_similarity": 10.55,
-    "diffuse_similarity": 12.33,
-    "explained_part": 9.05,
-    "excitation_rms": -0.73,
-    "explained_q": 6.09,
+    "sharp_similarity": 10.77,
+    "diffuse_similarity": 8.46,
+    "explained_part": 8.83,
+    "excitation_rms": -0.50,
+    "explained_q": 5.25,
 }
 
 #: Log odds that none of the candidates is right: intercept and slope in the best candidate's diffuse similarity.
-NONE_RIGHT = (3.75, -14.37)
+NONE_RIGHT = (4.72, -15.32)
 
 #: Error in degrees where no candidate is right, and of a right answer with a dozen disks.
 TYPICAL_GROSS_ERROR_DEG = 35.0

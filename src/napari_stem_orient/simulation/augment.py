@@ -42,6 +42,13 @@ class AugmentationParameters(BaseModel):
     spurious: int = Field(
         3, ge=0, title="Spurious disks", description="Largest number of disks added at random"
     )
+    mixed: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        title="Mixed patterns",
+        description="Part of the patterns that show a second, weaker grain",
+    )
     threshold_low: float = Field(
         5e-4, gt=0, title="Lowest threshold", description="Detection limit, of the strongest disk"
     )
@@ -99,6 +106,7 @@ class PeakAugmenter:
         strongest, index = intensity.topk(min(self.n_peaks, intensity.shape[1]), dim=1)
         position = torch.gather(q, 1, index[..., None].expand(-1, -1, 2))
         position = self._distorted(position)
+        position, strongest = self._with_second_grain(position, strongest)
         position, strongest = self._with_spurious(position, strongest)
         strongest, order = strongest.sort(dim=1, descending=True)
         position = torch.gather(position, 1, order[..., None].expand(-1, -1, 2))
@@ -153,6 +161,20 @@ class PeakAugmenter:
         direction = self._uniform((n, 1), 0.0, 2 * math.pi)
         unit = torch.stack([torch.cos(direction), torch.sin(direction)], dim=-1)
         return (position + noise) @ affine + shift * unit
+
+    def _with_second_grain(self, position: Tensor, intensity: Tensor) -> tuple[Tensor, Tensor]:
+        """Lay another pattern of the batch, 2 to 50 times weaker, over some of the patterns."""
+        n = len(position)
+        if self.parameters.mixed == 0 or n < 2:
+            return position, intensity
+        chosen = torch.rand((n, 1), generator=self._generator) < self.parameters.mixed
+        other = intensity.roll(1, dims=0)
+        weaker = self._log_uniform((n, 1), 0.02, 0.5) * chosen
+        ratio = intensity[:, :1] / other[:, :1].clamp_min(1e-12)
+        both = torch.cat([intensity, other * ratio * weaker], dim=1)
+        strongest, index = both.topk(intensity.shape[1], dim=1)
+        places = torch.cat([position, position.roll(1, dims=0)], dim=1)
+        return torch.gather(places, 1, index[..., None].expand(-1, -1, 2)), strongest
 
     def _with_spurious(self, position: Tensor, intensity: Tensor) -> tuple[Tensor, Tensor]:
         """Put random disks into the last, weakest places of the list."""
