@@ -19,6 +19,7 @@ from napari_stem_orient.core.orientation import from_euler_bunge_deg
 from napari_stem_orient.core.orientation_map import Reason
 from napari_stem_orient.io.maps import open_orientation_map
 from napari_stem_orient.io.peaks import open_bragg_peaks
+from napari_stem_orient.network.model_folder import read_card
 
 CALIBRATION = ["--voltage-kv", "300", "--pixel-size-inv-angstrom", "0.05", "--scan-step-nm", "2"]
 EULER_DEG = (25.0, 3.0, 33.0)
@@ -245,6 +246,17 @@ def test_training_writes_a_model_that_indexes(
     assert found.is_complete
     assert found.parameters["n_candidates"] == 2
     assert found.parameters["refine"] is False
+
+
+def test_a_model_for_a_whole_structure_type_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    recipe = ["--steps", "1", "--batch-size", "8", "--quiet", "--whole-structure-type"]
+    assert main(["train", "--crystal", "Cu", "--output", str(folder), *recipe]) == 0
+    assert read_card(folder).structure_type == "fcc"
+    assert main(["train", "--crystal", "LiCoO2", "--output", str(folder), *recipe]) == 1
+    assert "--whole-structure-type needs" in capsys.readouterr().err
 
 
 def wrong_lines(tmp_path: Path, scan: Path, peaks: Path) -> dict[str, tuple[list[str], str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -275,6 +275,11 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="model folder to write")
     parser.add_argument("--name", help="the model's name; that of the folder where none is given")
     parser.add_argument("--start-from", type=Path, metavar="FOLDER", help="model folder to start from")
+    parser.add_argument(
+        "--whole-structure-type",
+        action="store_true",
+        help="the model is for every crystal of the crystal's structure type (fcc, bcc, ...), not for it alone",
+    )
     job_options(parser)
     add_model_options(parser, TrainingParameters, title="recipe")
 
@@ -284,19 +289,21 @@ def run_train(arguments: argparse.Namespace) -> str:
     from napari_stem_orient.network.training import TrainingParameters, train_model
 
     check_output(arguments.output)
+    crystals = chosen_crystals(arguments)
     last: list[TrainingStep] = []
     job = train_model(
-        chosen_crystals(arguments),
+        crystals,
         parameters=build_model(arguments, TrainingParameters),
         output=arguments.output,
         name=arguments.name,
+        structure_type=_structure_type(crystals) if arguments.whole_structure_type else None,
         device=arguments.device,
         start_from=arguments.start_from,
     )
 
     def keep(step: TrainingStep) -> str:
         last[:] = [step]
-        return f"loss {step.loss:.3f}, error {step.chosen_error_deg:.1f}°"
+        return f"loss {step.loss:.3f}, best candidate off by {step.best_error_deg:.1f}°"
 
     try:
         folder = _follow(job, "Training", arguments, on_record=keep)
@@ -304,8 +311,18 @@ def run_train(arguments: argparse.Namespace) -> str:
         saved = (arguments.output / "config.json").is_file()
         kept = f"{arguments.output} holds the model as last saved" if saved else "no model was saved yet"
         raise Stopped(f"stopped: {kept}") from None
-    error = f"; median error in training {last[0].chosen_error_deg:.1f}°" if last else ""
+    error = f"; median error of the best candidate in training {last[0].best_error_deg:.1f}°" if last else ""
     return f"{folder}: model written{error}"
+
+
+def _structure_type(crystals: Sequence[Crystal]) -> str:
+    """The structure type that a model of one crystal can be for."""
+    if len(crystals) != 1 or crystals[0].structure_type is None:
+        names = ", ".join(crystal.name for crystal in crystals)
+        raise ValueError(
+            f"--whole-structure-type needs one crystal of a known structure type, not {names}; leave it out"
+        )
+    return crystals[0].structure_type
 
 
 def _require_calibration(calibration: Calibration) -> None:
