@@ -118,12 +118,12 @@ def test_units_tell_which_axes_are_the_scan() -> None:
 
 
 def test_the_microscope_is_read_from_wherever_a_format_keeps_it() -> None:
-    hyperspy = {"beam_energy": 200, "convergence_angle": 1.5, "rocking_angle": 1.0}
+    hyperspy = {"beam_energy": 200, "convergence_angle": 1.5, "rocking_angle": 17.453293}
     signal = {"metadata": {"Acquisition_instrument": {"TEM": hyperspy}}}
     assert microscope_settings(signal) == {
         "voltage_kv": 200,
         "convergence_angle_mrad": 1.5,
-        "precession_angle_deg": 1.0,
+        "precession_angle_deg": pytest.approx(1.0),
     }
     mapped = {
         "original_metadata": {"Tags": {"Microscope Info": {"Voltage": 300000.0}}},

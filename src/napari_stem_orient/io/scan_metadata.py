@@ -116,7 +116,10 @@ def calibration_of_axes(
 
 
 def microscope_settings(signal: Mapping[str, Any]) -> dict[str, float | None]:
-    """voltage_kv, convergence_angle_mrad and precession_angle_deg of a signal read by rosettasciio."""
+    """voltage_kv, convergence_angle_mrad and precession_angle_deg of a signal read by rosettasciio.
+
+    pyxem keeps the precession angle of a HyperSpy file as "rocking_angle", in mrad.
+    """
     wanted = {
         "beam_energy": _item(signal, "metadata.Acquisition_instrument.TEM.beam_energy"),
         "convergence_angle": _item(signal, "metadata.Acquisition_instrument.TEM.convergence_angle"),
@@ -134,7 +137,8 @@ def microscope_settings(signal: Mapping[str, Any]) -> dict[str, float | None]:
     energy = _positive(wanted["beam_energy"])
     if energy is None:
         energy = next((value / 1e3 for value in map(_positive, volts) if value is not None), None)
-    precession = _positive(wanted["rocking_angle"])
+    rocking_mrad = _positive(wanted["rocking_angle"])
+    precession = None if rocking_mrad is None else math.degrees(rocking_mrad * 1e-3)
     return {
         "voltage_kv": energy if energy is not None and 10 <= energy <= 5000 else None,
         "convergence_angle_mrad": _positive(wanted["convergence_angle"]),
