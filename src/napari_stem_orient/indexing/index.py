@@ -72,7 +72,7 @@ def visible_q_limit(peaks: BraggPeaks, *, largest: float = 2.0) -> float:
     q = q[np.isfinite(q)]
     if len(q) == 0:
         return largest
-    return float(min(largest, max(0.5, 1.02 * np.quantile(q, 0.995))))
+    return float(min(largest, max(0.5, 1.02 * np.quantile(q, 0.98))))
 
 
 def index_bragg_peaks(

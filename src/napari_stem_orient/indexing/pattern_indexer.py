@@ -65,7 +65,7 @@ class IndexParameters(RefinementParameters):
         48, ge=4, le=256, title="Most disks", description="Strongest Bragg disks that are used in a pattern"
     )
     minimum_score: float = Field(
-        0.3,
+        0.25,
         ge=0,
         le=1,
         title="Lowest score",

@@ -21,6 +21,9 @@ from napari_stem_orient.simulation.kinematic import KinematicSimulator, excitati
 #: Weakest reflection, relative to the strongest of the crystal, that a disk may be given to.
 WEAKEST_REFLECTION = 1e-5
 
+#: Reflections fainter than this, relative to the strongest of the crystal, are not missed where they are not seen.
+FAINTEST_MISSED = 2e-3
+
 #: How far off a proposed candidate may well be, in radians (some 11°).
 CANDIDATE_WIDTH_RAD = 0.2
 
@@ -115,6 +118,7 @@ class PatternFitter:
         self.wavelength = simulator.wavelength
         self.g = simulator.g
         self.strength = simulator.strength.clamp_min(WEAKEST_REFLECTION)
+        self._expected = self.strength > FAINTEST_MISSED
         # Dot products with primitive lattice vectors are integers for allowed reflections, and for no other.
         self._to_indices = torch.as_tensor(crystal.primitive_basis, dtype=torch.float32, device=device)
         indices = torch.round(self.g @ self._to_indices.T).long()
@@ -194,7 +198,8 @@ class PatternFitter:
 
     def model_amplitudes(self, s: Tensor, *, exponent: float, width: float) -> Tensor:
         """Simulated intensities to the power ``exponent`` (B, K, M) for excitation errors s and their width."""
-        return self.strength**exponent * torch.exp(-0.5 * exponent * torch.square(s / width))
+        shape = torch.exp(-0.5 * exponent * torch.square(s / width))
+        return self.strength**exponent * self._expected * shape
 
     def measured_amplitudes(
         self, assignment: Assignment, intensity: Tensor, *, exponent: float, width: float
