@@ -275,6 +275,10 @@ def wrong_lines(tmp_path: Path, scan: Path, peaks: Path) -> dict[str, tuple[list
         "unknown crystal": ([*peaks_words, "--crystal", "Unobtainium"], "built-in"),
         "CIF without atoms": ([*peaks_words, "--crystal", str(tmp_path / "no_atoms.cif")], "atom"),
         "no folder for the output": (index_words(peaks, tmp_path / "none" / "map.h5"), "make it first"),
+        "ending that no map has": (index_words(peaks, tmp_path / "map.emd"), "must end in .h5"),
+        "folder for a file": (index_words(peaks, tmp_path), "is a folder"),
+        "folder for the peaks": ([*index_words(scan, output), "--save-peaks", str(tmp_path)], "is a folder"),
+        "file for a folder": (["train", "--crystal", "Cu", "--output", str(scan)], "is a file"),
         "map that is none": (["export", str(peaks), "--csv", str(tmp_path / "a.csv")], "peaks.h5"),
         "ending that does not fit": (["export", str(peaks), "--ang", str(tmp_path / "a.txt")], "peaks.h5"),
         "nothing to resume": ([*peaks_words, "--resume"], "there is no file"),
@@ -295,6 +299,10 @@ def wrong_lines(tmp_path: Path, scan: Path, peaks: Path) -> dict[str, tuple[list
         "unknown crystal",
         "CIF without atoms",
         "no folder for the output",
+        "ending that no map has",
+        "folder for a file",
+        "folder for the peaks",
+        "file for a folder",
         "map that is none",
         "ending that does not fit",
         "nothing to resume",
@@ -348,6 +356,18 @@ def test_a_command_line_that_makes_no_sense_ends_with_two(
         main(words)
     assert stop.value.code == 2
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", [["--save-peaks", "again.h5"], ["--scan-shape", "2", "3"], ["--min-significance", "3"]]
+)
+def test_options_that_only_a_scan_has_are_refused_for_peaks(
+    option: list[str], peaks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*index_words(peaks, tmp_path / "map.h5"), *option])
+    assert stop.value.code == 2
+    assert f"{option[0]} has no effect on a file of peaks" in capsys.readouterr().err
 
 
 def test_demo_without_a_display_names_the_way_to_run_it(

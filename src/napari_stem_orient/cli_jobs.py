@@ -13,6 +13,7 @@ from napari_stem_orient.cli_options import (
     build_model,
     calibration_options,
     check_output,
+    check_output_folder,
     chosen_crystals,
     crystal_option,
     detection_options,
@@ -21,6 +22,7 @@ from napari_stem_orient.cli_options import (
     given_values,
     job_options,
     open_scan,
+    option_name,
     refuse_unused,
     scan_options,
 )
@@ -138,9 +140,11 @@ def index_options(parser: argparse.ArgumentParser) -> None:
 
 def run_index(arguments: argparse.Namespace) -> str:
     """Index a scan or peaks with one or several crystals and save the orientation map."""
-    from napari_stem_orient.io.maps import open_orientation_map, save_orientation_map
+    from napari_stem_orient.io.maps import MAP_ENDINGS, open_orientation_map, save_orientation_map
 
-    check_output(arguments.output)
+    check_output(arguments.output, endings=MAP_ENDINGS)
+    if arguments.save_peaks is not None:
+        check_output(arguments.save_peaks)
     crystals = chosen_crystals(arguments)
     parameters = _index_parameters(arguments)
     earlier = open_orientation_map(existing(arguments.output)) if arguments.resume else None
@@ -257,6 +261,9 @@ def _peaks_to_index(arguments: argparse.Namespace) -> BraggPeaks:
             [Calibration, IndexParameters, TemplateMatchingParameters],
             why="on a file of peaks",
         )
+        for name in ("scan_shape", "dataset", "save_peaks"):
+            if getattr(arguments, name) is not None:
+                raise UsageError(f"{option_name(name)} has no effect on a file of peaks: leave it out")
         peaks = open_bragg_peaks(path)
         if given_values(arguments, Calibration):
             peaks = peaks.with_calibration(given_calibration(arguments, peaks.calibration))
@@ -288,7 +295,7 @@ def run_train(arguments: argparse.Namespace) -> str:
     """Train a model for some crystals on simulated patterns and write its folder."""
     from napari_stem_orient.network.training import TrainingParameters, train_model
 
-    check_output(arguments.output)
+    check_output_folder(arguments.output)
     crystals = chosen_crystals(arguments)
     last: list[TrainingStep] = []
     job = train_model(

@@ -188,13 +188,27 @@ def existing(path: Path) -> Path:
     return path
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, *, endings: tuple[str, ...] = ()) -> None:
     """Refuse an output that cannot be written before the work is done, not after."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder} to write {path.name} to; make it first")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"{path.name} must end in {' or '.join(endings)}; name it {path.stem}{endings[0]}")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"folder {folder} is read-only; choose another place for {path.name}")
+
+
+def check_output_folder(path: Path) -> None:
+    """Refuse a folder that cannot be made or written to before the work is done, not after."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path} is a file; give the name of a folder")
+    if not path.is_dir():
+        check_output(path)
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(f"folder {path} is read-only; choose another one")
 
 
 def _keywords(field: FieldInfo) -> dict[str, Any] | None:

@@ -24,6 +24,9 @@ from napari_stem_orient.io.atomic import complete_or_absent
 if TYPE_CHECKING:
     from orix.crystal_map import CrystalMap, PhaseList
 
+MAP_ENDINGS = (".h5", ".hdf5")
+"""What the name of a saved map ends in, so that orix knows its format."""
+
 _GROUP = "napari_stem_orient"
 _FORMAT_VERSION = 1
 _JSON_FIELDS = (
@@ -60,7 +63,7 @@ def save_orientation_map(orientation_map: OrientationMap, path: str | Path) -> N
     from orix.io import save
 
     path = Path(path)
-    if path.suffix.lower() not in {".h5", ".hdf5"}:
+    if path.suffix.lower() not in MAP_ENDINGS:
         raise ValueError(
             f"{path.name} must end in .h5 or .hdf5, so that orix knows it; rename it to {path.stem}.h5"
         )
