@@ -1,6 +1,7 @@
 """Accuracy on dynamical patterns of random orientation: the transformer beside py4DSTEM, on the same peaks.
 
-The patterns are simulated by py4DSTEM's Bloch-wave code, so neither method was made from them. Run
+The patterns are simulated by py4DSTEM's Bloch-wave code, so the network
+was not trained on them; the weights that choose among its candidates were fitted to others (another seed). Run
 ``python benchmarks/accuracy_bloch.py --patterns 1000``; template matching takes about 30 ms a pattern.
 """
 
