@@ -305,6 +305,22 @@ def test_a_stopped_detection_is_resumed_without_reading_again(
     np.testing.assert_array_equal(same.offsets, whole.offsets)
 
 
+def test_the_direct_beam_is_looked_for_where_the_calibration_says() -> None:
+    # behind a beam stop the direct beam is weak, and a reflection near the middle outshines it everywhere
+    rows, columns = np.mgrid[:64, :64]
+    image = sum(
+        height / (1 + np.exp(3 * (np.hypot(rows - y, columns - x) - 2.5)))
+        for y, x, height in [(32, 30, 500), (44, 42, 100)]
+    )
+    datacube = as_datacube(np.broadcast_to(1 + image, (6, 64, 64)).astype(np.float32), (2, 3))
+    told = datacube.with_calibration(datacube.calibration.updated(origin_px=(43.0, 43.0)))
+    for cube, truth in ((datacube, (32, 30)), (told, (44, 42))):
+        job = detect_bragg_peaks(cube, probe=synthetic_probe(2.5, (64, 64)), parameters=parameters_for(2.5))
+        _, peaks = finish(job)
+        assert peaks.origin_px is not None
+        np.testing.assert_allclose(peaks.origin_px, np.tile(truth, (6, 1)), atol=0.1)
+
+
 def test_peaks_of_another_scan_or_other_parameters_are_not_resumed(
     scan: tuple[KnownFrames, NDArray[np.float32]],
 ) -> None:

@@ -201,7 +201,8 @@ def collect_peaks(
 ) -> BraggPeaks:
     """Put blocks of a scan, all or those done so far, together and fit the direct beam's position.
 
-    ``description`` is what `describe` returns.
+    The direct beam is looked for around the calibration's origin where that is known. ``description`` is what
+    `describe` returns.
     """
     peaks = BraggPeaks.from_blocks(
         blocks,
@@ -212,7 +213,7 @@ def collect_peaks(
         name=datacube.name,
         source_fingerprint=datacube.fingerprint,
     )
-    origin = fit_origin(peaks)
+    origin = fit_origin(peaks, centre_px=datacube.calibration.origin_px)
     calibration = datacube.calibration.updated(origin_px=tuple(float(value) for value in origin.mean(axis=0)))
     return peaks.with_calibration(calibration, origin_px=origin)
 
