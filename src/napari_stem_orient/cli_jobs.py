@@ -206,14 +206,7 @@ def _map_to_fill(
     )
     if earlier is None:
         return empty
-    differences = {
-        "peaks": earlier.is_made_from(peaks) and earlier.scan_shape == peaks.scan_shape,
-        "crystals": earlier.crystals == crystals,
-        "method": earlier.method == empty.method,
-        "parameters": earlier.parameters == empty.parameters,
-        "model": earlier.model == empty.model,
-    }
-    other = [name for name, same in differences.items() if not same]
+    other = earlier.made_otherwise(empty)
     if other:
         raise ValueError(
             f"{arguments.output} was made with other {' and '.join(other)}: use the same, or leave --resume out"

@@ -121,14 +121,32 @@ def test_stopped_work_is_kept_and_resumed() -> None:
     job = index_bragg_peaks(peaks, [CU], device="cpu")
     first = next(job)
     job.close()
-    started = OrientationMap.empty(peaks, [CU], method="transformer", parameters={}, model=None)
+    whole = drain(index_bragg_peaks(peaks, [CU], device="cpu"))[1]
+    started = OrientationMap.empty(
+        peaks, (CU,), method="transformer", parameters=whole.parameters, model=whole.model
+    )
     started.fill(first)
     blocks, result = drain(index_bragg_peaks(peaks, [CU], device="cpu", resume_from=started))
     assert not np.intersect1d(np.concatenate([b.positions for b in blocks]), first.positions).size
+    assert blocks[0].progress.done == len(first.positions) + len(blocks[0].positions)
+    assert blocks[-1].progress.fraction == 1
     assert result.is_complete
     np.testing.assert_array_equal(
         result.quaternion[first.positions][first.indexed], first.quaternion[first.indexed]
     )
+
+
+def test_a_map_that_was_made_otherwise_is_not_gone_on_with() -> None:
+    peaks, _ = scene(n=10)
+    _, earlier = drain(index_bragg_peaks(peaks, [CU], device="cpu"))
+    with pytest.raises(ValueError, match="made with other crystals and model: use the same, or index anew"):
+        next(index_bragg_peaks(peaks, [load_crystal("Au")], device="cpu", resume_from=earlier))
+    parameters = IndexParameters(min_disks=5)
+    with pytest.raises(ValueError, match="made with other parameters"):
+        next(index_bragg_peaks(peaks, [CU], parameters=parameters, device="cpu", resume_from=earlier))
+    moved = peaks.with_calibration(CALIBRATION.updated(voltage_kv=200))
+    with pytest.raises(ValueError, match="made with other peaks"):
+        next(index_bragg_peaks(moved, [CU], device="cpu", resume_from=earlier))
 
 
 def test_runner_up_is_another_orientation() -> None:

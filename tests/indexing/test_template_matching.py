@@ -195,7 +195,8 @@ def test_cancelled_run_is_resumed_where_it_stopped(monkeypatch: pytest.MonkeyPat
     peaks = peaks_of([py4dstem_pattern(copper, quaternion) for quaternion in truth])
     plans = TemplatePlans()
     job = index_by_template_matching(peaks, [copper], plans=plans)
-    partial = OrientationMap.empty(peaks, (copper,), method="template", parameters={})
+    parameters = TemplateMatchingParameters().model_dump(mode="json")
+    partial = OrientationMap.empty(peaks, (copper,), method="template", parameters=parameters)
     for block in itertools.islice(job, 2):
         assert len(block.positions) == 1
         partial.fill(block)
@@ -204,6 +205,9 @@ def test_cancelled_run_is_resumed_where_it_stopped(monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(np.concatenate([block.positions for block in resumed]), [2, 3])
     assert [block.progress.done for block in resumed] == [3, 4]
     assert partial.remaining_positions.tolist() == [2, 3]
+    gold = load_crystal("Au")
+    with pytest.raises(ValueError, match="made with other crystals"):
+        next(index_by_template_matching(peaks, [gold], plans=plans, resume_from=partial))
 
 
 def test_plan_is_made_once_for_one_crystal_and_calibration() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +185,7 @@ class OrientationMap:
     model : name, version and hash of the network; None where there was none
     peaks_fingerprint : of the Bragg peaks it was made from
     software_version : of this package
+    peaks_parameters : how the Bragg peaks were made: detector, its parameters, probe; JSON-able
     """
 
     scan_shape: tuple[int, int]
@@ -203,6 +204,7 @@ class OrientationMap:
     model: dict[str, Any] | None
     peaks_fingerprint: str | None
     software_version: str
+    peaks_parameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not cover the scan."""
@@ -238,6 +240,7 @@ class OrientationMap:
             model=model,
             peaks_fingerprint=peaks.fingerprint,
             software_version=__version__,
+            peaks_parameters=dict(peaks.parameters),
             **_unindexed_arrays(n_positions),
         )
 
@@ -281,9 +284,36 @@ class OrientationMap:
 
     def copy(self) -> OrientationMap:
         """Return a map with arrays of its own, so that a resumed job leaves this one as it is."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
         values.update({name: values[name].copy() for name in ARRAY_NAMES})
         return OrientationMap(**values)
+
+    def made_otherwise(self, other: OrientationMap) -> tuple[str, ...]:
+        """What was not the same when another map was made: of peaks, crystals, method, parameters and model."""
+        same = {
+            "peaks": self.peaks_fingerprint == other.peaks_fingerprint
+            and self.scan_shape == other.scan_shape,
+            "crystals": self.crystals == other.crystals,
+            "method": self.method == other.method,
+            "parameters": self.parameters == other.parameters,
+            "model": self.model == other.model,
+        }
+        return tuple(name for name, equal in same.items() if not equal)
+
+    def continued(self, start: OrientationMap) -> OrientationMap:
+        """Return a copy of this stopped map, to go on with the job that ``start`` is the empty map of.
+
+        Raises
+        ------
+        ValueError
+            When this map was made otherwise; the message names in what.
+        """
+        other = self.made_otherwise(start)
+        if other:
+            raise ValueError(
+                f"the earlier map was made with other {' and '.join(other)}: use the same, or index anew"
+            )
+        return self.copy()
 
     def is_made_from(self, peaks: BraggPeaks) -> bool:
         """Whether the map was made from these Bragg peaks, as they are now."""

@@ -99,7 +99,7 @@ def index_bragg_peaks(
     device
         "auto", "cpu", "cuda" or "mps".
     resume_from
-        A map of the same peaks that was stopped: only its remaining positions are indexed.
+        A map that was stopped: only its remaining positions are indexed. ValueError where it was made otherwise.
 
     Yields
     ------
@@ -113,14 +113,14 @@ def index_bragg_peaks(
     parameters = parameters or IndexParameters()
     crystals = tuple(crystals)
     indexer = make_pattern_indexer(peaks, crystals, parameters=parameters, models=models, device=device)
-    result = resume_from or OrientationMap.empty(
+    empty = OrientationMap.empty(
         peaks,
         crystals,
         method="transformer",
         parameters=parameters.model_dump(mode="json"),
         model={i.crystal.name: i.model.identity for i in indexer.indexers},
     )
-    result = result.copy()
+    result = empty if resume_from is None else resume_from.continued(empty)
     for block in _indexed_blocks(indexer, peaks, result.remaining_positions):
         result.fill(block)
         yield block
@@ -132,8 +132,9 @@ def _indexed_blocks(
 ) -> Iterator[IndexedBlock]:
     """Index the remaining positions; those without detected peaks come first, as not indexed."""
     detected = peaks.detected[remaining]
-    total, done = len(remaining), int((~detected).sum())
-    if done:
+    total = peaks.n_positions
+    done = total - int(detected.sum())
+    if not detected.all():
         progress = Progress(done, total, "patterns")
         yield IndexedBlock.not_indexed(remaining[~detected], Reason.NOT_DETECTED, progress=progress)
     for positions in _timed_blocks(remaining[detected]):

@@ -59,7 +59,7 @@ def index_by_template_matching(
     crystals
         At least one; phase_id counts through them.
     resume_from
-        A map of the same peaks and crystals that is not complete: only what it lacks is done.
+        A map that is not complete: only what it lacks is done.
     plans
         Plans kept from earlier calls; new ones are added to it.
 
@@ -73,17 +73,16 @@ def index_by_template_matching(
     Raises
     ------
     ValueError
-        When the calibration lacks what indexing needs, no crystal is given, or py4DSTEM is not installed.
+        When the calibration lacks what indexing needs, no crystal is given, the map to go on with was made
+        otherwise, or py4DSTEM is not installed.
     """
     parameters = parameters or TemplateMatchingParameters()
     crystals = tuple(crystals)
     _require_calibration(peaks, crystals)
-    if resume_from is None:
-        orientation_map = OrientationMap.empty(
-            peaks, crystals, method="template", parameters=parameters.model_dump(mode="json")
-        )
-    else:
-        orientation_map = resume_from.copy()
+    empty = OrientationMap.empty(
+        peaks, crystals, method="template", parameters=parameters.model_dump(mode="json")
+    )
+    orientation_map = empty if resume_from is None else resume_from.continued(empty)
     bank = _plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans)
     remaining = orientation_map.remaining_positions
     total = orientation_map.n_positions

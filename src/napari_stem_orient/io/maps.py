@@ -36,6 +36,7 @@ _JSON_FIELDS = (
     "model",
     "method",
     "peaks_fingerprint",
+    "peaks_parameters",
     "software_version",
 )
 _UNKNOWN_FIT_DEG = 180.0
@@ -293,6 +294,7 @@ def _write_own_group(group: Any, orientation_map: OrientationMap) -> None:
         "model": orientation_map.model,
         "method": orientation_map.method,
         "peaks_fingerprint": orientation_map.peaks_fingerprint,
+        "peaks_parameters": orientation_map.peaks_parameters,
         "software_version": orientation_map.software_version,
     }
     for name in _JSON_FIELDS:
