@@ -148,6 +148,7 @@ def test_a_second_method_is_told_apart_and_a_second_run_uses_the_same_layers(map
     run_map(session, scene, method="template")
     assert "IPF-Z (transformer)" in names(viewer)
     assert "IPF-Z (template)" in names(viewer)
+    assert "Confidence (°) (template)" not in names(viewer)  # which it does not know
     assert "my score" in names(viewer)
     count = len(viewer.layers)
     run_map(session, scene, method="template")
@@ -183,6 +184,59 @@ def test_a_scan_of_another_shape_takes_the_old_maps_away(maps, viewer, session, 
     summarise_into(session, make_scene(scan_shape=(6, 8)).datacube)
     assert [name for name in names(viewer) if name != "Inspected position"] == ["Virtual dark field"]
     assert viewer.layers["Virtual dark field"].data.shape == (6, 8)
+
+
+def test_another_scan_is_framed_and_its_marker_stands_on_its_own_grid(maps, viewer, session, scene, qtbot):
+    """The scans differ in step and extent: what was framed and marked in the first means nothing in the second."""
+    summarise_into(session, scene.datacube)
+    session.set_position((11, 15))
+    assert "Inspected position" in names(viewer)
+    other = make_scene(scan_shape=(6, 8)).datacube
+    summarise_into(session, other.with_calibration(other.calibration.updated(scan_step_nm=1.0)))
+    assert names(viewer) == ["Virtual dark field"]
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], (2.5, 3.5))
+    session.set_position((4, 5))
+    qtbot.waitUntil(lambda: "Inspected position" in names(viewer))
+    np.testing.assert_allclose(viewer.layers["Inspected position"].data_to_world((4, 5)), (4.0, 5.0))
+
+
+def test_the_whole_scan_stays_in_view_when_the_canvas_gets_narrower_unless_the_user_chose_a_view(
+    maps, viewer, session, scene, qtbot
+):
+    summarise_into(session, scene.datacube)
+    session.set_peaks(scene.peaks)
+    camera = viewer.scene.camera
+    zoom = camera.zoom
+    viewer.canvas.size = (viewer.canvas.size[0] // 2, viewer.canvas.size[1] // 2)
+    run_map(session, scene)
+    qtbot.waitUntil(lambda: camera.zoom < 0.6 * zoom)
+    camera.zoom = 3 * zoom
+    run_map(session, scene, method="template")
+    qtbot.waitUntil(lambda: not maps.framing.waiting)
+    assert camera.zoom == 3 * zoom
+
+
+def test_the_marker_of_a_click_before_the_run_is_not_hidden_by_the_maps(maps, viewer, session, scene):
+    summarise_into(session, scene.datacube)
+    session.set_peaks(scene.peaks)
+    session.set_position((3, 4))
+    run_map(session, scene)
+    assert names(viewer)[-1] == "Inspected position"
+    assert viewer.layers.selection.active.name == "IPF-Z"
+
+
+def test_maps_that_were_painted_while_hidden_show_in_the_layer_list(maps, viewer, session, scene):
+    """napari makes no thumbnail of a hidden layer."""
+    summarise_into(session, scene.datacube)
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    hidden = [layer for layer in viewer.layers if not layer.visible]
+    assert {layer.name for layer in hidden} == {"Confidence (°)", "Score", "Phase", "IPF-X"}
+    for layer in hidden:
+        mine = layer.thumbnail.copy()
+        assert mine[..., :3].any(), layer.name
+        layer.visible = True  # napari's own now
+        assert np.mean(np.abs(mine.astype(int) - layer.thumbnail) > 8) < 0.1, layer.name
 
 
 def test_another_scan_step_rescales_every_layer(maps, viewer, session, scene):
@@ -358,6 +412,16 @@ def test_the_status_bar_tells_the_solution_at_the_cursor(maps, viewer, session, 
     assert Reason.TOO_FEW_DISKS.sentence in hover(viewer, 0, 0)
     viewer.layers.selection.active = viewer.layers["Phase"]
     assert "Cu [" in hover(viewer, 3 * STEP_NM, 3 * STEP_NM)
+
+
+def test_the_status_bar_of_a_cursor_at_rest_follows_the_run(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    empty = OrientationMap.empty(scene.peaks, scene.truth.crystals, method="transformer", parameters={})
+    session.start_map(empty)
+    viewer.status = {"layer_name": "IPF-Z", "coordinates": "", "value": ""}
+    viewer.cursor.position = (10 * STEP_NM, 12 * STEP_NM)
+    session.set_map(scene.truth)
+    assert "Cu2O" in viewer.status["coordinates"]
 
 
 def test_the_status_bar_is_left_alone_off_the_map_and_on_other_layers(maps, viewer, session, scene):

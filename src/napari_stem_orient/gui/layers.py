@@ -42,6 +42,7 @@ CONFIDENCE_LIMIT_DEG = 10.0
 
 _DIRECT_BEAM_INV_ANGSTROM = 0.1
 _DIRECT_BEAM_PX = 8.0
+_THUMBNAIL_PX = 32
 
 
 class LayerKind(StrEnum):
@@ -75,6 +76,13 @@ _TITLES = {
 
 MAP_KINDS = (LayerKind.CONFIDENCE, LayerKind.SCORE, LayerKind.PHASE, LayerKind.IPF_X, LayerKind.IPF_Z)
 """The layers of an orientation map from the lowest to the topmost."""
+
+
+def kinds_of(orientation_map: OrientationMap) -> tuple[LayerKind, ...]:
+    """Return the layers that a map has: template matching knows no expected error."""
+    knows_errors = orientation_map.method != "template"
+    return tuple(kind for kind in MAP_KINDS if knows_errors or kind is not LayerKind.CONFIDENCE)
+
 
 _IPF_DIRECTIONS: dict[LayerKind, SampleDirection] = {
     LayerKind.IPF_X: "x",
@@ -217,6 +225,25 @@ def paint(
         return
     values = orientation_map.score if kind is LayerKind.SCORE else orientation_map.confidence_deg
     flat[positions] = np.where(orientation_map.phase_id[positions] >= 0, values[positions], np.nan)
+
+
+def thumbnail(layer: Layer) -> NDArray[np.uint8]:
+    """Return a small picture (rows, columns, 4) of a map's layer for the layer list.
+
+    napari makes these of visible layers only, so that a map painted while hidden would look black in the list.
+    """
+    rows, columns = (
+        np.linspace(0, n - 1, max(1, round(_THUMBNAIL_PX * n / max(layer.data.shape[:2])))).astype(int)
+        for n in layer.data.shape[:2]
+    )
+    small = np.asarray(layer.data[np.ix_(rows, columns)])
+    if small.ndim == 3:
+        return np.concatenate([small, np.full_like(small[..., :1], 255)], axis=2)
+    if small.dtype.kind == "f":
+        low, high = layer.contrast_limits
+        small = np.clip((small - low) / (high - low), 0.0, 1.0)
+    colours = np.asarray(layer.colormap.map(small)).reshape(*small.shape, 4)
+    return np.asarray(np.round(255 * colours), dtype=np.uint8)
 
 
 def marker_layer(position: tuple[int, int]) -> tuple[NDArray[np.float64], dict[str, Any]]:

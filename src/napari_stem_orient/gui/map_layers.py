@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.framing import Framing
 from napari_stem_orient.gui.layers import (
-    MAP_KINDS,
     LayerKind,
     contrast_limits,
     dark_field_layer,
     dark_field_of_peaks,
+    kinds_of,
     layer_identity,
     layer_name,
     map_layer,
     paint,
     scan_grid,
+    thumbnail,
     without_gaps,
 )
 from napari_stem_orient.gui.map_pointer import MapPointer
@@ -65,6 +67,7 @@ class MapLayers:
     Attributes
     ----------
     pointer : the mouse over the maps
+    framing : the whole scan in view
     """
 
     def __init__(self, napari_viewer: napari.Viewer, session: Session) -> None:
@@ -79,6 +82,7 @@ class MapLayers:
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_INTERVAL_MS)
         self._timer.timeout.connect(self.refresh)
+        self.framing = Framing(napari_viewer)
         self.pointer = MapPointer(napari_viewer, session)
         self._status = StatusText(napari_viewer, session, self.pointer)
         self._connections = Connections()
@@ -89,6 +93,7 @@ class MapLayers:
     def close(self) -> None:
         """Stop painting; the layers stay as they are."""
         self._timer.stop()
+        self.framing.stop()
         self._connections.disconnect_all()
         self.pointer.close()
         self._status.close()
@@ -99,7 +104,7 @@ class MapLayers:
         layers = () if viewer is None else viewer.layers
         return next((layer for layer in layers if layer_identity(layer) == (kind, method)), None)
 
-    def show_map(self, orientation_map: OrientationMap, kinds: tuple[LayerKind, ...] = MAP_KINDS) -> None:
+    def show_map(self, orientation_map: OrientationMap, kinds: tuple[LayerKind, ...] = ()) -> None:
         """Show a map with all that is known so far; layers that are there already take its data.
 
         A new set of layers shows its out-of-plane map, and keeps the rest hidden in the layer list.
@@ -109,7 +114,10 @@ class MapLayers:
             return
         self.refresh()
         several = len(self._session.orientation_maps) > 1
+        alone = not any(layer_identity(layer) is not None for layer in viewer.layers)
         new = []
+        all_kinds = kinds_of(orientation_map)
+        kinds = kinds or all_kinds
         for kind in (*kinds, *(kind for kind in (LayerKind.IPF_Y,) if kind not in kinds)):
             layer = self.layer(kind, orientation_map.method)
             if layer is None and kind not in kinds:
@@ -118,13 +126,19 @@ class MapLayers:
             layer_tuple[1].update(self._grid(orientation_map.calibration))
             if layer is None:
                 layer = self._add(viewer, layer_tuple)
-                layer.visible = kind is LayerKind.IPF_Z or kinds is not MAP_KINDS
+                layer.visible = kind is LayerKind.IPF_Z or kinds != all_kinds
                 new.append(layer)
             else:
                 _replace(layer, layer_tuple)
+            if not layer.visible:
+                layer.thumbnail = thumbnail(layer)
         self._painted[orientation_map.method] = orientation_map
         if new:
+            self.pointer.raise_marker()
             viewer.layers.selection.active = new[-1]
+            self.framing.frame_soon()
+        if alone and new:
+            self.framing.frame()
         self._name_layers()
 
     def show_ipf(self, kind: LayerKind) -> None:
@@ -254,7 +268,7 @@ class MapLayers:
             return
         for layer in ours:
             _set_grid(layer, grid)
-        viewer.reset_view()
+        self.framing.frame()
 
     def _on_map_started(self, orientation_map: OrientationMap) -> None:
         self.show_map(orientation_map)
@@ -268,6 +282,9 @@ class MapLayers:
         if orientation_map is None:
             return
         self.refresh()
+        for layer in self._layers_of(orientation_map.method):
+            if not layer.visible:
+                layer.thumbnail = thumbnail(layer)
         painted = self._painted.get(orientation_map.method)
         there = self.layer(LayerKind.IPF_Z, orientation_map.method) is not None
         if painted is None or not there or not _look_equal(painted, orientation_map):
@@ -295,12 +312,15 @@ class MapLayers:
             layer = None
         if layer is None:
             layer_tuple = dark_field_layer(without_gaps(self._dark_field), calibration)
+            alone = not any(layer_identity(other) is not None for other in viewer.layers)
             active = viewer.layers.selection.active
             layer = self._add(viewer, layer_tuple)
             self._limits = tuple(layer.contrast_limits)
             if active is not None and layer_identity(active) is not None:
                 viewer.layers.selection.active = active
             viewer.layers.move(viewer.layers.index(layer), 0)
+            if alone:
+                self.framing.frame()
         else:
             _set_grid(layer, scan_grid(calibration))
         self._paint_dark_field()

@@ -49,6 +49,7 @@ class MapPointer:
         self._connections = Connections()
         self._connections.connect(napari_viewer.canvas.grid.events.enabled, self._on_grid_changed)
         self._connections.connect(session.position_changed, self._move_marker)
+        self._connections.connect(session.datacube_changed, self.forget_marker)
 
     def close(self) -> None:
         """Take the callbacks, which napari holds strongly, out of the viewer."""
@@ -134,8 +135,25 @@ class MapPointer:
             return
         if marker is None:
             marker = self._add_marker(viewer, grid, position)
+        if tuple(marker.scale) != tuple(grid.scale):
+            marker.scale, marker.units, marker.axis_labels = grid.scale, grid.units, grid.axis_labels
         marker.data = np.array([position, position], dtype=np.float64)
         _set_visible(marker, not viewer.canvas.grid.enabled)
+
+    def forget_marker(self) -> None:
+        """Remove the marker: it stands on the grid of a scan that is gone."""
+        self._move_marker.stop()
+        viewer = self._viewer()
+        marker = None if viewer is None else _marker(viewer)
+        if viewer is not None and marker is not None:
+            viewer.layers.remove(marker)
+
+    def raise_marker(self) -> None:
+        """Put the marker above the maps, which would hide it."""
+        viewer = self._viewer()
+        marker = None if viewer is None else _marker(viewer)
+        if viewer is not None and marker is not None and viewer.layers[-1] is not marker:
+            viewer.layers.move(viewer.layers.index(marker), len(viewer.layers))
 
     def _add_marker(self, viewer: napari.Viewer, grid: Layer, position: Position) -> Points:
         """Add the marker above the maps and leave the active layer as it is."""

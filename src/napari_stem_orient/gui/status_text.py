@@ -37,6 +37,7 @@ class StatusText:
         self._writing = False
         self._connections = Connections()
         self._connections.connect(napari_viewer.events.status, self._on_status)
+        self._connections.connect(session.map_changed, self._on_map_changed)
 
     def close(self) -> None:
         """Leave the status bar to napari."""
@@ -46,12 +47,21 @@ class StatusText:
         viewer = self._viewer()
         if self._writing or viewer is None:
             return
+        self._write(viewer, event.value)
+
+    def _on_map_changed(self) -> None:
+        """Tell the new solution where the cursor rests: napari would wait until it moves."""
+        viewer = self._viewer()
+        if viewer is not None and isinstance(viewer.status, dict):
+            self._write(viewer, viewer.status)
+
+    def _write(self, viewer: napari.Viewer, status: str | dict[str, Any]) -> None:
         text = self._text(viewer)
         if text is None:
             return
         self._writing = True
         try:
-            viewer.status = _with_text(event.value, text)
+            viewer.status = _with_text(status, text)
         finally:
             self._writing = False
 
