@@ -103,6 +103,19 @@ def test_what_is_drawn_lies_on_the_disks_of_the_picture(indexed, session, scene,
     assert "Å⁻¹" in view.getPlotItem().getAxis("bottom").labelText
 
 
+def test_in_a_narrow_and_low_dock_nothing_is_cut_off_at_the_side(make_napari_viewer_proxy, scene, qtbot):
+    """The scroll bar takes its width from what is below the picture, which napari's style has made wider."""
+    viewer = make_napari_viewer_proxy(show=True)
+    session = session_of(viewer)
+    widget = InspectWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Inspect")
+    session.set_datacube(scene.datacube)
+    bar = widget._scroll.verticalScrollBar().sizeHint().width()
+    qtbot.waitUntil(lambda: widget._scroll.minimumWidth() >= widget._body.minimumSizeHint().width() + bar)
+    widget.compare_box.setChecked(True)
+    qtbot.waitUntil(lambda: widget._scroll.minimumWidth() >= 2 * widget.panel.minimumWidth())
+
+
 def test_a_position_without_solution_says_why(indexed, session, scene, qtbot):
     go_to(indexed, session, qtbot, (0, 0))
     assert "too few Bragg disks" in indexed.panel.text

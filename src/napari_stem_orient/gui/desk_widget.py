@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import napari
 
 WIDTH = 350
+LOWEST = 250  # below another dock on a small screen: a step's title and its first rows
 PANELS: tuple[type[StepPanel], ...] = (OpenWidget, DetectWidget, IndexWidget, ExportWidget)
 
 
@@ -58,7 +59,7 @@ class OrientationMappingWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll_area)
-        self.setMinimumWidth(WIDTH)
+        self.setMinimumSize(WIDTH, LOWEST)
         self._states = {step: self.session.step_state(step) for step in Step}
         self._next = Step.OPEN
         self._connections = Connections()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
-from napari_stem_orient.gui.form_layout import form_label, form_layout
+from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.probe_chooser import ProbeChooser
@@ -297,7 +297,7 @@ class DetectWidget(StepPanel):
             widget.setEnabled(session.datacube is not None and not running)
 
     def _make_engine_row(self) -> QWidget:
-        self.engine_box = QComboBox()
+        self.engine_box = narrow_box()
         for engine, words in ENGINES.items():
             self.engine_box.addItem(words, engine)
         self.engine_box.setToolTip("The detector: our batched one, or py4DSTEM's (slower), to compare.")

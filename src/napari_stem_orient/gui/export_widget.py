@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton
 
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
+from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.session import Step
 from napari_stem_orient.gui.step_panel import StepPanel
 from napari_stem_orient.gui.workers import one_step_job
@@ -58,7 +59,7 @@ class ExportWidget(StepPanel):
         self.figure_button = self._button(
             "Figure…", self._on_figure, "Picture with scale bar and colour key."
         )
-        self.figure_box = QComboBox()
+        self.figure_box = narrow_box()
         for kind in get_args(FigureKind):
             self.figure_box.addItem(FIGURE_WORDS.get(kind, kind), kind)
         self._lay_out()

@@ -1,8 +1,8 @@
-"""Form layouts whose label columns line up from one form of the desk to the next."""
+"""Form layouts whose label columns line up from one form of the desk to the next, and fields that fit into it."""
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 
 LABEL_WIDTH = 150
 
@@ -21,3 +21,11 @@ def form_label(text: str) -> QLabel:
     label = QLabel(text)
     label.setMinimumWidth(LABEL_WIDTH)
     return label
+
+
+def narrow_box() -> QComboBox:
+    """Make a choice whose longest entry does not widen the panel, which would push buttons out of sight."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(12)
+    return box

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.gui.crystal_list import CrystalList
 from napari_stem_orient.gui.file_dialogs import ask_folder
-from napari_stem_orient.gui.form_layout import form_label, form_layout
+from napari_stem_orient.gui.form_layout import form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.session import Step, StepState
@@ -279,6 +279,8 @@ class IndexWidget(StepPanel):
         for widget in (
             self.crystals,
             self.method_box,
+            self.device_box,
+            self.folder_button,
             self.template_form,
             self._transformer_form,
             self.map_row,
@@ -287,7 +289,7 @@ class IndexWidget(StepPanel):
                 widget.setEnabled(not running)
 
     def _choices(self) -> QFormLayout:
-        self.method_box = QComboBox()
+        self.method_box = narrow_box()
         for method, words in METHODS.items():
             self.method_box.addItem(words, method)
         self.method_box.setToolTip(
@@ -295,14 +297,11 @@ class IndexWidget(StepPanel):
             "py4DSTEM's ACOM, the reference, slower, for every crystal.</qt>"
         )
         self.method_box.currentIndexChanged.connect(self._on_method_chosen)
-        self.device_box = QComboBox()
+        self.device_box = narrow_box()
         self.device_box.setToolTip("Where the transformer runs.")
         self.folder_button = QPushButton("Model folder…")
         self.folder_button.setToolTip("Use a model that you have trained.")
         self.folder_button.clicked.connect(self._on_model_folder)
-        for box in (self.method_box, self.device_box):
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(12)
         layout = form_layout()
         self.device_label = QLabel("Device")
         layout.addRow(QLabel("Method"), self.method_box)
@@ -317,11 +316,11 @@ class IndexWidget(StepPanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button, 2)
         buttons.addWidget(self.start_over_button, 1)
-        self.map_box = QComboBox()
+        self.map_box = narrow_box()
         self.map_box.setToolTip("Which result the panels and exports are about.")
         self.map_box.currentIndexChanged.connect(self._on_map_chosen)
         self.map_row = QWidget()
-        form_layout(self.map_row).addRow(form_label("Result"), self.map_box)
+        form_layout(self.map_row).addRow(QLabel("Result"), self.map_box)
         layout = QVBoxLayout()
         layout.addLayout(buttons)
         layout.addWidget(self.map_row)

@@ -9,6 +9,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -268,7 +269,13 @@ class InspectWidget(QWidget):
         panels = sum(panel.minimumWidth() for panel in self._panels())
         bar = self._scroll.verticalScrollBar()
         bar_width = 0 if bar is None else bar.sizeHint().width()
-        self._scroll.setMinimumWidth(max(panels, self.display.minimumSizeHint().width()) + bar_width)
+        below = self._body.minimumSizeHint().width()
+        self._scroll.setMinimumWidth(max(panels, below) + bar_width)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Fit the width again: napari's style, which makes the controls wider, comes with the dock."""
+        super().showEvent(event)
+        self._fit_width()
 
     def _on_theme_changed(self) -> None:
         colours = theme_colours(self._viewer)

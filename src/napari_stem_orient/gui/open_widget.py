@@ -17,6 +17,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube, ScanSummary, summarise
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.file_dialogs import ask_folder, ask_open_file
+from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.session import Session, Step
 from napari_stem_orient.gui.step_jobs import OpenedFile, ScanShapeQuestion, open_any
@@ -224,7 +225,7 @@ class OpenWidget(StepPanel):
         return _row(self.shape_label, self.shape_box, self.shape_button)
 
     def _dataset_row(self) -> QWidget:
-        self.dataset_box = QComboBox()
+        self.dataset_box = narrow_box()
         self.dataset_box.setToolTip("The file holds several scans: which one to open.")
         self.dataset_box.activated.connect(self._on_dataset_chosen)
         return _row(plain_label("Dataset"), self.dataset_box)

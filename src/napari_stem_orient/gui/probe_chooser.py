@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.detection.probe import (
     ProbeTemplate,
@@ -13,7 +13,7 @@ from napari_stem_orient.detection.probe import (
     probe_radius_px,
     synthetic_probe,
 )
-from napari_stem_orient.gui.form_layout import form_label, form_layout
+from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.step_jobs import suggested_detection, suggested_parameters, vacuum_probe
@@ -50,7 +50,7 @@ class ProbeChooser(QWidget):
         self.beam_label = plain_label()
         self.radius_box = NumberBox(minimum=0.7, maximum=2000)
         self.radius_box.setToolTip("Radius of the synthetic disk on the detector in px.")
-        self.source_box = QComboBox()
+        self.source_box = narrow_box()
         self.source_box.addItems([MEASURED, SYNTHETIC, MEAN, VACUUM])
         self.source_box.setToolTip(
             "<qt>What one disk looks like. Automatic: the direct beam averaged over patterns of the whole scan, "
