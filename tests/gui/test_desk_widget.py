@@ -14,6 +14,7 @@ import pytest
 from napari import Viewer
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox
 
+from inspect_scene import make_scene, run_map
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
 from napari_stem_orient.gui.detect_widget import DetectWidget
@@ -105,6 +106,32 @@ def test_the_desk_is_narrow_enough_for_a_small_screen(desk: OrientationMappingWi
         section.set_unfolded(True)
     for panel in desk.panels.values():
         assert panel.minimumSizeHint().width() <= 380, panel
+
+
+def test_what_was_said_of_another_scan_is_taken_back(desk: OrientationMappingWidget) -> None:
+    for step in (Step.DETECT, Step.INDEX, Step.EXPORT):
+        desk.panels[step].show_message("said of the scan before")
+    desk.session.set_datacube(None)
+    assert [desk.panels[step].message_label.text() for step in Step][1:] == ["", "", ""]
+
+
+def test_the_names_of_both_methods_do_not_push_cancel_out_of_sight(
+    viewer: Viewer, desk: OrientationMappingWidget
+) -> None:
+    scene = make_scene()
+    desk.session.set_peaks(scene.peaks)
+    for method in ("transformer", "template"):
+        run_map(desk.session, scene, method=method)
+    opening, _, indexing = panels(desk)
+    opening.dataset_box.addItem("/4DSTEM_experiment/data/datacubes/datacube_0/data")
+    opening.dataset_row.show()
+    for section in desk.sections.values():
+        section.set_unfolded(True)
+    assert not indexing.map_row.isHidden()
+    inside, bar = desk.scroll_area.widget(), desk.scroll_area.verticalScrollBar()
+    assert inside is not None
+    assert bar is not None
+    assert inside.minimumSizeHint().width() + bar.sizeHint().width() <= desk.minimumWidth()
 
 
 def test_step_widgets_of_their_own_share_the_session_with_the_desk(

@@ -172,6 +172,14 @@ def test_an_opened_result_of_another_shape_replaces_what_was_open(result: str) -
     assert session.scan_shape == (7, 7)
 
 
+def test_peaks_of_another_shape_let_the_position_go() -> None:
+    session = Session()
+    session.set_peaks(make_peaks(scan_shape=(8, 9)))
+    session.set_position((7, 8))
+    session.set_peaks(make_peaks(scan_shape=(2, 3)))
+    assert session.position is None
+
+
 def test_missing_calibration_is_named() -> None:
     session = Session()
     peaks = make_peaks()

@@ -211,6 +211,7 @@ class Session:
         if peaks is not None:
             if self.scan_shape not in (None, peaks.scan_shape):
                 self.discard_jobs()
+                self._set_position(None)
             if self.datacube is not None and self.datacube.scan_shape != peaks.scan_shape:
                 self.peaks = None
                 self.set_datacube(None)

@@ -66,6 +66,8 @@ class StepPanel(QWidget):
         self._connections = Connections()
         self.destroyed.connect(partial(_let_go, self._connections, self._jobs))
         self.listen(self.session.steps_changed, self._on_steps_changed)
+        if self.step is not Step.OPEN:
+            self.listen(self.session.datacube_changed, self._on_another_scan)
 
     def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:
         """Connect a signal of the Session to a method of this widget, for as long as the widget lives."""
@@ -126,6 +128,10 @@ class StepPanel(QWidget):
         job = self.session.running_job(self.step)
         if isinstance(job, JobHandle):
             self.job_bar.watch(job)
+
+    def _on_another_scan(self, _: object) -> None:
+        """Take back what was said of the scan before."""
+        self.show_message("")
 
     def _on_steps_changed(self) -> None:
         self.refresh()

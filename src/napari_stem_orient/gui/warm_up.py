@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 
 import numpy as np
 
@@ -19,6 +20,7 @@ def start_warm_up() -> None:
 @lru_cache(maxsize=1)
 def _load() -> None:
     """Colour and simulate one orientation: all that is slow the first time is loaded, or compiled, then."""
+    import_module("pandas")  # napari does so for the features of the first Labels layer: the phase map
     from napari_stem_orient.core.crystal import load_crystal
     from napari_stem_orient.core.ipf import colour_key_image, ipf_colours
     from napari_stem_orient.simulation.kinematic import simulate_pattern
