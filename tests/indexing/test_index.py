@@ -101,7 +101,11 @@ def test_what_cannot_be_indexed_says_why() -> None:
     assert reasons[:3] == [Reason.TOO_FEW_DISKS] * 3
     assert reasons[3] is Reason.INDEXED
     assert reasons[4] is Reason.NO_PHASE_FITS
-    assert np.isnan(result.confidence_deg[[0, 1, 2, 4]]).all()
+    refused = [0, 1, 2, 4]
+    assert np.isnan(result.confidence_deg[refused]).all()
+    assert (result.score[refused] == 0).all()
+    assert (result.alternative_phase_id[refused] == -1).all()
+    assert np.isnan(result.alternative_score[refused]).all()
     assert np.isfinite(result.confidence_deg[3])
 
 
