@@ -83,6 +83,21 @@ def test_structure_types_are_recognised() -> None:
     assert load_crystal("LiCoO2").structure_type is None
 
 
+def test_a_disordered_alloy_has_the_type_of_its_sites() -> None:
+    # half copper, half gold on every site: eight atoms in the list, yet fcc and not rock salt
+    copper = load_crystal("Cu")
+    alloy = Crystal(
+        "Cu50Au50",
+        (3.85, 3.85, 3.85, 90.0, 90.0, 90.0),
+        ("Cu",) * 4 + ("Au",) * 4,
+        np.tile(copper.fractional, (2, 1)),
+        np.full(8, 0.5),
+        space_group=225,
+    )
+    assert alloy.structure_type == "fcc"
+    assert len(alloy.centring_translations) == 4
+
+
 def test_symmetry_is_restored_where_a_cif_declares_p1(tmp_path: Path) -> None:
     crystal = load_crystal(write(tmp_path, P1_COPPER + FOUR_ATOMS))
     assert crystal.space_group == 225

@@ -7,6 +7,7 @@ R. W. G. Wyckoff, Crystal Structures (1963), and for LiCoO2 from Akimoto, Gotoh 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +134,10 @@ _STRUCTURE_TYPES: dict[tuple[int, tuple[int, ...]], str] = {
 }
 
 
-def structure_type_of(space_group: int, elements: tuple[str, ...]) -> str | None:
-    """Name of the structure type with this space group and numbers of atoms of each element, or None."""
-    counts = tuple(sorted(Counter(elements).values()))
+def structure_type_of(space_group: int, sites: Iterable[Hashable]) -> str | None:
+    """Name of the structure type with this space group and numbers of equal sites in the cell, or None.
+
+    ``sites`` says what sits on each site: an element, or anything that stands for a mixture of elements.
+    """
+    counts = tuple(sorted(Counter(sites).values()))
     return _STRUCTURE_TYPES.get((space_group, counts))

@@ -115,7 +115,8 @@ class Crystal:
     @cached_property
     def structure_type(self) -> str | None:
         """Name of the structure type ("fcc", "bcc", "rock salt", ...), or None where it is not a common one."""
-        return structure_type_of(self.space_group, self.elements)
+        _, contents = _sites(self)
+        return structure_type_of(self.space_group, contents.tolist())
 
     @cached_property
     def phase(self) -> Phase:
