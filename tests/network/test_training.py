@@ -40,7 +40,8 @@ def test_the_error_goes_down_and_the_folder_loads(tmp_path: Path) -> None:
     model = load_model(tmp_path / "model")
     assert steps[-1].progress.fraction == 1
     assert model.card.held_out["candidate_median_deg"] < before
-    assert model.card.training["patterns"] > 0
+    assert model.card.training["steps_done"] == SMALL.steps
+    assert model.card.training["patterns"] == SMALL.steps * SMALL.batch_size
     assert model.phase_index(CU) == 0
     assert model.phase_index(load_crystal("Ti")) is None
 

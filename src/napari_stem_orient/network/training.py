@@ -341,11 +341,11 @@ def train_model(
     step = 0
     fraction = 0.0
     while fraction < 1.0:
+        pending.append(trainer.step(fraction))
+        step += 1
         fraction = step / parameters.steps
         if parameters.minutes is not None:
             fraction = max(fraction, (time.monotonic() - begun) / (60 * parameters.minutes))
-        pending.append(trainer.step(min(fraction, 1.0)))
-        step += 1
         if step % 500 == 0:
             _save(trainer, output, name, structure_type, step=step, minutes=(time.monotonic() - begun) / 60)
         if time.monotonic() - last_report > 0.3 or fraction >= 1.0:
