@@ -184,5 +184,7 @@ def test_missing_crystals_and_models_are_named() -> None:
     peaks, _ = scene(n=10)
     with pytest.raises(ValueError, match="at least one"):
         next(index_bragg_peaks(peaks, [], device="cpu"))
+    with pytest.raises(ValueError, match="two crystals are called Cu"):
+        next(index_bragg_peaks(peaks, [CU, CU], device="cpu"))
     with pytest.raises(ValueError, match="train one"):
         next(index_bragg_peaks(peaks, [load_crystal("LiCoO2")], device="cpu"))

@@ -44,6 +44,10 @@ def make_pattern_indexer(
         raise ValueError(f"indexing needs the {' and the '.join(missing)}; enter it in the Open step")
     if not crystals:
         raise ValueError("no crystal to index with; add at least one")
+    names = [crystal.name for crystal in crystals]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two crystals are called {twice}; leave one out, or rename its CIF")
     chosen = choose_device(device)
     folders = find_models(crystals, folders=models)
     loaded = {folder: load_model(folder, device=chosen) for folder in set(folders.values())}
