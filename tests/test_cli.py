@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import from_euler_bunge_deg
 from napari_stem_orient.core.orientation_map import Reason
 from napari_stem_orient.io.maps import open_orientation_map
-from napari_stem_orient.io.peaks import open_bragg_peaks
+from napari_stem_orient.io.peaks import NOMINAL, open_bragg_peaks, save_bragg_peaks
 from napari_stem_orient.network.model_folder import read_card
 
 CALIBRATION = ["--voltage-kv", "300", "--pixel-size-inv-angstrom", "0.05", "--scan-step-nm", "2"]
@@ -370,6 +371,22 @@ def test_options_that_only_a_scan_has_are_refused_for_peaks(
         main([*index_words(peaks, tmp_path / "map.h5"), *option])
     assert stop.value.code == 2
     assert f"{option[0]} has no effect on a file of peaks" in capsys.readouterr().err
+
+
+def test_peaks_in_inverse_angstrom_have_no_pixel_size_to_give(
+    peaks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nominal = tmp_path / "calibrated.h5"
+    known = open_bragg_peaks(peaks)
+    save_bragg_peaks(dataclasses.replace(known, parameters={"pixels": NOMINAL}), nominal)
+    assert main(["info", str(nominal)]) == 0
+    assert "pixels and pixel size are nominal" in capsys.readouterr().out
+    output = tmp_path / "map.h5"
+    with pytest.raises(SystemExit) as stop:
+        main([*index_words(nominal, output), "--pixel-size-inv-angstrom", "0.1"])
+    assert stop.value.code == 2
+    assert "in 1/Å already" in capsys.readouterr().err
+    assert main(index_words(nominal, output, "--voltage-kv", "200")) == 0
 
 
 def test_demo_without_a_display_names_the_way_to_run_it(

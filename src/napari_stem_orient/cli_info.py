@@ -49,12 +49,16 @@ def _scan_lines(arguments: argparse.Namespace, path: Path) -> Lines:
 
 
 def _peaks_lines(peaks: BraggPeaks) -> Lines:
+    from napari_stem_orient.io.peaks import NOMINAL
+
     counts = peaks.counts()
+    nominal = peaks.parameters.get("pixels") == NOMINAL
     return [
         ("kind", "Bragg peaks"),
         ("scan", f"{_by(peaks.scan_shape)} positions, {int(peaks.detected.sum()):,} of them detected"),
         ("peaks", f"{len(peaks.intensity):,}"),
         ("peaks a position", f"{counts.min()} to {counts.max()}, {counts.mean():.1f} on average"),
+        *([("vectors", "in 1/Å in the file; pixels and pixel size are nominal")] if nominal else []),
         *_calibration_lines(peaks.calibration),
     ]
 
@@ -80,13 +84,20 @@ def _map_lines(orientation_map: OrientationMap) -> Lines:
 
 def _calibration_lines(calibration: Calibration) -> Lines:
     known = {
-        field.title or name: f"{getattr(calibration, name)} {_unit(field.json_schema_extra)}".strip()
+        field.title or name: f"{_plain(getattr(calibration, name))} {_unit(field.json_schema_extra)}".strip()
         for name, field in type(calibration).model_fields.items()
         if getattr(calibration, name) not in (None, field.default)
     }
     lines = [(name.lower(), value) for name, value in known.items()]
     missing = calibration.missing_for_indexing()
     return [*lines, ("missing", ", ".join(missing))] if missing else lines
+
+
+def _plain(value: Any) -> str:
+    """A value of the calibration with no more digits than anybody measures."""
+    if isinstance(value, tuple):
+        return ", ".join(map(_plain, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _unit(extra: Any) -> str:

@@ -244,7 +244,7 @@ def _peaks_to_index(arguments: argparse.Namespace) -> BraggPeaks:
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.indexing.index import IndexParameters
     from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
-    from napari_stem_orient.io.peaks import is_peaks_file, open_bragg_peaks
+    from napari_stem_orient.io.peaks import NOMINAL, is_peaks_file, open_bragg_peaks
 
     path = existing(arguments.file)
     if is_peaks_file(path):
@@ -258,6 +258,10 @@ def _peaks_to_index(arguments: argparse.Namespace) -> BraggPeaks:
             if getattr(arguments, name) is not None:
                 raise UsageError(f"{option_name(name)} has no effect on a file of peaks: leave it out")
         peaks = open_bragg_peaks(path)
+        if peaks.parameters.get("pixels") == NOMINAL and hasattr(arguments, "pixel_size_inv_angstrom"):
+            raise UsageError(
+                "--pixel-size-inv-angstrom has no meaning for these peaks, which are in 1/Å already: leave it out"
+            )
         if given_values(arguments, Calibration):
             peaks = peaks.with_calibration(given_calibration(arguments, peaks.calibration))
         _require_calibration(peaks.calibration)

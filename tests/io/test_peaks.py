@@ -15,6 +15,7 @@ import pytest
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.io.peaks import (
+    NOMINAL,
     UnreadablePeaks,
     is_peaks_file,
     open_bragg_peaks,
@@ -159,6 +160,7 @@ def test_calibrated_legacy_vectors_change_their_frame_once(tmp_path: Path) -> No
     assert np.allclose(peaks.at(1, 2), [[-0.1, 0.3, 5.0]])
     assert peaks.calibration.pixel_size_inv_angstrom == 0.01
     assert np.allclose(peaks.with_calibration(peaks.calibration).at(1, 2), [[-0.1, 0.3, 5.0]], atol=1e-6)
+    assert peaks.parameters["pixels"] == NOMINAL
 
 
 def test_raw_and_centred_legacy_vectors_are_pixels(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ VECTOR = np.dtype([("qx", "<f8"), ("qy", "<f8"), ("intensity", "<f8")])
 #: Largest scattering vector in Å⁻¹ that peaks around 0 can have; beyond it they are pixels.
 LARGEST_Q = 8.0
 
+#: Value of the parameter "pixels" of peaks that came in Å⁻¹: their pixels and pixel size stand for no detector's.
+NOMINAL = "nominal"
+
 _ARRAYS = ("x_px", "y_px", "q_x", "q_y", "intensity", "offsets", "detected")
 
 
@@ -244,6 +247,7 @@ def _read_vectors(group: Any, path: Path) -> BraggPeaks:
     found = _calibration_above(group)
     fields: dict[str, Any] = {"name": path.stem, "parameters": {"read_from": path.name, "group": group.name}}
     if _is_calibrated(flat):
+        fields["parameters"]["pixels"] = NOMINAL
         # the frame is exchanged once and for all: their first axis is our y
         return BraggPeaks.from_q(
             flat["qy"],

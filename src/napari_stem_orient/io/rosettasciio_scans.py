@@ -72,7 +72,7 @@ def read_with_rosettasciio(
         options["navigation_shape"] = (int(scan_shape[1]), int(scan_shape[0]))
     if module == "mrc":
         options |= _direct_electron_files(path)
-    if module == "zspy":
+    if module == "zspy" and path.is_dir():
         options["mode"] = "r"
     reader = importlib.import_module(f"rsciio.{module}").file_reader
     with dask.config.set({"array.chunk-size": CHUNK_BYTES}):
