@@ -164,6 +164,29 @@ def test_detect_writes_calibrated_peaks(peaks: Path, capsys: pytest.CaptureFixtu
     assert "Bragg peaks" in capsys.readouterr().out
 
 
+def test_a_radius_by_hand_takes_the_place_of_a_direct_beam(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "even.npy", np.full((2, 3, 64, 64), 5, dtype=np.uint16))
+    assert main(["detect", str(tmp_path / "even.npy"), "--output", str(tmp_path / "none.h5")]) == 1
+    assert "--probe-radius-px" in capsys.readouterr().err
+    # behind a beam stop: in each pattern one disk, at another place
+    frames = np.random.default_rng(0).poisson(5.0, (2, 3, 64, 64))
+    rows, columns = np.mgrid[:64, :64]
+    for position, (y, x) in enumerate([(8, 9), (9, 50), (54, 12), (50, 52), (8, 30), (56, 33)]):
+        frames[divmod(position, 3)][np.hypot(rows - y, columns - x) <= 2.5] += 40
+    np.save(tmp_path / "stopped.npy", frames.astype(np.uint16))
+    output = tmp_path / "peaks.h5"
+    words = ["detect", str(tmp_path / "stopped.npy"), "--output", str(output), "--quiet"]
+    assert main([*words, "--probe-radius-px", "2.5", "--origin-px", "32", "31"]) == 0
+    found = open_bragg_peaks(output)
+    assert found.parameters["probe"] == {"radius_px": 2.5, "source": "synthetic"}
+    assert found.calibration.origin_px == (32, 31)
+    assert np.allclose(found.pixels_at(1, 1)[0, :2], [30, 8], atol=0.2)
+    assert main([*words, "--probe-radius-px", "50"]) == 1
+    assert "does not suit a detector of 64 x 64 px" in capsys.readouterr().err
+
+
 def test_index_export_and_info_from_a_scan(
     scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,7 +81,12 @@ def _detect(
     from napari_stem_orient.detection.suggestion import suggest_detection
     from napari_stem_orient.io.peaks import save_bragg_peaks
 
-    suggestion = suggest_detection(datacube)
+    try:
+        suggestion = suggest_detection(datacube, radius_px=arguments.probe_radius_px)
+    except ValueError as error:
+        if arguments.probe_radius_px is not None:
+            raise
+        raise ValueError(f"{error} (by hand: --probe-radius-px, --origin-px)") from error
     parameters = build_model(arguments, DetectionParameters, **suggestion.parameters.model_dump())
     options: dict[str, Any] = {
         "probe": suggestion.probe,
@@ -254,7 +259,7 @@ def _peaks_to_index(arguments: argparse.Namespace) -> BraggPeaks:
             [Calibration, IndexParameters, TemplateMatchingParameters],
             why="on a file of peaks",
         )
-        for name in ("scan_shape", "dataset", "save_peaks"):
+        for name in ("scan_shape", "dataset", "probe_radius_px", "save_peaks"):
             if getattr(arguments, name) is not None:
                 raise UsageError(f"{option_name(name)} has no effect on a file of peaks: leave it out")
         peaks = open_bragg_peaks(path)

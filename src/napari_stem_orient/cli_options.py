@@ -139,6 +139,12 @@ def detection_options(parser: argparse.ArgumentParser) -> None:
         parser, DetectionParameters, title="detection (instead of what is measured in a sample of the scan)"
     )
     parser.add_argument(
+        "--probe-radius-px",
+        type=float,
+        metavar="FLOAT",
+        help="radius of the disks in px: look for flat disks. Default: the direct beam as it is measured.",
+    )
+    parser.add_argument(
         "--detector",
         choices=["torch", "py4dstem"],
         default="torch",

@@ -38,15 +38,28 @@ class Suggestion:
     parameters: DetectionParameters
 
 
-def suggest_detection(datacube: DataCube) -> Suggestion:
+def suggest_detection(datacube: DataCube, *, radius_px: float | None = None) -> Suggestion:
     """Choose direct beam, template and parameters from some 64 patterns spread over the scan.
+
+    Parameters
+    ----------
+    datacube
+        The scan.
+    radius_px
+        Radius of the disks where it is known: the template is then a flat disk, and no direct beam need be seen.
 
     Raises
     ------
     ValueError
-        When no direct beam is found in them.
+        When no direct beam is found in them, or the radius does not suit the detector.
     """
     frames = sample_frames(datacube)
+    if radius_px is not None:
+        rows, columns = datacube.detector_shape
+        y, x = datacube.calibration.origin_px or ((rows - 1) / 2, (columns - 1) / 2)
+        beam = DirectBeam(y, x, radius_px)
+        probe = synthetic_probe(radius_px, datacube.detector_shape)
+        return Suggestion(beam, probe, suggest_parameters(frames, beam, probe=probe))
     beam = measure_direct_beam(_finite(frames).mean(axis=0))
     probe = _choose_probe(datacube, frames, beam)
     parameters = suggest_parameters(frames, beam, probe=probe)
