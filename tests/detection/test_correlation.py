@@ -338,6 +338,19 @@ def test_peaks_of_another_scan_or_other_parameters_are_not_resumed(
         next(
             detect_bragg_peaks(as_datacube(frames, (4, 6)), probe=probe, parameters=other, resume_from=peaks)
         )
+    wider = synthetic_probe(3.0, (64, 64))
+    with pytest.raises(ValueError, match="another template"):
+        next(
+            detect_bragg_peaks(
+                as_datacube(frames, (4, 6)), probe=wider, parameters=parameters, resume_from=peaks
+            )
+        )
+    with pytest.raises(ValueError, match="another scan"):
+        next(
+            detect_bragg_peaks(
+                as_datacube(frames + 1, (4, 6)), probe=probe, parameters=parameters, resume_from=peaks
+            )
+        )
 
 
 def test_a_batch_that_does_not_fit_is_halved(

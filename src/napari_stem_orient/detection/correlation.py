@@ -186,10 +186,23 @@ def start_of_detection(
             f"the earlier peaks are of a scan of {resume_from.scan_shape}, this one is {datacube.scan_shape}: "
             "detect anew"
         )
+    if resume_from.source_fingerprint not in (None, datacube.fingerprint):
+        raise ValueError(
+            f"the earlier peaks are of another scan, or {datacube.name} has changed since: detect anew"
+        )
     earlier = resume_from.parameters
     if any(key in earlier and earlier[key] != description[key] for key in ("detector", "detection")):
         raise ValueError("the earlier peaks were detected with other parameters: use those, or detect anew")
+    if "probe" in earlier and not _same_probe(earlier["probe"], description["probe"]):
+        raise ValueError("the earlier peaks were detected with another template: use that, or detect anew")
     return [resume_from.as_block()], ~resume_from.detected
+
+
+def _same_probe(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two descriptions are of one template; a radius measured again may differ in its last digits."""
+    return one["source"] == other["source"] and math.isclose(
+        one["radius_px"], other["radius_px"], rel_tol=1e-3
+    )
 
 
 def collect_peaks(
