@@ -17,6 +17,7 @@ from napari_stem_orient.gui.detect_widget import DetectWidget
 from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.probe_chooser import MEAN, SYNTHETIC, VACUUM
 from napari_stem_orient.gui.session import Session, Step, StepState
+from napari_stem_orient.gui.vacuum_region import drawn_region
 from patience import Until
 
 
@@ -192,6 +193,28 @@ def test_the_template_from_a_drawn_vacuum_region(ready: DetectWidget, until: Unt
     shapes.add_rectangles([[-0.5, -0.5], [-0.5, 3.5], [2.5, 3.5], [2.5, -0.5]])
     ready.chooser.use_button.click()
     until(lambda: ready.session.probe is not None and ready.session.probe.source == "vacuum")
+
+
+def test_a_vacuum_region_counts_where_it_is_seen_and_goes_with_its_scan(ready: DetectWidget) -> None:
+    """Drawn over rows 0-2 and columns 0-3, in whatever scale the layer is and after the step has changed."""
+    session, viewer = ready.session, ready.viewer
+    assert session.calibration is not None
+    session.set_calibration(session.calibration.updated(scan_step_nm=4.0))
+    ready.chooser.draw_button.click()
+    viewer.layers["Vacuum region"].add_rectangles([[-0.5, -0.5], [-0.5, 3.5], [2.5, 3.5], [2.5, -0.5]])
+    expected = np.zeros((10, 12), dtype=bool)
+    expected[:3, :4] = True
+    session.set_calibration(session.calibration.updated(scan_step_nm=2.0))
+    assert tuple(viewer.layers["Vacuum region"].scale) == (2.0, 2.0)
+    mine = viewer.add_shapes(  # of the user's own, in nm
+        [[[-1, -1], [-1, 7], [5, 7], [5, -1]]], shape_type="rectangle", units=("nm", "nm")
+    )
+    for layer in (viewer.layers["Vacuum region"], mine):
+        viewer.layers.selection.active = layer
+        found = drawn_region(viewer, (10, 12), calibration=session.calibration)
+        np.testing.assert_array_equal(found, expected)
+    session.set_datacube(None)
+    assert "Vacuum region" not in viewer.layers
 
 
 def test_labels_can_mark_the_vacuum_too(ready: DetectWidget, until: Until) -> None:

@@ -18,10 +18,11 @@ from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.step_jobs import suggested_detection, suggested_parameters, vacuum_probe
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
-from napari_stem_orient.gui.vacuum_region import drawn_region, start_drawing
+from napari_stem_orient.gui.vacuum_region import drawn_region, forget_region, regrid_region, start_drawing
 from napari_stem_orient.gui.workers import one_step_job
 
 if TYPE_CHECKING:
+    from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.suggestion import Suggestion
@@ -67,6 +68,7 @@ class ProbeChooser(QWidget):
         self.source_box.currentTextChanged.connect(self._on_source_chosen)
         session = self._session
         panel.listen(session.datacube_changed, self._on_datacube_changed)
+        panel.listen(session.calibration_changed, self._on_calibration_changed)
         for signal in (session.summary_filled, session.summary_changed):
             panel.listen(signal, self._on_mean_pattern)
         for signal in (session.calibration_changed, session.probe_changed):
@@ -95,8 +97,12 @@ class ProbeChooser(QWidget):
         self._session.set_detection_parameters(parameters)
         self._panel.show_message("Parameters suggested from 64 patterns.")
 
+    def _on_calibration_changed(self, calibration: Calibration) -> None:
+        regrid_region(self._panel.viewer, calibration)
+
     def _on_datacube_changed(self, datacube: DataCube | None) -> None:
         self._suggestion = None
+        forget_region(self._panel.viewer)
         if datacube is None:
             self._suggesting.forget()
         self.source_box.setCurrentText(MEASURED)
@@ -209,7 +215,9 @@ class ProbeChooser(QWidget):
         if datacube is None:
             self._panel.show_message("Open a scan first: the template is averaged over its patterns.")
             return
-        mask = self._panel.attempt(partial(drawn_region, self._panel.viewer, datacube.scan_shape))
+        mask = self._panel.attempt(
+            partial(drawn_region, self._panel.viewer, datacube.scan_shape, calibration=datacube.calibration)
+        )
         if mask is not None:
             self._panel.run(
                 one_step_job(partial(vacuum_probe, datacube, mask)),

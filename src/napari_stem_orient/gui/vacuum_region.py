@@ -29,8 +29,27 @@ def start_drawing(napari_viewer: napari.Viewer, calibration: Calibration) -> Non
         layer.mode = "add_rectangle"
 
 
-def drawn_region(napari_viewer: napari.Viewer, scan_shape: tuple[int, int]) -> NDArray[np.bool_]:
+def regrid_region(napari_viewer: napari.Viewer, calibration: Calibration) -> None:
+    """Keep the region on the scan positions that it was drawn over when the scan step changes."""
+    layer = _region_layer(napari_viewer)
+    if layer is not None:
+        grid = scan_grid(calibration)
+        layer.scale, layer.units, layer.axis_labels = grid["scale"], grid["units"], grid["axis_labels"]
+
+
+def forget_region(napari_viewer: napari.Viewer) -> None:
+    """Remove the region: it was drawn over another scan."""
+    layer = _region_layer(napari_viewer)
+    if layer is not None:
+        napari_viewer.layers.remove(layer)
+
+
+def drawn_region(
+    napari_viewer: napari.Viewer, scan_shape: tuple[int, int], *, calibration: Calibration
+) -> NDArray[np.bool_]:
     """Return what is drawn: on the selected Shapes or Labels layer, else on the layer of `start_drawing`.
+
+    Shapes count where they are seen over the map, whatever the scale of their layer.
 
     Returns
     -------
@@ -44,7 +63,7 @@ def drawn_region(napari_viewer: napari.Viewer, scan_shape: tuple[int, int]) -> N
     candidates = [napari_viewer.layers.selection.active]
     candidates += [layer for layer in napari_viewer.layers if layer.name == REGION_NAME]
     for layer in candidates:
-        mask = _mask_of(layer, scan_shape)
+        mask = _mask_of(layer, scan_shape, scan_grid(calibration)["scale"])
         if mask is not None and mask.any():
             return mask
     raise ValueError(
@@ -53,9 +72,21 @@ def drawn_region(napari_viewer: napari.Viewer, scan_shape: tuple[int, int]) -> N
     )
 
 
-def _mask_of(layer: object, scan_shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-    if isinstance(layer, Shapes) and len(layer.data):
-        masks: NDArray[np.bool_] = np.asarray(layer.to_masks(mask_shape=scan_shape), dtype=np.bool_)
+def _region_layer(napari_viewer: napari.Viewer) -> Shapes | None:
+    found = (layer for layer in napari_viewer.layers if layer.name == REGION_NAME)
+    return next((layer for layer in found if isinstance(layer, Shapes)), None)
+
+
+def _mask_of(
+    layer: object, scan_shape: tuple[int, int], step: tuple[float, float]
+) -> NDArray[np.bool_] | None:
+    if isinstance(layer, Shapes) and len(layer.data) and layer.ndim == 2:
+        corners = [
+            np.array([layer.data_to_world(corner) for corner in shape]) / np.asarray(step)
+            for shape in layer.data
+        ]
+        on_scan = Shapes(corners, shape_type=layer.shape_type)
+        masks: NDArray[np.bool_] = np.asarray(on_scan.to_masks(mask_shape=scan_shape), dtype=np.bool_)
         return np.asarray(masks.any(axis=0))
     if isinstance(layer, Labels) and layer_identity(layer) is None and layer.data.shape == scan_shape:
         return np.asarray(layer.data) > 0
