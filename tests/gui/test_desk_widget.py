@@ -115,6 +115,34 @@ def test_what_was_said_of_another_scan_is_taken_back(desk: OrientationMappingWid
     assert [desk.panels[step].message_label.text() for step in Step][1:] == ["", "", ""]
 
 
+def test_the_question_for_a_scan_shape_is_seen_although_the_step_was_folded(
+    desk: OrientationMappingWidget, tmp_path: Path, until: Until
+) -> None:
+    """The file may come by drag and drop or File > Open while another step is in sight."""
+    np.save(tmp_path / "stack.npy", np.zeros((6, 8, 8), dtype=np.uint8))
+    scene, (opening, *_) = make_scene(), panels(desk)
+    desk.session.set_peaks(scene.peaks)
+    run_map(desk.session, scene)
+    desk.sections[Step.OPEN].set_unfolded(False)
+    opening.open_path(tmp_path / "stack.npy")
+    until(lambda: desk.session.running_job(Step.OPEN) is None)
+    assert not opening.shape_row.isHidden()
+    assert desk.sections[Step.OPEN].unfolded
+
+
+def test_why_a_file_cannot_be_opened_stays_in_sight(
+    desk: OrientationMappingWidget, tmp_path: Path, until: Until, errors: list[str]
+) -> None:
+    """Something is open already, so that the step is done again when the attempt has ended."""
+    scene, (opening, *_) = make_scene(), panels(desk)
+    desk.session.set_peaks(scene.peaks)
+    desk.sections[Step.OPEN].set_unfolded(True)
+    opening.open_path(tmp_path / "no scan.npy")
+    until(lambda: desk.session.running_job(Step.OPEN) is None)
+    assert "does not exist" in opening.message_label.text()
+    assert desk.sections[Step.OPEN].unfolded
+
+
 def test_the_names_of_both_methods_do_not_push_cancel_out_of_sight(
     viewer: Viewer, desk: OrientationMappingWidget
 ) -> None:

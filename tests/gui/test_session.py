@@ -180,6 +180,15 @@ def test_peaks_of_another_shape_let_the_position_go() -> None:
     assert session.position is None
 
 
+def test_a_map_that_is_open_alone_goes_when_a_scan_of_another_shape_comes() -> None:
+    session = Session()
+    session.open_map(make_map(scan_shape=(8, 9)))
+    session.set_datacube(make_datacube(scan_shape=(2, 3)))
+    assert session.current_map is None
+    assert session.orientation_maps == {}
+    assert session.scan_shape == (2, 3)
+
+
 def test_missing_calibration_is_named() -> None:
     session = Session()
     peaks = make_peaks()

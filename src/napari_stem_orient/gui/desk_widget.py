@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, QTimer
@@ -60,6 +61,8 @@ class OrientationMappingWidget(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll_area)
         self.setMinimumSize(WIDTH, LOWEST)
+        for step, panel in self.panels.items():
+            panel.asks.connect(partial(self._unfold, step))
         self._states = {step: self.session.step_state(step) for step in Step}
         self._next = Step.OPEN
         self._connections = Connections()
@@ -77,7 +80,10 @@ class OrientationMappingWidget(QWidget):
         self._show_states()
         for step, state in self._states.items():
             finished = before[step] is not state and state is StepState.DONE
-            if finished and not (step is Step.OPEN and self._calibration_is_missing()):
+            waits = self.panels[step].wants_attention or (
+                step is Step.OPEN and self._calibration_is_missing()
+            )
+            if finished and not waits:
                 self._go_on_from(step)
 
     def _show_states(self) -> None:
@@ -96,9 +102,12 @@ class OrientationMappingWidget(QWidget):
         following = steps.index(step) + 1
         if following < len(steps):
             self.sections[step].set_unfolded(False)
-            self.sections[steps[following]].set_unfolded(True)
-            self._next = steps[following]
-            QTimer.singleShot(0, self._reveal_next)
+            self._unfold(steps[following])
+
+    def _unfold(self, step: Step) -> None:
+        self.sections[step].set_unfolded(True)
+        self._next = step
+        QTimer.singleShot(0, self._reveal_next)
 
     def _reveal_next(self) -> None:
         """Scroll the step that was unfolded last into sight, its title above all."""

@@ -74,6 +74,11 @@ class OpenWidget(StepPanel):
         self.refresh()
         QTimer.singleShot(0, prepare_first_layer)
 
+    @property
+    def wants_attention(self) -> bool:
+        """Whether a scan shape is asked for, or a file could not be opened."""
+        return super().wants_attention or not self.shape_row.isHidden()
+
     # --- what the user does --------------------------------------------------------------------------------
 
     def open_path(self, path: Path, *, scan_shape: tuple[int, int] | None = None) -> None:
@@ -154,6 +159,7 @@ class OpenWidget(StepPanel):
         self.shape_box.addItems([f"{rows} x {columns}" for rows, columns in question.proposals])
         self.shape_label.setText(f"{question.n_frames:,} frames; rows x columns of the scan:")
         self.shape_row.show()
+        self.asks.emit()
 
     def _on_datacube_changed(self, datacube: DataCube | None) -> None:
         """Read the virtual dark field and the mean pattern, unless another panel does."""

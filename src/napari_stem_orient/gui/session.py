@@ -131,7 +131,10 @@ class Session:
         self.discard_jobs()
         self.datacube, self.summary, self.mean_pattern = datacube, None, None
         self.probe, self.detection_parameters = None, None
-        keep = datacube is None or self.peaks is None or self.peaks.scan_shape == datacube.scan_shape
+        results = [self.peaks, *self.orientation_maps.values()]
+        keep = datacube is None or all(
+            result is None or result.scan_shape == datacube.scan_shape for result in results
+        )
         if not keep:
             self._forget_peaks_and_maps()
         self._set_position(None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from psygnal import SignalInstance
+from psygnal import Signal, SignalInstance
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -42,6 +42,7 @@ class StepPanel(QWidget):
     """
 
     step: ClassVar[Step]
+    asks = Signal()  # the panel has a question that must be seen
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
@@ -62,6 +63,7 @@ class StepPanel(QWidget):
         layout.addWidget(self.message_label)
         layout.addWidget(self.state_label)
         layout.addStretch(1)
+        self._failed = False  # the last job
         self._jobs: list[JobHandle[Any, Any]] = []
         self._connections = Connections()
         self.destroyed.connect(partial(_let_go, self._connections, self._jobs))
@@ -72,6 +74,11 @@ class StepPanel(QWidget):
     def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:
         """Connect a signal of the Session to a method of this widget, for as long as the widget lives."""
         self._connections.connect(signal, slot)
+
+    @property
+    def wants_attention(self) -> bool:
+        """Whether the panel has something to say that must stay in sight: why its last job failed, or a question."""
+        return self._failed
 
     def show_message(self, text: str) -> None:
         """Show one line about what was done or went wrong; nothing for an empty text."""
@@ -94,8 +101,10 @@ class StepPanel(QWidget):
         An error shows as a message in the panel. The job is discarded when the widget goes.
         """
         self.show_message("")
+        self._failed = False
 
         def tell(message: str) -> None:
+            self._failed = True
             self.show_message(message)
             if on_error is not None:
                 on_error(message)
