@@ -97,3 +97,13 @@ def test_a_calibration_survives_json_and_every_field_explains_itself() -> None:
     calibration = Calibration(voltage_kv=80, origin_px=(1.5, 2.5), flip=True)
     assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration
     assert all(field.title and field.description for field in Calibration.model_fields.values())
+
+
+def test_the_radius_comes_from_the_convergence_angle() -> None:
+    # 1.5 mrad / 0.019687 Å = 0.0762 Å⁻¹.
+    known = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.025, convergence_angle_mrad=1.5)
+    assert known.disk_radius_px() == pytest.approx(3.048, abs=0.001)
+    with pytest.raises(ValueError, match="convergence_angle_mrad"):
+        known.updated(convergence_angle_mrad=None).disk_radius_px()
+    with pytest.raises(ValueError, match="pixel_size_inv_angstrom"):
+        known.updated(pixel_size_inv_angstrom=None).disk_radius_px()

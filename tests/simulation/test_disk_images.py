@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.simulation.disk_images import (
     counted,
     diffuse_background,
-    disk_radius_px,
     render_disks,
 )
 
@@ -77,13 +75,3 @@ def test_counts_scatter_as_poisson_says() -> None:
     assert counts.mean() == pytest.approx(7, rel=0.01)
     assert counts.var() == pytest.approx(7, rel=0.03)
     assert counted(np.array([1e6]), np.random.default_rng(0)).tolist() == [65535]
-
-
-def test_the_radius_comes_from_the_convergence_angle() -> None:
-    # 1.5 mrad / 0.019687 Å = 0.0762 Å⁻¹.
-    known = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.025, convergence_angle_mrad=1.5)
-    assert disk_radius_px(known) == pytest.approx(3.048, abs=0.001)
-    with pytest.raises(ValueError, match="convergence_angle_mrad"):
-        disk_radius_px(known.updated(convergence_angle_mrad=None))
-    with pytest.raises(ValueError, match="pixel_size_inv_angstrom"):
-        disk_radius_px(known.updated(pixel_size_inv_angstrom=None))

@@ -130,6 +130,24 @@ class Calibration(BaseModel):
         }
         return tuple(name for name, value in needed.items() if value is None)
 
+    def disk_radius_px(self) -> float:
+        """Radius of the disks in px: convergence angle over wavelength and pixel size.
+
+        Raises
+        ------
+        ValueError
+            Where one of the three is not known; the message names it.
+        """
+        if not self.convergence_angle_mrad:
+            raise ValueError(
+                "the convergence angle is not known: set convergence_angle_mrad, or measure the direct beam"
+            )
+        if self.pixel_size_inv_angstrom is None:
+            raise ValueError(
+                "the pixel size is not known: set pixel_size_inv_angstrom, or measure the direct beam"
+            )
+        return self.convergence_angle_mrad * 1e-3 / self.wavelength_angstrom / self.pixel_size_inv_angstrom
+
     def updated(self, **changes: Any) -> Calibration:
         """Copy with some values changed, validated like a new one."""
         return Calibration(**{**self.model_dump(), **changes})

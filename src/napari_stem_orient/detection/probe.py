@@ -54,23 +54,8 @@ class ProbeTemplate:
 
 
 def probe_radius_px(calibration: Calibration) -> float:
-    """Radius of the disks in px, from convergence angle, wavelength and pixel size.
-
-    Raises
-    ------
-    ValueError
-        Where one of the three is not known; the message names it.
-    """
-    if not calibration.convergence_angle_mrad:
-        raise ValueError(
-            "the convergence angle is not known: set convergence_angle_mrad, or measure the direct beam"
-        )
-    if calibration.pixel_size_inv_angstrom is None:
-        raise ValueError(
-            "the pixel size is not known: set pixel_size_inv_angstrom, or measure the direct beam"
-        )
-    radius = calibration.convergence_angle_mrad * 1e-3 / calibration.wavelength_angstrom
-    return radius / calibration.pixel_size_inv_angstrom
+    """Radius of the disks in px, see `Calibration.disk_radius_px`; ValueError where something is not known."""
+    return calibration.disk_radius_px()
 
 
 def synthetic_probe(

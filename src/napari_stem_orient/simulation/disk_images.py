@@ -7,24 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.calibration import Calibration
-
 FloatArray = NDArray[np.float64]
-
-
-def disk_radius_px(calibration: Calibration) -> float:
-    """Return the radius of the disks in px, from convergence angle, voltage and pixel size.
-
-    Raises
-    ------
-    ValueError
-        Where one of them is not known.
-    """
-    angle, pixel_size = calibration.convergence_angle_mrad, calibration.pixel_size_inv_angstrom
-    if angle is None or pixel_size is None:
-        missing = "convergence_angle_mrad" if angle is None else "pixel_size_inv_angstrom"
-        raise ValueError(f"the size of the disks is not known: set the calibration's {missing}")
-    return angle * 1e-3 / calibration.wavelength_angstrom / pixel_size
 
 
 def render_disks(

@@ -90,9 +90,9 @@ def make_polycrystal(
     crystals : one for each phase; grains take them in turn
     scan_shape, detector_shape : (rows, columns)
     n_grains : number of grains
-    calibration : 300 kV, 0.025 Å⁻¹/px, 5 nm, 1.5 mrad where None; a missing origin is put on the
-    detector's middle quaternions : (n_grains, 4) orientations to use in place of random ones; no twins are
-    made then twins : make the two grains of a cubic phase that lie nearest to each other Σ3 twins
+    calibration : 300 kV, 0.025 Å⁻¹/px, 5 nm, 1.5 mrad where None; a missing origin is put on the detector's middle
+    quaternions : (n_grains, 4) orientations to use in place of random ones; no twins are made then
+    twins : make the two grains of a cubic phase that lie nearest to each other Σ3 twins
     bend_deg : how far the lattice turns, about an in-plane axis of its own, from side to side of each grain
     vacuum : cut a round hole into the specimen, about 6 % of the scan
     thickness_nm : at the left and at the right of the scan: a wedge

@@ -20,7 +20,6 @@ from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.simulation.disk_images import (
     counted,
     diffuse_background,
-    disk_radius_px,
     render_disks,
 )
 from napari_stem_orient.simulation.grains import Polycrystal, make_polycrystal
@@ -132,7 +131,7 @@ def simulate_scan(
     A pattern holds the direct beam, disks of the convergence angle's radius whose share of the electrons
     grows with the thickness, and a diffuse background; then Poisson noise.
     """
-    radius_px = disk_radius_px(truth.calibration)
+    radius_px = truth.calibration.disk_radius_px()
     simulators = _simulators(truth)
     rng = np.random.default_rng([seed, 1])
     frames = np.zeros((truth.n_positions, *truth.detector_shape), dtype=np.uint16)
