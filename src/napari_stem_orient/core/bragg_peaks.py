@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import flat_positions, gather_rows, merge_rows, offsets_from_counts
@@ -19,16 +20,6 @@ Int64 = NDArray[np.int64]
 
 #: Pixel size in Å⁻¹ given to peaks that come without detector pixels.
 NOMINAL_PIXEL_SIZE_INV_ANGSTROM = 0.01
-
-
-def installed_version() -> str:
-    """Version of the installed package, "unknown" in a bare source tree."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("napari-stem-orient")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +115,7 @@ class BraggPeaks:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     name: str = "peaks"
     source_fingerprint: str | None = None
-    software_version: str = field(default_factory=installed_version)
+    software_version: str = __version__
 
     def __post_init__(self) -> None:
         for name in ("x_px", "y_px", "q_x", "q_y", "intensity"):

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from napari_stem_orient.core.bragg_peaks import installed_version
+from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import electron_wavelength_angstrom
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix, symmetry_quaternions
@@ -385,6 +385,6 @@ def _save(
             "simulation": "kinematic",
         },
         held_out=trainer.held_out(),
-        software_version=installed_version(),
+        software_version=__version__,
     )
     return save_model(trainer.average, card, output)
