@@ -168,7 +168,8 @@ def _draw_values(axis: Axes, orientation_map: OrientationMap, kind: str, frame: 
     colours = colormaps["viridis" if kind == "score" else "viridis_r"].with_extremes(bad="black")
     shown = np.where(orientation_map.indexed, values, np.nan).reshape(orientation_map.scan_shape)
     image = axis.imshow(shown, cmap=colours, vmin=0, vmax=limit, **frame)
-    bar = axis.figure.colorbar(image, ax=axis, fraction=0.05, pad=0.02)
+    beyond: Any = "neither" if kind == "score" else "max"
+    bar = axis.figure.colorbar(image, ax=axis, fraction=0.05, pad=0.02, extend=beyond)
     bar.ax.tick_params(labelsize=8)
 
 
