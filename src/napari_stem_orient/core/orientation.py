@@ -173,11 +173,6 @@ def zone_axis_direction(quaternions: ArrayLike) -> FloatArray:
     return quaternion_to_matrix(quaternions) @ TOWARD_GUN
 
 
-def sample_direction_in_crystal(quaternions: ArrayLike, direction: ArrayLike) -> FloatArray:
-    """Crystal Cartesian coordinates (..., 3) of one sample direction (3,)."""
-    return quaternion_to_matrix(quaternions) @ np.asarray(direction, dtype=np.float64)
-
-
 def zone_axis_uvw(
     quaternions: ArrayLike, crystal: Crystal, *, max_index: int = 9, tolerance_deg: float = 1.0
 ) -> NDArray[np.int64]:
