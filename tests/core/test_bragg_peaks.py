@@ -176,3 +176,13 @@ def test_arrays_are_compact() -> None:
     assert peaks.q_x.dtype == np.float32
     assert peaks.offsets.dtype == np.int64
     assert np.array_equal(offsets_from_counts([2] * 6), peaks.offsets)
+
+
+def test_the_reach_of_disks_does_not_depend_on_how_much_vacuum_there_is() -> None:
+    direct_beam = np.array([[0.0, 0.004, 1e4]])
+    disks = np.array([[0.01 * i, 0.0, 10.0] for i in range(50, 150)])
+    lists = [np.concatenate([direct_beam, disks]), *[direct_beam] * 9999]
+    peaks = BraggPeaks.from_lists(lists, (100, 100), Calibration(pixel_size_inv_angstrom=0.01))
+    assert peaks.reach(part=0.995) == pytest.approx(1.49, abs=0.01)
+    vacuum = BraggPeaks.from_lists(lists[1:5], (2, 2), Calibration(pixel_size_inv_angstrom=0.01))
+    assert vacuum.reach(part=0.995) == 0

@@ -21,6 +21,9 @@ Int64 = NDArray[np.int64]
 #: Pixel size in Å⁻¹ given to peaks that come without detector pixels.
 NOMINAL_PIXEL_SIZE_INV_ANGSTROM = 0.01
 
+#: Peaks nearer to the origin than this, in Å⁻¹, are the direct beam of any crystal: planes 20 Å apart.
+DIRECT_BEAM_INV_ANGSTROM = 0.05
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedBlock:
@@ -171,6 +174,12 @@ class BraggPeaks:
     def counts(self) -> Int64:
         """(n_positions,) int64; number of peaks at each position."""
         return np.diff(self.offsets)
+
+    def reach(self, *, part: float) -> float:
+        """Radius in Å⁻¹ within which ``part`` (0 to 1) of all disks but direct beams lie; 0 where there are none."""
+        q = np.hypot(self.q_x, self.q_y)
+        q = q[np.isfinite(q) & (q > DIRECT_BEAM_INV_ANGSTROM)]
+        return float(np.quantile(q, part)) if len(q) else 0.0
 
     def at(self, y: int, x: int) -> Float32:
         """(n, 3) float32; q_x, q_y and intensity of the peaks at scan row ``y`` and column ``x``."""

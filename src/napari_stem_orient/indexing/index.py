@@ -72,11 +72,8 @@ def make_pattern_indexer(
 
 def visible_q_limit(peaks: BraggPeaks, *, largest: float = 2.0) -> float:
     """How far out in Å⁻¹ disks are seen in this scan: what is beyond cannot be missed."""
-    q = np.hypot(peaks.q_x, peaks.q_y)
-    q = q[np.isfinite(q)]
-    if len(q) == 0:
-        return largest
-    return float(min(largest, max(0.5, 1.02 * np.quantile(q, 0.98))))
+    reach = peaks.reach(part=0.995)
+    return min(largest, max(0.5, 1.02 * reach)) if reach else largest
 
 
 def index_bragg_peaks(

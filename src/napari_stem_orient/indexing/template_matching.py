@@ -183,10 +183,8 @@ def _plans_of(
 
 def _measured_q_max(peaks: BraggPeaks) -> float:
     """How far out disks were measured in Å⁻¹, a few outliers aside, in steps of 0.1 and between 0.6 and 2."""
-    radius = np.hypot(peaks.q_x, peaks.q_y)
-    if radius.size == 0:
-        return 1.0
-    return float(np.clip(np.ceil(10 * np.quantile(radius, 0.998)) / 10, 0.6, 2.0))
+    reach = peaks.reach(part=0.998)
+    return float(np.clip(np.ceil(10 * reach) / 10, 0.6, 2.0)) if reach else 1.0
 
 
 def _solve(
