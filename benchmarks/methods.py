@@ -48,10 +48,16 @@ def _transformer(
     peaks: BraggPeaks, crystals: Sequence[Crystal], where: NDArray[np.bool_], arguments: argparse.Namespace
 ) -> Timed:
     from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+    from napari_stem_orient.network.model_folder import model_identities
 
     parameters = IndexParameters()
     start = _masked(
-        peaks, crystals, where, method="transformer", parameters=parameters.model_dump(mode="json")
+        peaks,
+        crystals,
+        where,
+        method="transformer",
+        parameters=parameters.model_dump(mode="json"),
+        model=model_identities(crystals, folders=arguments.model or ()),
     )
     job: Generator[Any, None, OrientationMap] = index_bragg_peaks(
         peaks,
@@ -83,8 +89,9 @@ def _masked(
     *,
     method: str,
     parameters: dict[str, Any],
+    model: dict[str, Any] | None = None,
 ) -> OrientationMap:
     """An empty map whose positions outside the mask count as done."""
-    start = OrientationMap.empty(peaks, tuple(crystals), method=method, parameters=parameters)
+    start = OrientationMap.empty(peaks, tuple(crystals), method=method, parameters=parameters, model=model)
     start.reason[~where] = Reason.MASKED
     return start

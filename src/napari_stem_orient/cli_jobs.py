@@ -146,6 +146,7 @@ def index_options(parser: argparse.ArgumentParser) -> None:
 def run_index(arguments: argparse.Namespace) -> str:
     """Index a scan or peaks with one or several crystals and save the orientation map."""
     from napari_stem_orient.io.maps import MAP_ENDINGS, open_orientation_map, save_orientation_map
+    from napari_stem_orient.network.model_folder import model_identities
 
     check_output(arguments.output, endings=MAP_ENDINGS)
     if arguments.save_peaks is not None:
@@ -153,7 +154,9 @@ def run_index(arguments: argparse.Namespace) -> str:
     crystals = chosen_crystals(arguments)
     parameters = _index_parameters(arguments)
     earlier = open_orientation_map(existing(arguments.output)) if arguments.resume else None
-    model = _model_identities(arguments, crystals)
+    # an error before any work is done where a crystal has no model
+    template = arguments.method == "template"
+    model = None if template else model_identities(crystals, folders=arguments.model or ())
     peaks = _peaks_to_index(arguments)
     orientation_map = _map_to_fill(arguments, peaks, crystals, parameters, model, earlier)
     job = _index_job(arguments, peaks, crystals, parameters, orientation_map)
@@ -183,16 +186,6 @@ def _index_parameters(arguments: argparse.Namespace) -> BaseModel:
     why = "without --method template"
     refuse_unused(arguments, [TemplateMatchingParameters], [IndexParameters], why=why)
     return build_model(arguments, IndexParameters)
-
-
-def _model_identities(arguments: argparse.Namespace, crystals: tuple[Crystal, ...]) -> dict[str, Any] | None:
-    """Name and hash of each crystal's model; an error before any work is done where a crystal has none."""
-    from napari_stem_orient.network.model_folder import find_models, load_model
-
-    if arguments.method == "template":
-        return None
-    folders = find_models(crystals, folders=arguments.model or ())
-    return {name: load_model(folder).identity for name, folder in folders.items()}
 
 
 def _map_to_fill(

@@ -14,6 +14,7 @@ from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.network.model_folder import model_identities
 from napari_stem_orient.simulation.kinematic import simulate_pattern
 
 CU = load_crystal("Cu")
@@ -126,6 +127,7 @@ def test_stopped_work_is_kept_and_resumed() -> None:
     first = next(job)
     job.close()
     whole = drain(index_bragg_peaks(peaks, [CU], device="cpu"))[1]
+    assert whole.model == model_identities([CU])
     started = OrientationMap.empty(
         peaks, (CU,), method="transformer", parameters=whole.parameters, model=whole.model
     )

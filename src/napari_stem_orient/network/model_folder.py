@@ -210,3 +210,11 @@ def find_models(crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = 
                 f"{json.dumps(crystal.name)} --output FOLDER) or choose template matching"
             )
     return found
+
+
+def model_identities(
+    crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = ()
+) -> dict[str, dict[str, str]]:
+    """What a map records of each crystal's model, by the crystal's name; ModelError where a crystal has none."""
+    found = find_models(crystals, folders=folders)
+    return {name: load_model(folder).identity for name, folder in found.items()}
