@@ -125,8 +125,8 @@ class MapLayers:
             layer_tuple = map_layer(orientation_map, kind, method_in_name=several)
             layer_tuple[1].update(self._grid(orientation_map.calibration))
             if layer is None:
+                layer_tuple[1]["visible"] = kind is LayerKind.IPF_Z or kinds != all_kinds
                 layer = self._add(viewer, layer_tuple)
-                layer.visible = kind is LayerKind.IPF_Z or kinds != all_kinds
                 new.append(layer)
             else:
                 _replace(layer, layer_tuple)
