@@ -11,6 +11,7 @@ import pytest
 from napari.components import ViewerModel
 
 from inspect_scene import CALIBRATION, crystal_of, make_scene, preview_of, run_map
+from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation_map import Reason
 from napari_stem_orient.gui.colour_key_widget import ColourKeyWidget
@@ -21,6 +22,7 @@ from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.pattern_reader import PatternReader
 from napari_stem_orient.gui.pattern_view import IntensityScale, PatternView, grey_values
 from napari_stem_orient.gui.session import session_of
+from napari_stem_orient.gui.solution_text import difference_text
 from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.throttle import Throttle
 
@@ -238,6 +240,17 @@ def test_another_map_is_shown_beside(indexed, session, scene, qtbot):
     qtbot.waitUntil(lambda: "Cu" in indexed.comparison.text)
     assert indexed.comparison.view.reflections is not None
     np.testing.assert_array_equal(indexed.comparison.view.pattern, indexed.panel.view.pattern)
+    assert indexed.comparison.title == "Transformer · 0.0° away"
+
+
+def test_equivalent_orientations_are_said_to_be_the_same():
+    """A quarter turn about [001] changes the Euler angles of a cubic crystal, and nothing else."""
+    crystal = load_crystal("Cu")
+    turned = np.array([np.cos(np.pi / 4 + 0.01), 0, 0, np.sin(np.pi / 4 + 0.01)])
+    identity = np.array([1.0, 0, 0, 0])
+    assert difference_text((crystal, identity), (crystal, turned)) == "1.1° away"
+    assert difference_text((crystal, identity), (load_crystal("Cu2O"), identity)) == "another phase"
+    assert difference_text(None, (crystal, turned)) == ""
 
 
 def test_without_another_map_this_one_pattern_is_matched(indexed, session, qtbot):

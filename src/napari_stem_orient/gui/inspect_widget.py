@@ -38,7 +38,7 @@ from napari_stem_orient.gui.pattern_overlay import (
 from napari_stem_orient.gui.pattern_reader import PatternReader
 from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.solution_panel import SolutionPanel
-from napari_stem_orient.gui.solution_text import method_title
+from napari_stem_orient.gui.solution_text import difference_text, method_title
 from napari_stem_orient.gui.theme_colours import theme_colours
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class InspectWidget(QWidget):
         self._session = session_of(napari_viewer)
         self._layers = map_layers_of(napari_viewer, self._session)
         self._shown: Position | None = None
+        self._comparison_title = ""
         self._reader = PatternReader(self._on_pattern)
         self._matcher = PatternMatcher(self._session, self._draw_comparison)
         self._update_timer = self._single_shot(UPDATE_INTERVAL_MS, self._update)
@@ -362,7 +363,7 @@ class InspectWidget(QWidget):
         """Show the other method's map here, or match this pattern where there is none."""
         if not self._comparison.isHidden():
             comparison = self._matcher.answer(self._shown)
-            self._comparison.set_title(comparison.title)
+            self._comparison_title = comparison.title
             self._comparison.set_solution(comparison.solution, message=comparison.message)
         self._draw_reflections()
 
@@ -382,6 +383,9 @@ class InspectWidget(QWidget):
                     detector_shape=shape,
                 )
             panel.view.set_reflections(reflections, radius_px=self._radius_px())
+        if not self._comparison.isHidden():
+            difference = difference_text(self._panel.chosen(), self._comparison.chosen())
+            self._comparison.set_title(" · ".join(filter(None, (self._comparison_title, difference))))
 
     def _calibration_of_map(self) -> Any:
         """Return the calibration that the map was made with: the overlay shows what was found, then."""

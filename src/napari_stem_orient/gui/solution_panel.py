@@ -93,6 +93,11 @@ class SolutionPanel(QWidget):
         self._title.setText(title)
         self._title.setVisible(bool(title))
 
+    @property
+    def title(self) -> str:
+        """The method, and what else was put beside its name."""
+        return self._title.text()
+
     def set_solution(self, solution: Solution | None, *, message: str = "") -> None:
         """Show a solution in words, or the message where there is none; the choice goes back to the solution."""
         self._solution = solution

@@ -6,7 +6,13 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from napari_stem_orient.core.orientation import disorientation_angle_deg
+
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.orientation_map import Alternative, OrientationMap, Solution
 
 
@@ -49,6 +55,21 @@ def choice_text(solution: Solution | Alternative, *, runner_up: bool) -> str:
         return "Not indexed"
     name = "Next" if runner_up else "Best"
     return f"{name}: {solution.crystal.name} {solution.zone_axis}  {solution.score:.2f}"
+
+
+def difference_text(
+    one: tuple[Crystal, NDArray[np.float64]] | None, other: tuple[Crystal, NDArray[np.float64]] | None
+) -> str:
+    """Return how far two solutions (crystal, quaternion) are apart, "1.4° away"; empty where one is missing.
+
+    Euler angles do not show it: equivalent orientations have different ones.
+    """
+    if one is None or other is None:
+        return ""
+    if one[0] != other[0]:
+        return "another phase"
+    angle = disorientation_angle_deg(one[1], other[1], one[0].proper_point_group)
+    return f"{float(angle):.1f}° away"
 
 
 def method_title(method: str) -> str:
