@@ -259,6 +259,29 @@ def test_stopped_indexing_is_kept_and_resumed(
     assert "other parameters" in capsys.readouterr().err
 
 
+def test_a_run_stopped_before_its_first_result_leaves_the_earlier_file(
+    scan: Path,
+    peaks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from napari_stem_orient.detection import correlation
+    from napari_stem_orient.indexing import template_matching
+
+    kept, output = tmp_path / "peaks.h5", tmp_path / "map.h5"
+    kept.write_bytes(peaks.read_bytes())
+    output.write_bytes(b"an earlier map")
+    original = template_matching.index_by_template_matching
+    monkeypatch.setattr(correlation, "detect_bragg_peaks", stopping_after(0, correlation.detect_bragg_peaks))
+    monkeypatch.setattr(template_matching, "index_by_template_matching", stopping_after(0, original))
+    assert main(["detect", str(scan), "--output", str(kept), "--quiet"]) == 130
+    assert main(index_words(peaks, output)) == 130
+    assert "nothing was saved" in capsys.readouterr().err
+    assert kept.read_bytes() == peaks.read_bytes()
+    assert output.read_bytes() == b"an earlier map"
+
+
 def test_training_writes_a_model_that_indexes(
     peaks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,8 +103,8 @@ def _detect(
     try:
         peaks = _follow(job, "Bragg disks", arguments, on_record=blocks.append)
     except KeyboardInterrupt:
-        if output is None:
-            raise
+        if output is None or not blocks:
+            raise  # what another run has left in the file is worth more than nothing
         detector = "py4DSTEM" if arguments.detector == "py4dstem" else "correlation"
         description = describe(suggestion.probe, parameters, detector=detector)
         partial = collect_peaks(datacube, blocks, description=description)
@@ -164,6 +164,8 @@ def run_index(arguments: argparse.Namespace) -> str:
     try:
         _follow(job, f"Orientations ({arguments.method})", arguments, on_record=orientation_map.fill)
     except KeyboardInterrupt:
+        if not orientation_map.done.any():
+            raise
         save_orientation_map(orientation_map, arguments.output)
         raise _stopped(arguments.output, int(orientation_map.done.sum()), total) from None
     save_orientation_map(orientation_map, arguments.output)
