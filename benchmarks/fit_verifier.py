@@ -77,8 +77,8 @@ def candidate_features(
     disks, mask = torch.as_tensor(padded[worth]), torch.as_tensor(present[worth])
     phase = indexer.indexers[0]
     q, intensity = disks[..., :2], disks[..., 2] / disks[..., 2].amax(dim=1, keepdim=True)
-    rotation, logit = phase.refine(*phase.propose(disks, mask), q, intensity)
-    features, _ = verification_features(phase.fitter, rotation, logit, q, intensity, mask)
+    rotation = phase.refine(phase.propose(disks, mask), q, intensity)
+    features, _ = verification_features(phase.fitter, rotation, q, intensity, mask)
     true_rotation = torch.as_tensor(quaternion_to_matrix(truth[worth])).float()
     symmetry = symmetry_matrices([crystal], torch.device("cpu"))[0]
     error = torch.rad2deg(geodesic_distance(rotation, true_rotation, symmetry))

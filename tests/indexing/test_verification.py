@@ -41,7 +41,7 @@ def scene(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Te
 @pytest.mark.parametrize("seed", range(5))
 def test_evidence_prefers_the_truth_over_random_orientations(seed: int) -> None:
     rotation, q, intensity, mask = scene(seed)
-    found = verify(FITTER, rotation, torch.zeros(1, 21), q, intensity, mask)
+    found = verify(FITTER, rotation, q, intensity, mask)
     assert int(found.evidence.argmax(dim=1)) == 0
     assert int(found.explained[0, 0]) == q.shape[1]
     assert float(found.similarity[0, 0]) > 0.6
@@ -49,12 +49,11 @@ def test_evidence_prefers_the_truth_over_random_orientations(seed: int) -> None:
 
 def test_every_weight_has_its_feature_and_padding_changes_none() -> None:
     rotation, q, intensity, mask = scene(0)
-    features, _ = verification_features(FITTER, rotation, torch.zeros(1, 21), q, intensity, mask)
+    features, _ = verification_features(FITTER, rotation, q, intensity, mask)
     assert set(features) == set(WEIGHTS)
     padded, _ = verification_features(
         FITTER,
         rotation,
-        torch.zeros(1, 21),
         torch.cat([q, torch.zeros(1, 4, 2)], dim=1),
         torch.cat([intensity, torch.zeros(1, 4)], dim=1),
         torch.cat([mask, torch.zeros(1, 4, dtype=torch.bool)], dim=1),

@@ -127,36 +127,32 @@ class PhaseIndexer:
 
     def candidates(self, peaks: Tensor, mask: Tensor, *, phase: int) -> Candidates:
         """Solutions for peaks (B, N, 3) = q_x, q_y in Å⁻¹ and intensity, mask (B, N); labelled as ``phase``."""
-        rotation, logit = self.propose(peaks, mask)
+        rotation = self.propose(peaks, mask)
         q, intensity = peaks[..., :2], peaks[..., 2] * mask
         intensity = intensity / intensity.amax(dim=1, keepdim=True).clamp_min(1e-20)
-        if self.parameters.refine:
-            rotation, logit = self.refine(rotation, logit, q, intensity)
-        else:
-            rotation, logit = rotation[:, :1], logit[:, :1]
-        found = verify(self.fitter, rotation, logit, q, intensity, mask)
+        rotation = self.refine(rotation, q, intensity) if self.parameters.refine else rotation[:, :1]
+        found = verify(self.fitter, rotation, q, intensity, mask)
         label = torch.full_like(found.explained, phase)
         return Candidates(rotation, found.similarity, found.evidence, found.explained, label)
 
-    def propose(self, peaks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotations (B, K, 3, 3) that the transformer proposes, the likeliest first, and their log probability."""
+    def propose(self, peaks: Tensor, mask: Tensor) -> Tensor:
+        """Rotations (B, K, 3, 3) that the transformer proposes, the likeliest first."""
         config = self.model.card.network
         scale = self.crystal.lattice_scale
         scaled = peaks[:, : config.n_tokens] * peaks.new_tensor([scale, scale, 1.0])
         curvature = peaks.new_full((len(peaks),), self._curvature)
         proposal = self.model.network(scaled, mask[:, : config.n_tokens], curvature)
-        logit = torch.log_softmax(proposal.candidate_logits[:, self._phase_of_model], dim=1)
-        likely = logit.topk(min(self.parameters.n_candidates, logit.shape[1]), dim=1)
-        return _take(proposal.rotations[:, self._phase_of_model], likely.indices), likely.values
+        logit = proposal.candidate_logits[:, self._phase_of_model]
+        likely = logit.topk(min(self.parameters.n_candidates, logit.shape[1]), dim=1).indices
+        return _take(proposal.rotations[:, self._phase_of_model], likely)
 
-    def refine(self, rotation: Tensor, logit: Tensor, q: Tensor, intensity: Tensor) -> tuple[Tensor, Tensor]:
-        """Fit positions of all candidates, then tilts of the best: (B, n_refined, 3, 3), and their logits."""
+    def refine(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
+        """Fit positions of all candidates, then tilts of the best: (B, n_refined, 3, 3)."""
         rotation = self.fitter.fit_positions(rotation, q, intensity**self.parameters.intensity_exponent)
         if self.parameters.n_refined < rotation.shape[1]:
             first = self.fitter.score(rotation, q, intensity)
-            best = first.topk(self.parameters.n_refined, dim=1).indices
-            rotation, logit = _take(rotation, best), logit.gather(1, best)
-        return self.fitter.fit_tilt(rotation, q, intensity), logit
+            rotation = _take(rotation, first.topk(self.parameters.n_refined, dim=1).indices)
+        return self.fitter.fit_tilt(rotation, q, intensity)
 
 
 def _take(rotation: Tensor, index: Tensor) -> Tensor:

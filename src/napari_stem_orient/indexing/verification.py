@@ -19,22 +19,18 @@ DIFFUSE = (0.1, 0.03)
 EXPLAINED_WITHIN = 0.03
 EXPLAINED_DEPTH = 0.08
 
-#: Below this, the network's log probabilities say no more than "hardly".
-LEAST_LOG_PROBABILITY = -5.0
-
 #: Weights of the features, fitted by benchmarks/fit_verifier.py to Bloch-wave patterns that py4DSTEM simulated, with
 #: missing and spurious disks, noise and detection thresholds. Multinomial logit: differences are log odds.
 WEIGHTS = {
-    "sharp_similarity": 10.77,
-    "diffuse_similarity": 8.46,
-    "explained_part": 8.83,
-    "excitation_rms": -0.50,
-    "explained_q": 5.25,
-    "log_probability": 0.0,
+    "sharp_similarity": 11.64,
+    "diffuse_similarity": 9.42,
+    "explained_part": 8.17,
+    "excitation_rms": -0.68,
+    "explained_q": 6.48,
 }
 
 #: Log odds that none of the candidates is right: intercept and slope in the best candidate's diffuse similarity.
-NONE_RIGHT = (4.72, -15.32)
+NONE_RIGHT = (4.30, -14.92)
 
 #: Error in degrees where no candidate is right, and of a right answer with a dozen disks.
 TYPICAL_GROSS_ERROR_DEG = 35.0
@@ -55,7 +51,7 @@ class Verification:
 
 
 def verification_features(
-    fitter: PatternFitter, rotation: Tensor, logit: Tensor, q: Tensor, intensity: Tensor, mask: Tensor
+    fitter: PatternFitter, rotation: Tensor, q: Tensor, intensity: Tensor, mask: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Features by name and the number of explained disks, all (B, C).
 
@@ -65,8 +61,6 @@ def verification_features(
         Knows the crystal.
     rotation
         (B, C, 3, 3) refined candidates, sample to crystal.
-    logit
-        (B, C) log probability that the network gives each.
     q, intensity, mask
         (B, N, 2) in Å⁻¹, (B, N) relative to the strongest, (B, N) True where there is a disk.
     """
@@ -87,15 +81,14 @@ def verification_features(
     features["explained_part"] = explained.sum(-1) / mask.sum(-1)[:, None].clamp_min(1)
     features["excitation_rms"] = torch.sqrt(mean_square) / 0.01
     features["explained_q"] = (weight * length).sum(-1) / everything
-    features["log_probability"] = logit.clamp_min(LEAST_LOG_PROBABILITY)
     return features, explained.sum(-1)
 
 
 def verify(
-    fitter: PatternFitter, rotation: Tensor, logit: Tensor, q: Tensor, intensity: Tensor, mask: Tensor
+    fitter: PatternFitter, rotation: Tensor, q: Tensor, intensity: Tensor, mask: Tensor
 ) -> Verification:
     """Weigh the evidence for refined candidates; parameters as for `verification_features`."""
-    features, explained = verification_features(fitter, rotation, logit, q, intensity, mask)
+    features, explained = verification_features(fitter, rotation, q, intensity, mask)
     evidence = torch.stack([weight * features[name] for name, weight in WEIGHTS.items()]).sum(dim=0)
     return Verification(features["diffuse_similarity"], evidence, explained)
 
