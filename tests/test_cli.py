@@ -404,7 +404,9 @@ def test_a_command_line_that_makes_no_sense_ends_with_two(
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 2
-    assert expected in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert expected in message
+    assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from napari_stem_orient import __version__
 from napari_stem_orient.cli_jobs import (
@@ -26,7 +26,7 @@ from napari_stem_orient.cli_jobs import (
 from napari_stem_orient.cli_options import UsageError, check_output, existing, one_line, scan_options
 
 PROGRAM = "napari-stem-orient"
-ERROR, STOPPED = 1, 130
+ERROR, USAGE, STOPPED = 1, 2, 130
 EXPECTED_ERRORS = (ValueError, OSError, IndexError, KeyError, ImportError, MemoryError, RuntimeError)
 
 
@@ -49,9 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all the others."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with what is wrong and where the options are listed."""
+        self.exit(USAGE, f"{PROGRAM}: error: {message} ('{self.prog} --help' lists the options)\n")
+
+
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser; the options of one command only, because those of the others cost seconds of imports."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="Crystal orientation and phase maps from 4D-STEM scans.",
         epilog=f"'{PROGRAM} COMMAND --help' lists the options of a command.",
