@@ -232,11 +232,12 @@ def test_grey_values_stay_between_black_and_white(scale):
 # --- the other method --------------------------------------------------------------------------------------
 
 
-def test_another_map_is_shown_beside(indexed, session, scene, qtbot):
+def test_another_map_is_shown_beside(indexed, viewer, session, scene, qtbot):
     run_map(session, scene, method="template")
     go_to(indexed, session, qtbot, (3, 4))
     assert indexed.comparison.isHidden()
     indexed.compare_box.setChecked(True)
+    assert map_layers_of(viewer, session).framing.waiting  # the panel takes the canvas some of its width
     qtbot.waitUntil(lambda: "Cu" in indexed.comparison.text)
     assert indexed.comparison.view.reflections is not None
     np.testing.assert_array_equal(indexed.comparison.view.pattern, indexed.panel.view.pattern)

@@ -257,6 +257,7 @@ class InspectWidget(QWidget):
     def _on_compare_toggled(self, shown: bool) -> None:
         self._comparison.setVisible(shown)
         self._fit_width()
+        self._layers.framing.frame_soon()
         self._schedule()
 
     def _on_grid_changed(self) -> None:
