@@ -278,18 +278,23 @@ def crystal_from_cif(path: str | Path) -> Crystal:
     CrystalError
         When there are no atoms, the file is no CIF, or the structure makes no sense.
     """
+    import io
     import warnings
+    from contextlib import redirect_stderr, redirect_stdout
 
     from diffpy.structure import loadStructure
 
     path = Path(path)
     try:
-        with warnings.catch_warnings():
+        # PyCifRW writes its complaints to the terminal as well.
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             structure = loadStructure(str(path), fmt="cif")
     except Exception as error:  # diffpy and PyCifRW raise many kinds, bare Exception among them
-        reason = " ".join(str(error).split())[:200]
-        raise CrystalError(f"{path.name} cannot be read as a CIF: {reason}") from error
+        raise CrystalError(
+            f"{path.name} cannot be read as a CIF; check that it is a crystallographic information file, "
+            f"with data_, _cell_length_a and the atom sites ({type(error).__name__})"
+        ) from error
     if structure is None or len(structure) == 0:
         raise CrystalError(f"{path.name} has no atoms; a CIF with atom sites (_atom_site_...) is needed")
     lattice = structure.lattice

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal
 from napari_stem_orient.network.transformer import OrientationTransformer, TransformerConfig
 
 CARD_NAME = "config.json"
@@ -205,9 +205,10 @@ def find_models(crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = 
                 break
         else:
             kind = f" ({crystal.structure_type})" if crystal.structure_type else ""
+            what = json.dumps(crystal.name) if crystal.name in BUILTIN_CRYSTALS else "CIF"
             raise ModelError(
-                f"no model knows {crystal.name}{kind}: train one (napari-stem-orient train --crystal "
-                f"{json.dumps(crystal.name)} --output FOLDER) or choose template matching"
+                f"no model knows {crystal.name}{kind}: train one (napari-stem-orient train --crystal {what} "
+                "--output FOLDER) or choose template matching"
             )
     return found
 
