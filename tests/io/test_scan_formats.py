@@ -224,6 +224,9 @@ def test_an_interrupted_merlin_scan_keeps_its_whole_rows(measured_data: Path, tm
     whole = path.read_bytes()
     (tmp_path / path.name).write_bytes(whole[: int(0.6 * len(whole))])
     shutil.copy(path.with_suffix(".hdr"), tmp_path)
+    with pytest.raises(NeedsScanShape) as asked:
+        open_datacube(tmp_path / path.name)  # a guess from its length would be another geometry
+    assert asked.value.n_frames == 4
     cube = open_datacube(tmp_path / path.name, scan_shape=(1, 4))
     assert np.array_equal(cube.data.compute()[0], open_datacube(path).data.compute()[0])
 

@@ -77,6 +77,8 @@ def read_with_rosettasciio(
     reader = importlib.import_module(f"rsciio.{module}").file_reader
     with dask.config.set({"array.chunk-size": CHUNK_BYTES}):
         signals = _read(reader, path, module, options)
+    if module == "quantumdetector" and scan_shape is None:
+        signals = [_without_guessed_scan(signal) for signal in signals]
     return [_source(signal, path, index, module) for index, signal in enumerate(signals)]
 
 
@@ -92,6 +94,17 @@ def _read(
                 if "chunks" not in str(error).lower():
                     raise
     return reader(str(path), lazy=True, **options)
+
+
+def _without_guessed_scan(signal: dict[str, Any]) -> dict[str, Any]:
+    """A Merlin stack that ends before its header says loses the scan shape that was guessed from its length."""
+    header = (signal.get("original_metadata") or {}).get("hdr_file") or {}
+    promised = str(header.get("Frames in Acquisition (Number)", "")).strip()
+    data, axes = signal["data"], signal["axes"]
+    if data.ndim != 4 or not promised.isdigit() or int(promised) <= data.shape[0] * data.shape[1]:
+        return signal
+    stack = data.reshape((-1, *data.shape[2:]))
+    return {**signal, "data": stack, "axes": [{**axes[0], "size": len(stack)}, *axes[2:]]}
 
 
 def _direct_electron_files(path: Path) -> dict[str, str]:
