@@ -174,8 +174,11 @@ def indexing_job(task: IndexingTask) -> Generator[MapStarted | IndexedBlock, Non
 
     What could go wrong at the start (no model, a missing calibration) does so before `MapStarted`.
     """
+    from napari_stem_orient.network.model_folder import model_identities
+
     keywords: dict[str, Any] = {"parameters": task.parameters}
-    model = _model_identities(task) if task.method == "transformer" else None
+    uses_model = task.method == "transformer"
+    model = model_identities(task.crystals, folders=task.model_folders) if uses_model else None
     start = task.resume_from or OrientationMap.empty(
         task.peaks,
         task.crystals,
@@ -196,14 +199,6 @@ def indexing_job(task: IndexingTask) -> Generator[MapStarted | IndexedBlock, Non
         job = index_bragg_peaks(task.peaks, task.crystals, models=models, device=task.device, **keywords)
     yield MapStarted(start.copy(), Progress(int(start.done.sum()), start.n_positions, "patterns"))
     return (yield from job)
-
-
-def _model_identities(task: IndexingTask) -> dict[str, Any]:
-    """Name and hash of the model of each crystal; ValueError, in words, where a crystal has none."""
-    from napari_stem_orient.network.model_folder import find_models, load_model
-
-    folders = find_models(task.crystals, folders=task.model_folders)
-    return {name: load_model(folder).identity for name, folder in folders.items()}
 
 
 @dataclass(frozen=True, slots=True)
