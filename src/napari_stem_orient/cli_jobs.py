@@ -313,7 +313,7 @@ def run_train(arguments: argparse.Namespace) -> str:
         folder = _follow(job, "Training", arguments, on_record=keep)
     except KeyboardInterrupt:
         saved = (arguments.output / "config.json").is_file()
-        kept = f"{arguments.output} holds the model as last saved" if saved else "no model was saved yet"
+        kept = f"{arguments.output} holds a model, as last saved" if saved else "no model was saved yet"
         raise Stopped(f"stopped: {kept}") from None
     error = f"; median error of the best candidate in training {last[0].best_error_deg:.1f}°" if last else ""
     return f"{folder}: model written{error}"

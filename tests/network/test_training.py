@@ -84,13 +84,19 @@ def test_parts_of_similar_length_hold_the_same_patterns() -> None:
     assert parts[0].mask.shape[1] < parts[-1].mask.shape[1]
 
 
-def test_a_stopped_training_ends_at_once(tmp_path: Path) -> None:
-    job = train_model(
-        [CU], parameters=SMALL.model_copy(update={"steps": 10**6}), output=tmp_path / "m", device="cpu"
-    )
+def test_a_stopped_training_ends_at_once_and_keeps_what_it_learned(tmp_path: Path) -> None:
+    endless = SMALL.model_copy(update={"steps": 10**6})
+    job = train_model([CU], parameters=endless, output=tmp_path / "m", device="cpu")
     next(job)
     job.close()
-    assert not (tmp_path / "m").exists()
+    kept = load_model(tmp_path / "m").card.training["steps_done"]
+    assert kept >= 1
+    # A few steps of another run do not replace it.
+    weights = (tmp_path / "m" / "weights.safetensors").read_bytes()
+    again = train_model([CU], parameters=endless, output=tmp_path / "m", device="cpu")
+    next(again)
+    again.close()
+    assert (tmp_path / "m" / "weights.safetensors").read_bytes() == weights
 
 
 def test_two_phases_are_told_apart_by_the_card(tmp_path: Path) -> None:

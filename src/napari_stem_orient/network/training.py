@@ -21,13 +21,20 @@ from napari_stem_orient.core.orientation import quaternion_to_matrix, symmetry_q
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import choose_device
 from napari_stem_orient.network.loss import LossTerms, orientation_loss
-from napari_stem_orient.network.model_folder import ModelCard, load_model, save_model
+from napari_stem_orient.network.model_folder import CARD_NAME, ModelCard, load_model, save_model
 from napari_stem_orient.network.transformer import OrientationTransformer, Proposal, TransformerConfig
 from napari_stem_orient.simulation.augment import AugmentationParameters, PeakAugmenter
 from napari_stem_orient.simulation.kinematic import KinematicSimulator, excitation_error
 
 #: Patterns with fewer disks than this say too little to learn from.
 FEWEST_DISKS = 4
+
+#: The model folder is written every so many steps.
+SAVED_EVERY = 500
+
+#: Patterns that a model is judged by: on the way, so that a stop takes no second, and at the end.
+QUICK_HELD_OUT = 1024
+FULL_HELD_OUT = 4096
 
 #: A batch is worked in so many parts of similar length: padding would be half of the work.
 LENGTH_PARTS = 4
@@ -253,7 +260,7 @@ class Trainer:
             averaged.lerp_(current, 1 - keep)
 
     @torch.no_grad()
-    def held_out(self, n_patterns: int = 4096) -> dict[str, float]:
+    def held_out(self, n_patterns: int) -> dict[str, float]:
         """Errors of the averaged network on kinematic patterns from another seed."""
         sampler = PatternSampler(self.sampler.crystals, self.parameters, seed=self.parameters.seed + 2**20)
         best, chosen = [], []
@@ -311,7 +318,7 @@ def train_model(
     parameters
         The recipe.
     output
-        Model folder; written every 500 steps and at the end, so a stopped run leaves a model that works.
+        Model folder; written every 500 steps, at the end and when the run is stopped.
     name
         The model's name; the folder's name where none is given.
     structure_type
@@ -340,19 +347,30 @@ def train_model(
     last_report = begun
     step = 0
     fraction = 0.0
-    while fraction < 1.0:
-        pending.append(trainer.step(fraction))
-        step += 1
-        fraction = step / parameters.steps
-        if parameters.minutes is not None:
-            fraction = max(fraction, (time.monotonic() - begun) / (60 * parameters.minutes))
-        if step % 500 == 0:
-            _save(trainer, output, name, structure_type, step=step, minutes=(time.monotonic() - begun) / 60)
-        if time.monotonic() - last_report > 0.3 or fraction >= 1.0:
-            last_report = time.monotonic()
-            yield _training_step(pending, min(fraction, 1.0), parameters.steps)
-            pending.clear()
-    return _save(trainer, output, name, structure_type, step=step, minutes=(time.monotonic() - begun) / 60)
+
+    def save(n_held_out: int) -> Path:
+        minutes = (time.monotonic() - begun) / 60
+        return _save(trainer, output, name, structure_type, step=step, minutes=minutes, n_held_out=n_held_out)
+
+    try:
+        while fraction < 1.0:
+            pending.append(trainer.step(fraction))
+            step += 1
+            fraction = step / parameters.steps
+            if parameters.minutes is not None:
+                fraction = max(fraction, (time.monotonic() - begun) / (60 * parameters.minutes))
+            if step % SAVED_EVERY == 0:
+                save(QUICK_HELD_OUT)
+            if time.monotonic() - last_report > 0.3 or fraction >= 1.0:
+                last_report = time.monotonic()
+                yield _training_step(pending, min(fraction, 1.0), parameters.steps)
+                pending.clear()
+    except (GeneratorExit, KeyboardInterrupt):
+        # What was learned is kept, but a few steps do not replace an earlier model.
+        if step >= SAVED_EVERY or (step and not (output / CARD_NAME).exists()):
+            save(QUICK_HELD_OUT)
+        raise
+    return save(FULL_HELD_OUT)
 
 
 def _training_step(terms: list[LossTerms], fraction: float, steps: int) -> TrainingStep:
@@ -365,7 +383,14 @@ def _training_step(terms: list[LossTerms], fraction: float, steps: int) -> Train
 
 
 def _save(
-    trainer: Trainer, output: Path, name: str | None, structure_type: str | None, *, step: int, minutes: float
+    trainer: Trainer,
+    output: Path,
+    name: str | None,
+    structure_type: str | None,
+    *,
+    step: int,
+    minutes: float,
+    n_held_out: int,
 ) -> Path:
     p, crystals = trainer.parameters, trainer.sampler.crystals
     ranges = [lattice_range(c, p) for c in crystals]
@@ -384,7 +409,7 @@ def _save(
             "minutes_done": round(minutes, 1),
             "simulation": "kinematic",
         },
-        held_out=trainer.held_out(),
+        held_out=trainer.held_out(n_held_out),
         software_version=__version__,
     )
     return save_model(trainer.average, card, output)
