@@ -318,7 +318,7 @@ def train_model(
     parameters
         The recipe.
     output
-        Model folder; written every 500 steps, at the end and when the run is stopped.
+        Model folder; written every 500 steps, at the end and when stopped.
     name
         The model's name; the folder's name where none is given.
     structure_type
@@ -342,11 +342,9 @@ def train_model(
         raise ValueError("no crystal to train for; name at least one")
     trainer = Trainer(crystals, parameters, device=choose_device(device), start_from=start_from)
     output = Path(output)
-    begun = time.monotonic()
+    begun = last_report = time.monotonic()
     pending: list[LossTerms] = []
-    last_report = begun
-    step = 0
-    fraction = 0.0
+    step, fraction = 0, 0.0
 
     def save(n_held_out: int) -> Path:
         minutes = (time.monotonic() - begun) / 60
