@@ -23,9 +23,7 @@ from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix
 from napari_stem_orient.indexing.index import IndexParameters, make_pattern_indexer
 from napari_stem_orient.indexing.verification import WEIGHTS, verification_features
-from napari_stem_orient.network.loss import geodesic_distance
-from napari_stem_orient.network.tokens import strongest_peaks
-from napari_stem_orient.network.training import symmetry_matrices
+from napari_stem_orient.network.loss import geodesic_distance, symmetry_matrices
 
 RIGHT_WITHIN_DEG = 3.0
 REPEATS = 3  # thinned versions of each pattern
@@ -64,15 +62,7 @@ def candidate_features(
     """Features (n, K, F) of the refined candidates of patterns with enough disks, and errors (n, K) in degrees."""
     crystal = load_crystal("Cu")
     indexer = make_pattern_indexer(peaks, [crystal], parameters=IndexParameters(), device="cpu")
-    padded, present = strongest_peaks(
-        peaks.q_x,
-        peaks.q_y,
-        peaks.intensity,
-        peaks.offsets,
-        n_peaks=indexer.parameters.max_disks,
-        direct_beam_radius=indexer.direct_beam_radius,
-        q_max=indexer.q_limit,
-    )
+    padded, present = indexer.pad(peaks)
     worth = present.sum(axis=1) >= indexer.parameters.min_disks
     disks, mask = torch.as_tensor(padded[worth]), torch.as_tensor(present[worth])
     phase = indexer.indexers[0]

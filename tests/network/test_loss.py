@@ -15,8 +15,7 @@ from napari_stem_orient.core.orientation import (
     random_quaternions,
 )
 from napari_stem_orient.indexing.refine import rotation_from_vector
-from napari_stem_orient.network.loss import geodesic_distance, orientation_loss
-from napari_stem_orient.network.training import symmetry_matrices
+from napari_stem_orient.network.loss import geodesic_distance, orientation_loss, symmetry_matrices
 from napari_stem_orient.network.transformer import Proposal
 
 CU = load_crystal("Cu")

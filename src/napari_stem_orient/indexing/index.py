@@ -16,7 +16,6 @@ from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import choose_device
 from napari_stem_orient.indexing.pattern_indexer import IndexParameters, PatternIndexer, PhaseIndexer
 from napari_stem_orient.network.model_folder import find_models, load_model
-from napari_stem_orient.network.tokens import strongest_peaks
 
 __all__ = ["IndexParameters", "index_bragg_peaks", "make_pattern_indexer", "visible_q_limit"]
 
@@ -51,13 +50,12 @@ def make_pattern_indexer(
     chosen = choose_device(device)
     folders = find_models(crystals, folders=models)
     loaded = {folder: load_model(folder, device=chosen) for folder in set(folders.values())}
-    by_name = {crystal.name: loaded[folders[crystal.name]] for crystal in crystals}
     q_limit = visible_q_limit(peaks, largest=min(m.card.q_limit_inv_angstrom[1] for m in loaded.values()))
     return PatternIndexer(
         [
             PhaseIndexer(
                 crystal,
-                by_name[crystal.name],
+                loaded[folders[crystal.name]],
                 calibration=peaks.calibration,
                 q_limit=q_limit,
                 parameters=parameters,
@@ -139,16 +137,7 @@ def _indexed_blocks(
         progress = Progress(done, total, "patterns")
         yield IndexedBlock.not_indexed(remaining[~detected], Reason.NOT_DETECTED, progress=progress)
     for positions in _timed_blocks(remaining[detected]):
-        selection = peaks.select(positions)
-        padded, mask = strongest_peaks(
-            selection.q_x,
-            selection.q_y,
-            selection.intensity,
-            selection.offsets,
-            n_peaks=indexer.parameters.max_disks,
-            direct_beam_radius=indexer.direct_beam_radius,
-            q_max=indexer.q_limit,
-        )
+        padded, mask = indexer.pad(peaks.select(positions))
         done += len(positions)
         yield indexer.index(padded, mask, positions, progress=Progress(done, total, "patterns"))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from napari_stem_orient.core.bragg_peaks import BraggPeaks, PeakSelection
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import matrix_to_quaternion
@@ -20,9 +21,9 @@ from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import in_halving_batches
 from napari_stem_orient.indexing.refine import PatternFitter, RefinementParameters
 from napari_stem_orient.indexing.verification import expected_error_deg, verify
-from napari_stem_orient.network.loss import geodesic_distance
+from napari_stem_orient.network.loss import geodesic_distance, symmetry_matrices
 from napari_stem_orient.network.model_folder import OrientationModel
-from napari_stem_orient.network.training import symmetry_matrices
+from napari_stem_orient.network.tokens import strongest_peaks
 
 #: A solution this far from the best one, in degrees, is another answer.
 RUNNER_UP_DISTANCE_DEG = 10.0
@@ -170,17 +171,20 @@ class PatternIndexer:
         self.parameters = parameters
         self.device = device
         self._symmetries = symmetry_matrices([i.crystal for i in self.indexers], device)
+        # Nearer to the origin than this, in Å⁻¹, no crystal has a reflection.
+        self._direct_beam_radius = 0.6 * min(float(i.fitter.g.norm(dim=1).min()) for i in self.indexers)
 
-    @property
-    def q_limit(self) -> float:
-        """Disks farther out than this, in Å⁻¹, are left out."""
-        return self.indexers[0].fitter.q_limit
-
-    @property
-    def direct_beam_radius(self) -> float:
-        """Peaks within this distance of the origin, in Å⁻¹, cannot be reflections of any of the crystals."""
-        shortest = min(float(i.fitter.g.norm(dim=1).min()) for i in self.indexers)
-        return 0.6 * shortest
+    def pad(self, peaks: BraggPeaks | PeakSelection) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The disks that count as (B, N, 3) and their mask (B, N): without the direct beam, in sight, the strongest."""
+        return strongest_peaks(
+            peaks.q_x,
+            peaks.q_y,
+            peaks.intensity,
+            peaks.offsets,
+            n_peaks=self.parameters.max_disks,
+            direct_beam_radius=self._direct_beam_radius,
+            q_max=self.indexers[0].fitter.q_limit,
+        )
 
     @property
     def batch_size(self) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.orientation import quaternion_to_matrix, symmetry_quaternions
 from napari_stem_orient.network.transformer import Proposal
 
 #: The part of the loss that all candidates share, so that no candidate is left behind.
@@ -24,6 +27,14 @@ class LossTerms:
     total: Tensor
     best_error: Tensor
     chosen_error: Tensor
+
+
+def symmetry_matrices(crystals: Sequence[Crystal], device: torch.device) -> list[Tensor]:
+    """For each crystal its proper rotations (S, 3, 3)."""
+    return [
+        torch.as_tensor(quaternion_to_matrix(symmetry_quaternions(c.proper_point_group))).float().to(device)
+        for c in crystals
+    ]
 
 
 def geodesic_distance(rotations: Tensor, truth: Tensor, symmetry: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ from torch import Tensor
 from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import electron_wavelength_angstrom
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation import quaternion_to_matrix, symmetry_quaternions
+from napari_stem_orient.core.orientation import quaternion_to_matrix
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import choose_device
-from napari_stem_orient.network.loss import LossTerms, orientation_loss
+from napari_stem_orient.network.loss import LossTerms, orientation_loss, symmetry_matrices
 from napari_stem_orient.network.model_folder import CARD_NAME, ModelCard, load_model, save_model
 from napari_stem_orient.network.transformer import OrientationTransformer, Proposal, TransformerConfig
 from napari_stem_orient.simulation.augment import AugmentationParameters, PeakAugmenter
@@ -189,14 +189,6 @@ def random_rotations(n: int, generator: torch.Generator) -> Tensor:
     quaternions = torch.randn((n, 4), generator=generator, dtype=torch.float64)
     quaternions = quaternions / quaternions.norm(dim=1, keepdim=True)
     return torch.as_tensor(quaternion_to_matrix(quaternions.numpy())).float()
-
-
-def symmetry_matrices(crystals: Sequence[Crystal], device: torch.device) -> list[Tensor]:
-    """For each crystal its proper rotations (S, 3, 3)."""
-    return [
-        torch.as_tensor(quaternion_to_matrix(symmetry_quaternions(c.proper_point_group))).float().to(device)
-        for c in crystals
-    ]
 
 
 class Trainer:
