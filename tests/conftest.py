@@ -93,3 +93,9 @@ def measured_data() -> Path:
 def repository_root() -> Path:
     """The folder of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def py4dstem() -> None:
+    """Skip what needs py4DSTEM's own engines: from Python 3.13 on it cannot be installed beside the rest."""
+    pytest.importorskip("py4DSTEM", reason="py4DSTEM is not installed")

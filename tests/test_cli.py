@@ -187,6 +187,7 @@ def test_a_radius_by_hand_takes_the_place_of_a_direct_beam(
     assert "does not suit a detector of 64 x 64 px" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_index_export_and_info_from_a_scan(
     scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +212,7 @@ def test_index_export_and_info_from_a_scan(
     assert all(path.stat().st_size > 100 for path in files.values())
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_calibration_given_for_peaks_replaces_that_of_the_file(peaks: Path, tmp_path: Path) -> None:
     output = tmp_path / "map.h5"
     assert main(index_words(peaks, output, "--voltage-kv", "200", "--scan-rotation-deg", "90")) == 0
@@ -238,6 +240,7 @@ def test_stopped_detection_is_kept_and_resumed(
     assert open_bragg_peaks(output).detected.all()
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_stopped_indexing_is_kept_and_resumed(
     peaks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,6 +424,7 @@ def test_options_that_only_a_scan_has_are_refused_for_peaks(
     assert f"{option[0]} has no effect on a file of peaks" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_peaks_in_inverse_angstrom_have_no_pixel_size_to_give(
     peaks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

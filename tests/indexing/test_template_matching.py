@@ -69,6 +69,7 @@ def index(peaks: BraggPeaks, *crystals: Crystal, **options: object) -> Orientati
 
 
 # Orientations well inside the sector, with many disks: no twofold ambiguity about the beam.
+@pytest.mark.usefixtures("py4dstem")
 @pytest.mark.parametrize(
     ("name", "euler_deg"),
     [
@@ -91,6 +92,7 @@ def test_known_orientation_comes_back_from_py4dstems_own_pattern(
     assert 0.8 < result.score[0] <= 1.0
 
 
+@pytest.mark.usefixtures("py4dstem")
 @pytest.mark.parametrize("name", ["Cu", "Mg"])
 def test_known_orientation_comes_back_from_our_simulated_pattern(name: str) -> None:
     kinematic = pytest.importorskip("napari_stem_orient.simulation.kinematic")
@@ -105,6 +107,7 @@ def test_known_orientation_comes_back_from_our_simulated_pattern(name: str) -> N
     assert errors.max() < 2.0
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_monoclinic_crystal_of_any_orientation_comes_back() -> None:
     truth = random_quaternions(4, np.random.default_rng(3))
     parameters = TemplateMatchingParameters(
@@ -116,6 +119,7 @@ def test_monoclinic_crystal_of_any_orientation_comes_back() -> None:
     assert np.median(errors) < 4.0
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_most_random_orientations_come_back() -> None:
     copper = load_crystal("Cu")
     truth = random_quaternions(24, np.random.default_rng(1))
@@ -125,6 +129,7 @@ def test_most_random_orientations_come_back() -> None:
     assert np.mean(errors < 3) > 0.75
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_precession_pattern_comes_back() -> None:
     copper = load_crystal("Cu")
     truth = from_euler_bunge_deg((25.0, 21.0, 33.0))
@@ -134,6 +139,7 @@ def test_precession_pattern_comes_back() -> None:
     assert disorientation_angle_deg(truth, result.quaternion[0], copper.proper_point_group) < 3.0
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_in_plane_rotation_of_the_pattern_rotates_the_sample() -> None:
     """Turning the pattern from x toward y by 30° turns the crystal by as much about the beam."""
     magnesium = load_crystal("Mg")
@@ -147,6 +153,7 @@ def test_in_plane_rotation_of_the_pattern_rotates_the_sample() -> None:
     assert disorientation_angle_deg(expected, result.quaternion[0], magnesium.proper_point_group) < 2.0
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_two_phases_in_one_run_are_told_apart() -> None:
     crystals = load_crystal("Cu"), load_crystal("Cu2O")
     truth = random_quaternions(6, np.random.default_rng(5))
@@ -157,6 +164,7 @@ def test_two_phases_in_one_run_are_told_apart() -> None:
     assert np.all(result.alternative_score <= result.score + 0.05)
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_positions_without_a_solution_say_why() -> None:
     copper = load_crystal("Cu")
     pattern = py4dstem_pattern(copper, from_euler_bunge_deg((25.0, 21.0, 33.0)))
@@ -177,6 +185,7 @@ def test_positions_without_a_solution_say_why() -> None:
     assert index(peaks_of([nonsense]), copper).reason[0] == Reason.NO_PHASE_FITS
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_nan_and_zero_disks_do_not_stop_the_run() -> None:
     copper = load_crystal("Cu")
     pattern = py4dstem_pattern(copper, from_euler_bunge_deg((25.0, 21.0, 33.0)))
@@ -188,6 +197,7 @@ def test_nan_and_zero_disks_do_not_stop_the_run() -> None:
     assert list(result.phase_id >= 0) == [False, False, True]
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_cancelled_run_is_resumed_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_stem_orient.indexing.template_matching.SECONDS_PER_BLOCK", 1e-6)
     copper = load_crystal("Cu")
@@ -210,6 +220,7 @@ def test_cancelled_run_is_resumed_where_it_stopped(monkeypatch: pytest.MonkeyPat
         next(index_by_template_matching(peaks, [gold], plans=plans, resume_from=partial))
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_plan_is_made_once_for_one_crystal_and_calibration() -> None:
     copper = load_crystal("Cu")
     peaks = peaks_of([py4dstem_pattern(copper, from_euler_bunge_deg((25.0, 21.0, 33.0)))])
@@ -223,6 +234,7 @@ def test_plan_is_made_once_for_one_crystal_and_calibration() -> None:
         match_pattern(peaks, (3, 0), [copper], plans=plans)
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_runner_up_of_a_single_crystal_is_turned_about_the_beam() -> None:
     magnesium = load_crystal("Mg")
     peaks = peaks_of([py4dstem_pattern(magnesium, from_euler_bunge_deg((40.0, 25.0, 10.0)))])
@@ -275,6 +287,7 @@ def test_searched_zone_axes_cover_the_sphere_in_every_laue_class(space_group: in
     assert fraction < (1.7 if expected == 6 else 1.1)
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_cosine_of_a_pattern_with_itself_is_one() -> None:
     pattern = py4dstem_pattern(load_crystal("Cu"), from_euler_bunge_deg((25.0, 21.0, 33.0)))
     assert pattern_cosine(pattern, pattern, width=0.02) == pytest.approx(1.0)
