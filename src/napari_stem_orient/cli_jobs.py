@@ -273,7 +273,7 @@ def _peaks_to_index(arguments: argparse.Namespace) -> BraggPeaks:
 
 def train_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_train`."""
-    from napari_stem_orient.network.training import TrainingParameters
+    from napari_stem_orient.network.recipe import TrainingParameters
 
     crystal_option(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="model folder to write")
@@ -290,7 +290,8 @@ def train_options(parser: argparse.ArgumentParser) -> None:
 
 def run_train(arguments: argparse.Namespace) -> str:
     """Train a model for some crystals on simulated patterns and write its folder."""
-    from napari_stem_orient.network.training import TrainingParameters, train_model
+    from napari_stem_orient.network.recipe import TrainingParameters
+    from napari_stem_orient.network.training import train_model
 
     check_output_folder(arguments.output)
     crystals = chosen_crystals(arguments)

@@ -9,13 +9,9 @@ import torch
 
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.network.model_folder import load_model
-from napari_stem_orient.network.training import (
-    PatternSampler,
-    Trainer,
-    TrainingParameters,
-    TrainingStep,
-    train_model,
-)
+from napari_stem_orient.network.pattern_sampler import PatternSampler
+from napari_stem_orient.network.recipe import TrainingParameters
+from napari_stem_orient.network.training import Trainer, TrainingStep, train_model
 from napari_stem_orient.network.transformer import TransformerConfig
 
 SMALL = TrainingParameters(

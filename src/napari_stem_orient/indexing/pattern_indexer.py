@@ -78,8 +78,8 @@ class IndexParameters(RefinementParameters):
 class Candidates:
     """Solutions of B patterns.
 
-    rotation (B, C, 3, 3) sample to crystal; similarity (B, C) 0 to 1; evidence (B, C) log probability up to a constant
-    of the pattern; explained (B, C) number of measured disks that have their reflection; phase (B, C) index.
+    rotation (B, C, 3, 3) sample to crystal; similarity (B, C) 0 to 1; evidence (B, C) log odds against "none of them
+    is right"; explained (B, C) number of measured disks that have their reflection; phase (B, C) index.
     """
 
     rotation: Tensor
@@ -235,7 +235,7 @@ class PatternIndexer:
         value, other = elsewhere.max(dim=1, keepdim=True)
         similarity = found.similarity.gather(1, best)[:, 0]
         n_disks = on_device[1].sum(dim=1)
-        error = expected_error_deg(found.evidence, angle, similarity, n_disks)
+        error = expected_error_deg(found.evidence, angle, n_disks)
         n_explained = found.explained.gather(1, best)[:, 0]
         fits = (similarity >= self.parameters.minimum_score) & (n_explained >= self.parameters.min_disks - 1)
 

@@ -41,8 +41,8 @@ FINE_ERROR_DEG = 0.5
 class Verification:
     """How well candidates explain their patterns; every tensor is (B, C).
 
-    similarity is the score that a map shows, 0 to 1; evidence is a log probability up to a constant of the pattern;
-    explained is the number of measured disks that have their reflection.
+    similarity is the score that a map shows, 0 to 1; evidence is the log odds of the candidate against "none of them is
+    right"; explained is the number of measured disks that have their reflection.
     """
 
     similarity: Tensor
@@ -90,25 +90,32 @@ def verify(
     """Weigh the evidence for refined candidates; parameters as for `verification_features`."""
     features, explained = verification_features(fitter, rotation, q, intensity, mask)
     evidence = torch.stack([weight * features[name] for name, weight in WEIGHTS.items()]).sum(dim=0)
-    return Verification(features["diffuse_similarity"], evidence, explained)
+    similarity = features["diffuse_similarity"]
+    chosen = similarity.gather(1, evidence.argmax(dim=1, keepdim=True))
+    none_right = NONE_RIGHT[0] + NONE_RIGHT[1] * chosen
+    against_none = evidence - torch.logsumexp(evidence, dim=1, keepdim=True) - none_right
+    return Verification(similarity, against_none, explained)
 
 
-def expected_error_deg(evidence: Tensor, angle_deg: Tensor, similarity: Tensor, n_disks: Tensor) -> Tensor:
+def probabilities(evidence: Tensor) -> Tensor:
+    """Probability (B, C) of each candidate from its log odds; what is missing to 1 is that none is right."""
+    against = torch.cat([evidence, torch.zeros_like(evidence[:, :1])], dim=1)
+    return torch.softmax(against, dim=1)[:, :-1]
+
+
+def expected_error_deg(evidence: Tensor, angle_deg: Tensor, n_disks: Tensor) -> Tensor:
     """Expected error in degrees (B,) of the chosen candidates.
 
     Parameters
     ----------
     evidence
-        (B, C) of all candidates of all phases.
+        (B, C) of all candidates of all phases, log odds against none of them.
     angle_deg
         (B, C) disorientation of each candidate from the chosen one; a wrong phase counts as a gross error.
-    similarity
-        (B,) of the chosen candidate.
     n_disks
         (B,) number of measured disks.
     """
-    probability = torch.softmax(evidence, dim=1)
-    none_right = torch.sigmoid(NONE_RIGHT[0] + NONE_RIGHT[1] * similarity)
-    fine = FINE_ERROR_DEG * math.sqrt(12) / torch.sqrt(n_disks.clamp_min(1).to(similarity.dtype))
-    among_candidates = (probability * angle_deg).sum(dim=1)
-    return none_right * TYPICAL_GROSS_ERROR_DEG + (1 - none_right) * among_candidates + fine
+    probability = probabilities(evidence)
+    none_right = 1 - probability.sum(dim=1)
+    fine = FINE_ERROR_DEG * math.sqrt(12) / torch.sqrt(n_disks.clamp_min(1).to(evidence.dtype))
+    return none_right * TYPICAL_GROSS_ERROR_DEG + (probability * angle_deg).sum(dim=1) + fine
