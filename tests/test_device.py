@@ -119,10 +119,10 @@ def test_indexing_and_training_stay_on_the_device_of_the_patterns() -> None:
     generator = torch.Generator().manual_seed(0)
     peaks, mask = torch.rand(3, 7, 3, generator=generator), torch.ones(3, 7, dtype=torch.bool)
     truth, phase, weight = torch.eye(3).expand(3, 3, 3), torch.zeros(3, dtype=torch.long), torch.ones(3)
-    curvature = torch.full((3,), 0.005)
+    conditions = torch.tensor([0.005, 1.0]).expand(3, 2)
 
     def everything() -> list[torch.Tensor]:
-        proposal = network(peaks, mask, curvature)
+        proposal = network(peaks, mask, conditions)
         loss = orientation_loss(proposal, truth, phase, symmetries, weight=weight).total
         fitter = PatternFitter(
             crystal, voltage_kv=200, q_limit=1.2, parameters=RefinementParameters(), device=CPU

@@ -64,10 +64,10 @@ def test_every_weight_has_its_feature_and_padding_changes_none() -> None:
 
 def test_expected_error_is_small_for_a_clear_answer_and_large_between_two() -> None:
     angle = torch.tensor([[0.0, 40.0]])
-    similarity, n_disks = torch.tensor([0.8]), torch.tensor([20])
-    clear = expected_error_deg(torch.tensor([[20.0, 0.0]]), angle, similarity, n_disks)
-    torn = expected_error_deg(torch.tensor([[5.0, 5.0]]), angle, similarity, n_disks)
-    same = expected_error_deg(torch.tensor([[5.0, 5.0]]), torch.tensor([[0.0, 0.5]]), similarity, n_disks)
+    n_disks = torch.tensor([20])
+    clear = expected_error_deg(torch.tensor([[10.0, -10.0]]), angle, n_disks)
+    torn = expected_error_deg(torch.tensor([[10.0, 10.0]]), angle, n_disks)
+    same = expected_error_deg(torch.tensor([[10.0, 10.0]]), torch.tensor([[0.0, 0.5]]), n_disks)
     assert float(clear) < 1.5
     # Two equal answers 40° apart: the expectation is half of that.
     assert float(torn) == pytest.approx(20.0, abs=1.5)
@@ -75,7 +75,7 @@ def test_expected_error_is_small_for_a_clear_answer_and_large_between_two() -> N
 
 
 def test_what_fits_badly_is_not_trusted() -> None:
-    angle, evidence = torch.tensor([[0.0, 40.0]]), torch.tensor([[20.0, 0.0]])
-    good = expected_error_deg(evidence, angle, torch.tensor([0.7]), torch.tensor([20]))
-    poor = expected_error_deg(evidence, angle, torch.tensor([0.15]), torch.tensor([20]))
+    angle = torch.tensor([[0.0, 40.0]])
+    good = expected_error_deg(torch.tensor([[5.0, -10.0]]), angle, torch.tensor([20]))
+    poor = expected_error_deg(torch.tensor([[-1.0, -10.0]]), angle, torch.tensor([20]))
     assert float(poor) > float(good) + 10

@@ -25,7 +25,7 @@ def patterns(n: int = 4, places: int = 12) -> tuple[torch.Tensor, torch.Tensor, 
     peaks = torch.randn((n, places, 3), generator=generator)
     peaks[..., 2] = peaks[..., 2].abs()
     mask = torch.arange(places) < torch.tensor([[places], [5], [1], [0]])[:n]
-    return peaks * mask[..., None], mask, torch.full((n,), 0.006)
+    return peaks * mask[..., None], mask, torch.tensor([0.006, 1.6]).expand(n, 2)
 
 
 def test_outputs_are_proper_rotations(network: OrientationTransformer) -> None:
@@ -45,24 +45,24 @@ def test_empty_and_one_disk_patterns_give_finite_answers(network: OrientationTra
 
 
 def test_order_of_disks_does_not_matter(network: OrientationTransformer) -> None:
-    peaks, mask, curvature = patterns()
+    peaks, mask, conditions = patterns()
     order = torch.randperm(12, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(
-        network(peaks, mask, curvature).rotations,
-        network(peaks[:, order], mask[:, order], curvature).rotations,
+        network(peaks, mask, conditions).rotations,
+        network(peaks[:, order], mask[:, order], conditions).rotations,
         atol=1e-4,
         rtol=1e-4,
     )
 
 
 def test_padding_does_not_matter(network: OrientationTransformer) -> None:
-    peaks, mask, curvature = patterns()
+    peaks, mask, conditions = patterns()
     garbage = torch.where(mask[..., None], peaks, torch.zeros_like(peaks))
     padded = torch.cat([garbage, torch.zeros(4, 6, 3)], dim=1)
     longer = torch.cat([mask, torch.zeros(4, 6, dtype=torch.bool)], dim=1)
     torch.testing.assert_close(
-        network(peaks, mask, curvature).rotations,
-        network(padded, longer, curvature).rotations,
+        network(peaks, mask, conditions).rotations,
+        network(padded, longer, conditions).rotations,
         atol=1e-4,
         rtol=1e-4,
     )

@@ -112,6 +112,11 @@ class Crystal:
         """The length in Å that turns q into lattice units: the cell edge a."""
         return float(self.lattice[0])
 
+    @property
+    def axial_ratio(self) -> float:
+        """The ratio c / a of the cell edges."""
+        return float(self.lattice[2] / self.lattice[0])
+
     @cached_property
     def structure_type(self) -> str | None:
         """Name of the structure type ("fcc", "bcc", "rock salt", ...), or None where it is not a common one."""

@@ -116,7 +116,7 @@ class PhaseIndexer:
         self.model = model
         self.parameters = parameters
         self._phase_of_model = phase
-        self._curvature = calibration.wavelength_angstrom / crystal.lattice_scale
+        self._conditions = (calibration.wavelength_angstrom / crystal.lattice_scale, crystal.axial_ratio)
         self.fitter = PatternFitter(
             crystal,
             voltage_kv=calibration.voltage_kv,
@@ -141,8 +141,8 @@ class PhaseIndexer:
         config = self.model.card.network
         scale = self.crystal.lattice_scale
         scaled = peaks[:, : config.n_tokens] * peaks.new_tensor([scale, scale, 1.0])
-        curvature = peaks.new_full((len(peaks),), self._curvature)
-        proposal = self.model.network(scaled, mask[:, : config.n_tokens], curvature)
+        conditions = peaks.new_tensor(self._conditions).expand(len(peaks), 2)
+        proposal = self.model.network(scaled, mask[:, : config.n_tokens], conditions)
         logit = proposal.candidate_logits[:, self._phase_of_model]
         likely = logit.topk(min(self.parameters.n_candidates, logit.shape[1]), dim=1).indices
         return _take(proposal.rotations[:, self._phase_of_model], likely)

@@ -22,11 +22,15 @@ FEWEST_DISKS = 4
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """Simulated patterns: peaks (B, N, 3) with q in 1/a, mask (B, N), curvature, rotation (B, 3, 3), phase (B,)."""
+    """Simulated patterns and their truth.
+
+    peaks (B, N, 3) with q in 1/a; mask (B, N); conditions (B, 2) = wavelength / a and c / a; rotation (B, 3, 3), sample
+    to crystal; phase (B,).
+    """
 
     peaks: Tensor
     mask: Tensor
-    curvature: Tensor
+    conditions: Tensor
     rotation: Tensor
     phase: Tensor
 
@@ -49,7 +53,7 @@ class TrainingBatch:
                 TrainingBatch(
                     self.peaks[rows, :longest],
                     self.mask[rows, :longest],
-                    self.curvature[rows],
+                    self.conditions[rows],
                     self.rotation[rows],
                     self.phase[rows],
                 )
@@ -104,7 +108,8 @@ class PatternSampler:
         g = (simulator.g * crystal.lattice_scale) @ rotation
         s = excitation_error(g, curvature[:, None])
         peaks, mask = self._augmenters[index](g[..., :2], s, simulator.strength)
-        return TrainingBatch(peaks, mask, curvature, rotation, torch.full((size,), index))
+        conditions = torch.stack([curvature, torch.full_like(curvature, crystal.axial_ratio)], dim=-1)
+        return TrainingBatch(peaks, mask, conditions, rotation, torch.full((size,), index))
 
     def _curvature(self, crystal: Crystal, size: int) -> Tensor:
         p = self.parameters

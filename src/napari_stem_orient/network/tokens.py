@@ -18,8 +18,8 @@ INTENSITY_EXPONENTS = (0.125, 0.25, 0.5, 1.0)
 RADIAL_FEATURES = 1 + 2 * len(RADIAL_FREQUENCIES)
 ANGULAR_FEATURES = 2 * len(ANGULAR_ORDERS)
 INTENSITY_FEATURES = 1 + len(INTENSITY_EXPONENTS)
-#: What is the same for all disks of a pattern: the curvature of the Ewald sphere and the number of disks.
-PATTERN_FEATURES = 2
+#: What is the same for all disks of a pattern: the curvature of the Ewald sphere, c/a and the number of disks.
+PATTERN_FEATURES = 3
 
 
 def strongest_peaks(
@@ -88,7 +88,8 @@ def token_features(peaks: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([radial, angular, levels], dim=-1) * mask[..., None]
 
 
-def pattern_features(mask: Tensor, curvature: Tensor) -> Tensor:
-    """Features (B, 2) of whole patterns: curvature (B,) = wavelength / a, and how many disks there are."""
-    count = mask.sum(dim=1).to(curvature.dtype)
-    return torch.stack([curvature * 100 - 0.8, torch.log1p(count) / 2 - 1], dim=-1)
+def pattern_features(mask: Tensor, conditions: Tensor) -> Tensor:
+    """Features (B, 3) of whole patterns: number of disks, and the conditions (B, 2) = wavelength / a and c / a."""
+    curvature, axial_ratio = conditions.unbind(-1)
+    count = mask.sum(dim=1).to(conditions.dtype)
+    return torch.stack([curvature * 100 - 0.8, torch.log1p(count) / 2 - 1, torch.log(axial_ratio)], dim=-1)

@@ -91,7 +91,7 @@ class Trainer:
 
     def _propose(self, network: OrientationTransformer, batch: TrainingBatch) -> Proposal:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            proposal: Proposal = network(batch.peaks, batch.mask, batch.curvature)
+            proposal: Proposal = network(batch.peaks, batch.mask, batch.conditions)
         return proposal
 
     def _loss(self, proposal: Proposal, batch: TrainingBatch) -> LossTerms:

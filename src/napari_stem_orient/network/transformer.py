@@ -104,7 +104,7 @@ class OrientationTransformer(nn.Module):
             nn.Linear(2 * width, outputs),
         )
 
-    def forward(self, peaks: Tensor, mask: Tensor, curvature: Tensor) -> Proposal:
+    def forward(self, peaks: Tensor, mask: Tensor, conditions: Tensor) -> Proposal:
         """Propose orientations.
 
         Parameters
@@ -113,14 +113,14 @@ class OrientationTransformer(nn.Module):
             (B, N, 3) = q_x a, q_y a (no unit) and intensity (any unit).
         mask
             (B, N) bool, True where there is a disk.
-        curvature
-            (B,) wavelength / a.
+        conditions
+            (B, 2) = wavelength / a and c / a.
         """
         radial, angular, levels = token_features(peaks, mask).split(
             [RADIAL_FEATURES, ANGULAR_FEATURES, INTENSITY_FEATURES], dim=-1
         )
         disks = self.embed_radius(radial) + self.embed_angle(angular) + self.embed_intensity(levels)
-        pattern = self.embed_pattern(pattern_features(mask, curvature))[:, None]  # (B, 1, d)
+        pattern = self.embed_pattern(pattern_features(mask, conditions))[:, None]  # (B, 1, d)
         disks = self.mix(disks + pattern)
         x = torch.cat([self.summary + pattern, disks], dim=1)  # (B, 1 + N, d); the summary is never masked
         present = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
