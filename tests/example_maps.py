@@ -51,6 +51,10 @@ def example_block(n_positions: int, *, n_phases: int = 2, seed: int = 0, skip: i
         alternative_phase_id=np.where(alternative, 0, -1).astype(np.int16),
         alternative_quaternion=alternative_quaternion,
         alternative_score=np.where(alternative, 0.2, np.nan).astype(np.float32),
+        explained_disks=np.where(indexed, rng.integers(5, 20, n_positions), 0).astype(np.uint16),
+        unexplained_disks=np.where(indexed, rng.integers(0, 4, n_positions), 3).astype(np.uint16),
+        phase_probability=np.where(indexed, rng.uniform(0.5, 1, n_positions), np.nan).astype(np.float32),
+        rejected_phase_id=np.full(n_positions, -1, dtype=np.int16),
         progress=Progress(n_positions, n_positions, "patterns"),
     )
 

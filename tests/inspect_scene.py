@@ -119,6 +119,10 @@ def blocks(grain: np.ndarray, vacuum: np.ndarray | None = None) -> list[IndexedB
                 alternative_phase_id=np.where(runner_up, here == 3, -1).astype(np.int16),
                 alternative_quaternion=alternative,
                 alternative_score=np.where(runner_up, 0.4, np.nan).astype(np.float32),
+                explained_disks=np.where(missing, 0, 18 - here).astype(np.uint16),
+                unexplained_disks=np.where(missing, 0, here).astype(np.uint16),
+                phase_probability=np.where(missing, np.nan, 0.98 - 0.1 * here).astype(np.float32),
+                rejected_phase_id=np.full(columns, -1, dtype=np.int16),
                 progress=Progress((row + 1) * columns, rows * columns, "patterns"),
             )
         )

@@ -22,6 +22,10 @@ def block_of_one(position: int, **values: object) -> IndexedBlock:
         "alternative_phase_id": np.array([-1], dtype=np.int16),
         "alternative_quaternion": np.full((1, 4), np.nan, dtype=np.float32),
         "alternative_score": np.full(1, np.nan, dtype=np.float32),
+        "explained_disks": np.array([11], dtype=np.uint16),
+        "unexplained_disks": np.array([2], dtype=np.uint16),
+        "phase_probability": np.array([0.8], dtype=np.float32),
+        "rejected_phase_id": np.array([-1], dtype=np.int16),
         "progress": Progress(1, 12, "patterns"),
     }
     return IndexedBlock(**{**arrays, **values})  # type: ignore[arg-type]
@@ -112,6 +116,46 @@ def test_the_runner_up_is_told_with_its_own_crystal() -> None:
     assert filled.at(0, 1).alternative is None
 
 
+def test_a_solution_counts_disks_and_gives_the_probability_of_its_phase() -> None:
+    filled = empty_map((3, 4))
+    filled.fill(block_of_one(0))
+    solution = filled.at(0, 0)
+    assert (solution.explained_disks, solution.unexplained_disks) == (11, 2)
+    assert solution.phase_probability == pytest.approx(0.8)
+    unknown = filled.at(0, 1)
+    assert (unknown.explained_disks, unknown.unexplained_disks) == (0, 0)
+    assert np.isnan(unknown.phase_probability)
+
+
+def test_an_ambiguous_position_is_not_indexed_and_tells_both_answers() -> None:
+    filled = empty_map((3, 4))
+    half_turn = np.array([[0, 1, 0, 0]], dtype=np.float32)
+    filled.fill(
+        block_of_one(
+            3,
+            phase_id=np.array([-1], dtype=np.int16),
+            reason=np.array([Reason.AMBIGUOUS], dtype=np.uint8),
+            quaternion=half_turn,
+            rejected_phase_id=np.array([1], dtype=np.int16),
+            alternative_phase_id=np.array([0], dtype=np.int16),
+            alternative_quaternion=-half_turn,
+            alternative_score=np.array([0.85], dtype=np.float32),
+        )
+    )
+    solution = filled.at(0, 3)
+    assert not solution.indexed
+    assert solution.zone_axis == ""
+    assert solution.quaternion.tolist() == [1, 0, 0, 0]
+    assert "Inspect lists both" in solution.sentence
+    assert solution.rejected is not None
+    assert solution.alternative is not None
+    assert (solution.rejected.crystal.name, solution.alternative.crystal.name) == ("Cu2O", "Cu")
+    assert solution.rejected.quaternion.tolist() == [0, 1, 0, 0]
+    assert solution.rejected.zone_axis == "[001]"
+    assert solution.rejected.score == pytest.approx(0.9)
+    assert filled.at(0, 2).rejected is None
+
+
 @pytest.mark.parametrize(("y", "x"), [(-1, 0), (0, -1), (3, 0), (0, 4)])
 def test_a_position_outside_the_scan_is_refused_in_words(y: int, x: int) -> None:
     with pytest.raises(IndexError, match="outside the scan of 3 x 4"):
@@ -148,4 +192,4 @@ def test_arrays_that_do_not_cover_the_scan_are_refused() -> None:
 def test_every_reason_has_a_sentence() -> None:
     sentences = {reason.sentence for reason in Reason}
     assert len(sentences) == len(Reason)
-    assert all(sentence.endswith((".", ").")) for sentence in sentences)
+    assert all(sentence.endswith((".", "?")) for sentence in sentences)

@@ -14,7 +14,7 @@ import orix.io
 import pytest
 from orix.quaternion import Rotation
 
-from example_maps import CALIBRATION, empty_map, example_map
+from example_maps import CALIBRATION, empty_map, example_block, example_map
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation import quaternion_to_matrix
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap, Reason
@@ -46,6 +46,21 @@ def test_a_saved_map_comes_back_whole(tmp_path: Path, scan_shape: tuple[int, int
     assert is_orientation_map_file(tmp_path / "map.h5")
 
 
+def test_a_map_of_an_older_version_opens_without_what_was_not_saved_then(tmp_path: Path) -> None:
+    saved = example_map((3, 4))
+    save_orientation_map(saved, tmp_path / "map.h5")
+    with h5py.File(tmp_path / "map.h5", "a") as file:
+        for name in ("explained_disks", "unexplained_disks", "phase_probability", "rejected_phase_id"):
+            del file["napari_stem_orient"][name]
+    opened = open_orientation_map(tmp_path / "map.h5")
+    assert np.array_equal(opened.quaternion, saved.quaternion)
+    assert opened.explained_disks.tolist() == opened.unexplained_disks.tolist() == [0] * 12
+    assert np.isnan(opened.phase_probability).all()
+    assert opened.rejected_phase_id.tolist() == [-1] * 12
+    opened.fill(example_block(12, seed=3))
+    assert opened.explained_disks.max() > 0
+
+
 def test_a_map_without_anything_indexed_comes_back_and_opens_in_orix(tmp_path: Path) -> None:
     saved = empty_map((3, 4))
     save_orientation_map(saved, tmp_path / "map.h5")
@@ -69,6 +84,9 @@ def test_orix_opens_a_saved_map_as_a_crystal_map(tmp_path: Path, scan_shape: tup
         np.testing.assert_allclose(loaded.x, column * 5.0)
     np.testing.assert_allclose(loaded.prop["score"], saved.score)
     np.testing.assert_allclose(loaded.prop["confidence_deg"], saved.confidence_deg)
+    np.testing.assert_allclose(loaded.prop["phase_probability"], saved.phase_probability)
+    assert np.array_equal(loaded.prop["explained_disks"], saved.explained_disks)
+    assert np.array_equal(loaded.prop["unexplained_disks"], saved.unexplained_disks)
 
 
 def test_orix_finds_phases_symmetry_and_zone_axes_in_a_saved_map(tmp_path: Path) -> None:
@@ -247,8 +265,11 @@ def test_csv_tells_every_position_in_a_row(tmp_path: Path) -> None:
     for index, row in enumerate(rows):
         solution = saved.at(index // 4, index % 4)
         assert row["reason"] == solution.sentence
+        assert int(row["explained_disks"]) == solution.explained_disks
+        assert int(row["unexplained_disks"]) == solution.unexplained_disks
         if not solution.indexed:
             assert row["phase"] == row["q_w"] == row["phi1_deg"] == row["u"] == row["score"] == ""
+            assert row["phase_probability"] == ""
             continue
         assert solution.crystal is not None
         assert row["phase"] == solution.crystal.name
@@ -258,6 +279,7 @@ def test_csv_tells_every_position_in_a_row(tmp_path: Path) -> None:
         np.testing.assert_allclose(euler, solution.euler_deg, atol=1e-3)
         assert tuple(int(row[name]) for name in "uvw") == solution.zone_axis_uvw
         assert float(row["score"]) == pytest.approx(solution.score, abs=1e-5)
+        assert float(row["phase_probability"]) == pytest.approx(solution.phase_probability, abs=1e-5)
 
 
 def test_csv_leaves_empty_what_is_not_known(tmp_path: Path) -> None:
@@ -268,5 +290,8 @@ def test_csv_leaves_empty_what_is_not_known(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert {row["y_nm"] for row in rows} == {""}
     assert {row["confidence_deg"] for row in rows} == {""}
+    export_csv(empty_map((2, 3)), tmp_path / "none.csv")
+    with (tmp_path / "none.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["explained_disks"] for row in csv.DictReader(file)} == {""}
     export_csv(empty_map((2, 2)), tmp_path / "empty.csv")
     assert Reason.NOT_DONE.sentence in (tmp_path / "empty.csv").read_text(encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,42 +11,27 @@ from numpy.typing import NDArray
 from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation import euler_bunge_deg, format_zone_axis, zone_axis_uvw
+from napari_stem_orient.core.orientation import zone_axis_uvw
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.solution import Alternative, Solution, orientation_in_words
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
 
+__all__ = [
+    "ARRAY_NAMES",
+    "NOT_INDEXED",
+    "Alternative",
+    "IndexedBlock",
+    "OrientationMap",
+    "Reason",
+    "Solution",
+    "unindexed_arrays",
+]
+
 NOT_INDEXED = -1
 """The phase_id of a position that has no orientation, as in orix."""
-
-
-class Reason(IntEnum):
-    """Why a position has, or has not, an orientation."""
-
-    INDEXED = 0
-    NOT_DONE = 1
-    TOO_FEW_DISKS = 2
-    NO_PHASE_FITS = 3
-    AMBIGUOUS = 4
-    NOT_DETECTED = 5
-    MASKED = 6
-
-    @property
-    def sentence(self) -> str:
-        """The reason in words for the person who looks at the map."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    Reason.INDEXED: "Indexed.",
-    Reason.NOT_DONE: "Not indexed yet: run Index, or let it finish.",
-    Reason.TOO_FEW_DISKS: "Not indexed: too few Bragg disks (vacuum, very thin, or thresholds too strict).",
-    Reason.NO_PHASE_FITS: "Not indexed: none of the crystals explains this pattern.",
-    Reason.AMBIGUOUS: "Not indexed: two orientations explain this pattern equally well.",
-    Reason.NOT_DETECTED: "Not indexed: Bragg disks were not detected here yet.",
-    Reason.MASKED: "Not indexed: this position is outside the chosen region.",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,13 +42,18 @@ class IndexedBlock:
     ----------
     positions : (m,) int64; flat, row-major scan positions
     phase_id : (m,) int16; index into the map's crystals, -1 where not indexed
-    quaternion : (m, 4) float32; sample to crystal, scalar first; ignored where not indexed
+    quaternion : (m, 4) float32; sample to crystal, scalar first; ignored where nothing was found
     score : (m,) float32; 0 to 1, how much of the measured pattern the solution explains
     confidence_deg : (m,) float32; expected error in degrees (lower is better), NaN where unknown
     reason : (m,) uint8; a Reason
     alternative_phase_id : (m,) int16; the runner-up at least 10° away, -1 where there is none
     alternative_quaternion : (m, 4) float32; NaN where there is none
     alternative_score : (m,) float32; NaN where there is none
+    explained_disks : (m,) uint16; disks that the solution explains, 0 where not indexed
+    unexplained_disks : (m,) uint16; disks that it does not explain; all disks where not indexed
+    phase_probability : (m,) float32; of the phase among all that were searched, 0 to 1; NaN where unknown
+    rejected_phase_id : (m,) int16; where two answers are as good (not indexed), the phase of the better one:
+        quaternion and score then hold it, the runner-up is the other; -1 elsewhere
     progress : how far the job is after this block
     """
 
@@ -77,6 +66,10 @@ class IndexedBlock:
     alternative_phase_id: NDArray[np.int16]
     alternative_quaternion: NDArray[np.float32]
     alternative_score: NDArray[np.float32]
+    explained_disks: NDArray[np.uint16]
+    unexplained_disks: NDArray[np.uint16]
+    phase_probability: NDArray[np.float32]
+    rejected_phase_id: NDArray[np.int16]
     progress: Progress
 
     @classmethod
@@ -89,75 +82,13 @@ class IndexedBlock:
             positions=np.asarray(positions, dtype=np.int64),
             reason=np.broadcast_to(np.asarray(reason, dtype=np.uint8), n_positions).copy(),
             progress=progress,
-            **_unindexed_arrays(n_positions),
+            **unindexed_arrays(n_positions),
         )
 
     @property
     def indexed(self) -> NDArray[np.bool_]:
         """(m,) bool: the positions of this block that have an orientation."""
         return self.phase_id >= 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Alternative:
-    """The runner-up solution at one position.
-
-    Attributes
-    ----------
-    crystal : the runner-up's crystal
-    quaternion : (4,) float64; sample to crystal, scalar first
-    zone_axis : the crystal direction toward the gun, as text
-    euler_deg : Bunge angles phi1, Phi, phi2 in degrees
-    score : 0 to 1
-    """
-
-    crystal: Crystal
-    quaternion: NDArray[np.float64]
-    zone_axis: str
-    euler_deg: tuple[float, float, float]
-    score: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Solution:
-    """What is known about one scan position.
-
-    Attributes
-    ----------
-    position : scan (y, x)
-    phase_id : index into the map's crystals, -1 where not indexed
-    crystal : None where not indexed
-    quaternion : (4,) float64; sample to crystal, scalar first; identity where not indexed
-    zone_axis : the crystal direction toward the gun, as text such as "[112]"; empty where not indexed
-    zone_axis_uvw : the same as three integers; None where not indexed
-    euler_deg : Bunge angles phi1, Phi, phi2 in degrees; None where not indexed
-    score : 0 to 1
-    confidence_deg : expected error in degrees, NaN where unknown
-    reason : why there is, or is not, an orientation
-    alternative : the runner-up at least 10° away, if there is one
-    """
-
-    position: tuple[int, int]
-    phase_id: int
-    crystal: Crystal | None
-    quaternion: NDArray[np.float64]
-    zone_axis: str
-    zone_axis_uvw: tuple[int, int, int] | None
-    euler_deg: tuple[float, float, float] | None
-    score: float
-    confidence_deg: float
-    reason: Reason
-    alternative: Alternative | None
-
-    @property
-    def indexed(self) -> bool:
-        """Whether this position has an orientation."""
-        return self.crystal is not None
-
-    @property
-    def sentence(self) -> str:
-        """The reason in words."""
-        return self.reason.sentence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,13 +103,18 @@ class OrientationMap:
     scan_shape : (scan_y, scan_x)
     crystals : phase_id counts through these
     phase_id : (n,) int16; -1 where not indexed
-    quaternion : (n, 4) float32; sample to crystal, scalar first; identity where not indexed
-    score : (n,) float32; 0 to 1, 0 where not indexed
+    quaternion : (n, 4) float32; sample to crystal, scalar first; identity where nothing was found
+    score : (n,) float32; 0 to 1, 0 where nothing was found
     confidence_deg : (n,) float32; expected error in degrees (lower is better), NaN where unknown
     reason : (n,) uint8; a Reason
     alternative_phase_id : (n,) int16; the runner-up at least 10° away, -1 where there is none
     alternative_quaternion : (n, 4) float32; NaN where there is none
     alternative_score : (n,) float32; NaN where there is none
+    explained_disks : (n,) uint16; disks that the solution explains, 0 where not indexed
+    unexplained_disks : (n,) uint16; disks that it does not explain; all disks where not indexed
+    phase_probability : (n,) float32; of the phase among all that were searched, 0 to 1; NaN where unknown
+    rejected_phase_id : (n,) int16; where two answers are as good (not indexed), the phase of the better one:
+        quaternion and score then hold it, the runner-up is the other; -1 elsewhere
     calibration : of the Bragg peaks it was made from
     method : "transformer" or "template"
     parameters : the method's parameters; JSON-able
@@ -198,6 +134,10 @@ class OrientationMap:
     alternative_phase_id: NDArray[np.int16]
     alternative_quaternion: NDArray[np.float32]
     alternative_score: NDArray[np.float32]
+    explained_disks: NDArray[np.uint16]
+    unexplained_disks: NDArray[np.uint16]
+    phase_probability: NDArray[np.float32]
+    rejected_phase_id: NDArray[np.int16]
     calibration: Calibration
     method: str
     parameters: dict[str, Any]
@@ -241,7 +181,7 @@ class OrientationMap:
             peaks_fingerprint=peaks.fingerprint,
             software_version=__version__,
             peaks_parameters=dict(peaks.parameters),
-            **_unindexed_arrays(n_positions),
+            **unindexed_arrays(n_positions),
         )
 
     @property
@@ -277,10 +217,10 @@ class OrientationMap:
     def fill(self, block: IndexedBlock) -> None:
         """Write a block's solutions into the map, in place."""
         positions = block.positions
-        indexed = block.indexed
+        found = block.indexed | (block.rejected_phase_id >= 0)
         for name in ARRAY_NAMES:
             getattr(self, name)[positions] = getattr(block, name)
-        self.quaternion[positions[~indexed]] = _IDENTITY
+        self.quaternion[positions[~found]] = _IDENTITY
 
     def copy(self) -> OrientationMap:
         """Return a map with arrays of its own, so that a resumed job leaves this one as it is."""
@@ -343,34 +283,42 @@ class OrientationMap:
         phase_id = int(self.phase_id[index])
         quaternion = self.quaternion[index].astype(np.float64)
         crystal = self.crystals[phase_id] if phase_id >= 0 else None
-        uvw, zone_axis, euler_deg = (None, "", None) if crystal is None else _in_words(quaternion, crystal)
+        uvw, zone_axis, euler_deg = (
+            (None, "", None) if crystal is None else orientation_in_words(quaternion, crystal)
+        )
         return Solution(
             position=(y, x),
             phase_id=phase_id,
             crystal=crystal,
-            quaternion=quaternion,
+            quaternion=quaternion if crystal is not None else _IDENTITY.astype(np.float64),
             zone_axis=zone_axis,
             zone_axis_uvw=uvw,
             euler_deg=euler_deg,
-            score=float(self.score[index]),
+            score=float(self.score[index]) if crystal is not None else 0.0,
             confidence_deg=float(self.confidence_deg[index]),
             reason=Reason(int(self.reason[index])),
-            alternative=self._alternative_at(index),
+            alternative=self._answer_at(index, "alternative"),
+            rejected=self._answer_at(index, "rejected"),
+            explained_disks=int(self.explained_disks[index]),
+            unexplained_disks=int(self.unexplained_disks[index]),
+            phase_probability=float(self.phase_probability[index]),
         )
 
-    def _alternative_at(self, index: int) -> Alternative | None:
-        phase_id = int(self.alternative_phase_id[index])
+    def _answer_at(self, index: int, which: str) -> Alternative | None:
+        """Return the runner-up ("alternative"), or the better of two that were not taken ("rejected")."""
+        phase_id = int(getattr(self, f"{which}_phase_id")[index])
         if phase_id < 0:
             return None
+        prefix = "alternative_" if which == "alternative" else ""
         crystal = self.crystals[phase_id]
-        quaternion = self.alternative_quaternion[index].astype(np.float64)
-        _, zone_axis, euler_deg = _in_words(quaternion, crystal)
+        quaternion = getattr(self, f"{prefix}quaternion")[index].astype(np.float64)
+        _, zone_axis, euler_deg = orientation_in_words(quaternion, crystal)
         return Alternative(
             crystal=crystal,
             quaternion=quaternion,
             zone_axis=zone_axis,
             euler_deg=euler_deg,
-            score=float(self.alternative_score[index]),
+            score=float(getattr(self, f"{prefix}score")[index]),
         )
 
 
@@ -383,14 +331,18 @@ ARRAY_NAMES = (
     "alternative_phase_id",
     "alternative_quaternion",
     "alternative_score",
+    "explained_disks",
+    "unexplained_disks",
+    "phase_probability",
+    "rejected_phase_id",
 )
 """The names of the arrays that a block and a map have in common."""
 
 _IDENTITY = np.array([1, 0, 0, 0], dtype=np.float32)
 
 
-def _unindexed_arrays(n_positions: int) -> dict[str, Any]:
-    """Return the arrays, all but the reason, of n positions that have no solution."""
+def unindexed_arrays(n_positions: int) -> dict[str, Any]:
+    """Return the arrays, all but the reason, of n positions without a solution, whose disks nobody counted."""
     return {
         "phase_id": np.full(n_positions, NOT_INDEXED, dtype=np.int16),
         "quaternion": np.tile(_IDENTITY, (n_positions, 1)),
@@ -399,13 +351,8 @@ def _unindexed_arrays(n_positions: int) -> dict[str, Any]:
         "alternative_phase_id": np.full(n_positions, NOT_INDEXED, dtype=np.int16),
         "alternative_quaternion": np.full((n_positions, 4), np.nan, dtype=np.float32),
         "alternative_score": np.full(n_positions, np.nan, dtype=np.float32),
+        "explained_disks": np.zeros(n_positions, dtype=np.uint16),
+        "unexplained_disks": np.zeros(n_positions, dtype=np.uint16),
+        "phase_probability": np.full(n_positions, np.nan, dtype=np.float32),
+        "rejected_phase_id": np.full(n_positions, NOT_INDEXED, dtype=np.int16),
     }
-
-
-def _in_words(
-    quaternion: NDArray[np.float64], crystal: Crystal
-) -> tuple[tuple[int, int, int], str, tuple[float, float, float]]:
-    """Return the zone axis as integers and text and the Euler angles in degrees of one orientation."""
-    u, v, w = (int(value) for value in zone_axis_uvw(quaternion, crystal))
-    phi1, capital_phi, phi2 = (float(value) for value in euler_bunge_deg(quaternion))
-    return (u, v, w), format_zone_axis((u, v, w)), (phi1, capital_phi, phi2)

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import euler_bunge_deg
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, NOT_INDEXED, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import (
+    ARRAY_NAMES,
+    NOT_INDEXED,
+    OrientationMap,
+    Reason,
+    unindexed_arrays,
+)
 from napari_stem_orient.io.atomic import complete_or_absent
 
 if TYPE_CHECKING:
@@ -39,6 +45,9 @@ _JSON_FIELDS = (
     "peaks_parameters",
     "software_version",
 )
+_LATER_ARRAYS = ("explained_disks", "unexplained_disks", "phase_probability", "rejected_phase_id")
+"""Arrays that files of the first releases do not have."""
+
 _UNKNOWN_FIT_DEG = 180.0
 _ORIX_COLOURS = ("tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:olive", "tab:red", "tab:brown")
 
@@ -52,8 +61,8 @@ def save_orientation_map(orientation_map: OrientationMap, path: str | Path) -> N
 
     ``orix.io.load`` opens the file as a CrystalMap: rotations sample to crystal, phase_id -1 where not
     indexed, x and y in nm row by row (in positions where the scan step is not known), properties score,
-    confidence_deg and reason. `open_orientation_map` restores the map with crystals, calibration,
-    parameters, model and runners-up.
+    confidence_deg, reason, explained_disks, unexplained_disks and phase_probability.
+    `open_orientation_map` restores the map with crystals, calibration, parameters, model and runners-up.
 
     Parameters
     ----------
@@ -92,7 +101,8 @@ def open_orientation_map(path: str | Path) -> OrientationMap:
     try:
         with h5py.File(path, "r") as file:
             group = file.get(_GROUP)
-            if group is None or not all(name in group for name in (*ARRAY_NAMES, *_JSON_FIELDS)):
+            needed = (set(ARRAY_NAMES) - set(_LATER_ARRAYS)).union(_JSON_FIELDS)
+            if group is None or not all(name in group for name in needed):
                 raise UnreadableMap(
                     f"{path.name} holds no orientation map of this program; "
                     "open a file that Export > Save map has written"
@@ -150,6 +160,9 @@ def crystal_map(
             "score": orientation_map.score.astype(np.float64),
             "confidence_deg": orientation_map.confidence_deg.astype(np.float64),
             "reason": orientation_map.reason.astype(np.int64),
+            "explained_disks": orientation_map.explained_disks.astype(np.int64),
+            "unexplained_disks": orientation_map.unexplained_disks.astype(np.int64),
+            "phase_probability": orientation_map.phase_probability.astype(np.float64),
         },
         scan_unit=unit,
     )
@@ -218,7 +231,8 @@ def export_csv(orientation_map: OrientationMap, path: str | Path) -> None:
     """Write a map as a table, one row a scan position, UTF-8, with a header.
 
     Columns: y, x (scan position), y_nm, x_nm, phase (crystal's name), q_w to q_z (sample to crystal),
-    phi1_deg, Phi_deg, phi2_deg (Bunge), u, v, w (zone axis toward the gun), score, confidence_deg, reason.
+    phi1_deg, Phi_deg, phi2_deg (Bunge), u, v, w (zone axis toward the gun), score, confidence_deg,
+    phase_probability, explained_disks, unexplained_disks (empty where neither was counted), reason.
     Cells that are not known, or where nothing is indexed, are empty.
     """
     import csv
@@ -258,6 +272,12 @@ def _table(orientation_map: OrientationMap) -> dict[str, list[Any]]:
     columns.update(zip("uvw", (values.tolist() for values in zone_axes.T), strict=True))
     columns["score"] = _cells(orientation_map.score, where=indexed)
     columns["confidence_deg"] = _cells(orientation_map.confidence_deg, where=indexed)
+    columns["phase_probability"] = _cells(orientation_map.phase_probability, where=indexed)
+    counted = orientation_map.explained_disks.astype(int) + orientation_map.unexplained_disks > 0
+    for name in ("explained_disks", "unexplained_disks"):
+        values = getattr(orientation_map, name).astype(object)
+        values[~counted] = ""
+        columns[name] = values.tolist()
     sentences = np.array([reason.sentence for reason in Reason], dtype=object)
     columns["reason"] = sentences[orientation_map.reason].tolist()
     return columns
@@ -309,7 +329,9 @@ def _read_own_group(group: Any) -> OrientationMap:
             f"(format {version}, this one knows {_FORMAT_VERSION}); update napari-stem-orient"
         )
     fields: dict[str, Any] = {name: json.loads(group[name][()]) for name in _JSON_FIELDS}
-    fields.update({name: np.array(group[name][()]) for name in ARRAY_NAMES})
+    unknown = unindexed_arrays(len(group["phase_id"]))
+    fields.update({name: unknown[name] for name in _LATER_ARRAYS if name not in group})
+    fields.update({name: np.array(group[name][()]) for name in ARRAY_NAMES if name in group})
     fields["crystals"] = tuple(Crystal.from_dict(crystal) for crystal in fields["crystals"])
     fields["calibration"] = Calibration(**fields["calibration"])
     scan_y, scan_x = (int(value) for value in group["scan_shape"][()])

@@ -1,0 +1,92 @@
+"""What is known about one scan position: its solution, the runner-up, and how sure both are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.orientation import euler_bunge_deg, format_zone_axis, zone_axis_uvw
+from napari_stem_orient.core.reason import Reason
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alternative:
+    """The runner-up solution at one position.
+
+    Attributes
+    ----------
+    crystal : the runner-up's crystal
+    quaternion : (4,) float64; sample to crystal, scalar first
+    zone_axis : the crystal direction toward the gun, as text
+    euler_deg : Bunge angles phi1, Phi, phi2 in degrees
+    score : 0 to 1
+    """
+
+    crystal: Crystal
+    quaternion: NDArray[np.float64]
+    zone_axis: str
+    euler_deg: tuple[float, float, float]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """What is known about one scan position.
+
+    Attributes
+    ----------
+    position : scan (y, x)
+    phase_id : index into the map's crystals, -1 where not indexed
+    crystal : None where not indexed
+    quaternion : (4,) float64; sample to crystal, scalar first; identity where not indexed
+    zone_axis : the crystal direction toward the gun, as text such as "[112]"; empty where not indexed
+    zone_axis_uvw : the same as three integers; None where not indexed
+    euler_deg : Bunge angles phi1, Phi, phi2 in degrees; None where not indexed
+    score : 0 to 1
+    confidence_deg : expected error in degrees, NaN where unknown
+    reason : why there is, or is not, an orientation
+    alternative : the runner-up at least 10° away, if there is one; also where two answers are as good
+    rejected : where two answers are as good and neither was taken, the better one; None elsewhere
+    explained_disks : disks of the pattern that the solution explains
+    unexplained_disks : disks that it does not explain; both 0 where unknown
+    phase_probability : of the phase among all that were searched, 0 to 1; NaN where unknown
+    """
+
+    position: tuple[int, int]
+    phase_id: int
+    crystal: Crystal | None
+    quaternion: NDArray[np.float64]
+    zone_axis: str
+    zone_axis_uvw: tuple[int, int, int] | None
+    euler_deg: tuple[float, float, float] | None
+    score: float
+    confidence_deg: float
+    reason: Reason
+    alternative: Alternative | None
+    rejected: Alternative | None = None
+    explained_disks: int = 0
+    unexplained_disks: int = 0
+    phase_probability: float = math.nan
+
+    @property
+    def indexed(self) -> bool:
+        """Whether this position has an orientation."""
+        return self.crystal is not None
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return self.reason.sentence
+
+
+def orientation_in_words(
+    quaternion: NDArray[np.float64], crystal: Crystal
+) -> tuple[tuple[int, int, int], str, tuple[float, float, float]]:
+    """Return the zone axis as integers and text and the Euler angles in degrees of one orientation."""
+    u, v, w = (int(value) for value in zone_axis_uvw(quaternion, crystal))
+    phi1, capital_phi, phi2 = (float(value) for value in euler_bunge_deg(quaternion))
+    return (u, v, w), format_zone_axis((u, v, w)), (phi1, capital_phi, phi2)
