@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_stem_orient.core.builtin_crystals import crystal_system_of
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, CrystalError, load_crystal
 
 P1_COPPER = """data_Cu
@@ -29,6 +30,40 @@ _atom_site_fract_z
 _atom_site_occupancy
 """
 FOUR_ATOMS = "Cu0 Cu 0 0 0 1\nCu1 Cu 0 0.5 0.5 1\nCu2 Cu 0.5 0 0.5 1\nCu3 Cu 0.5 0.5 0 1\n"
+
+
+#: Atomic masses in u.
+MASSES = {
+    "Fe": 55.85,
+    "W": 183.84,
+    "Mo": 95.95,
+    "Cr": 52.0,
+    "Ta": 180.95,
+    "Nb": 92.91,
+    "V": 50.94,
+    "C": 12.01,
+}
+MASSES |= {
+    "Si": 28.09,
+    "Ge": 72.63,
+    "Ga": 69.72,
+    "As": 74.92,
+    "In": 114.82,
+    "P": 30.97,
+    "Zn": 65.38,
+    "S": 32.06,
+}
+MASSES |= {
+    "Cd": 112.41,
+    "Te": 127.6,
+    "Na": 22.99,
+    "Cl": 35.45,
+    "Mg": 24.31,
+    "O": 16.0,
+    "Ni": 58.69,
+    "Ti": 47.87,
+}
+MASSES |= {"N": 14.01, "Pb": 207.2, "Zr": 91.22, "Co": 58.93}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -81,6 +116,38 @@ def test_structure_types_are_recognised() -> None:
     }
     assert list(types.values()) == ["fcc", "bcc", "hcp", "diamond", "zinc blende", "rock salt"]
     assert load_crystal("LiCoO2").structure_type is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("bcc", ("Fe (bcc)", "W", "Mo", "Cr", "Ta", "Nb", "V")),
+        ("diamond", ("Si", "Ge", "C (diamond)")),
+        ("zinc blende", ("GaAs", "InP", "ZnS", "CdTe")),
+        ("rock salt", ("NaCl", "MgO", "NiO", "TiN", "PbTe")),
+        ("hcp", ("Ti", "Mg", "Zn", "Zr", "Co", "Cd")),
+    ],
+)
+def test_builtin_crystals_have_the_density_of_the_handbooks(kind: str, names: tuple[str, ...]) -> None:
+    # g/cm³: tells a wrong cell edge or a missing atom
+    density = {"Fe (bcc)": 7.87, "W": 19.3, "Mo": 10.2, "Cr": 7.15, "Ta": 16.4, "Nb": 8.57, "V": 6.0}
+    density |= {"Si": 2.33, "Ge": 5.32, "C (diamond)": 3.51, "GaAs": 5.32, "InP": 4.81, "ZnS": 4.09}
+    density |= {"CdTe": 5.86, "NaCl": 2.17, "MgO": 3.6, "NiO": 6.72, "TiN": 5.40, "PbTe": 8.16}
+    density |= {"Ti": 4.51, "Mg": 1.74, "Zn": 7.13, "Zr": 6.52, "Co": 8.86, "Cd": 8.69}
+    for name in names:
+        crystal = load_crystal(name)
+        assert crystal.structure_type == kind
+        grams = sum(MASSES[element] for element in crystal.elements) * 1.66054e-24
+        assert grams / (crystal.volume * 1e-24) == pytest.approx(density[name], rel=0.025), name
+
+
+def test_space_groups_belong_to_their_crystal_systems() -> None:
+    systems = {name: load_crystal(name).crystal_system for name in ("Cu", "Ti", "LiCoO2")}
+    assert systems == {"Cu": "cubic", "Ti": "hexagonal", "LiCoO2": "trigonal"}
+    limits = [crystal_system_of(number) for number in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195)]
+    assert len(set(limits)) == 7
+    assert limits[0] == limits[1] == "triclinic"
+    assert limits[-1] == crystal_system_of(230) == "cubic"
 
 
 def test_a_disordered_alloy_has_the_type_of_its_sites() -> None:

@@ -89,19 +89,44 @@ BUILTIN_STRUCTURES: dict[str, BuiltinStructure] = {
     "Au": _fcc("Au", 4.0782),
     "Pt": _fcc("Pt", 3.9242),
     "Pd": _fcc("Pd", 3.8907),
+    "Ir": _fcc("Ir", 3.8394),
+    "Rh": _fcc("Rh", 3.8031),
     "Fe (bcc)": _bcc("Fe", 2.8665),
     "Fe (fcc)": _fcc("Fe", 3.5910),
     "Cr": _bcc("Cr", 2.8848),
     "W": _bcc("W", 3.1652),
     "Mo": _bcc("Mo", 3.1470),
+    "Ta": _bcc("Ta", 3.3058),
+    "Nb": _bcc("Nb", 3.3004),
+    "V": _bcc("V", 3.0240),
     "Ti": _hcp("Ti", 2.9508, 4.6855),
     "Mg": _hcp("Mg", 3.2094, 5.2108),
     "Zn": _hcp("Zn", 2.6649, 4.9468),
+    "Zr": _hcp("Zr", 3.2320, 5.1470),
+    "Co": _hcp("Co", 2.5070, 4.0690),
+    "Cd": _hcp("Cd", 2.9789, 5.6177),
+    "Be": _hcp("Be", 2.2866, 3.5833),
+    "Re": _hcp("Re", 2.7608, 4.4582),
+    "Ru": _hcp("Ru", 2.7039, 4.2817),
     "Si": _diamond("Si", "Si", 5.4310),
     "Ge": _diamond("Ge", "Ge", 5.6579),
+    "C (diamond)": _diamond("C", "C", 3.5668),
     "GaAs": _diamond("Ga", "As", 5.6533),
+    "GaP": _diamond("Ga", "P", 5.4505),
+    "InP": _diamond("In", "P", 5.8687),
+    "InSb": _diamond("In", "Sb", 6.4782),
+    "CdTe": _diamond("Cd", "Te", 6.4800),
+    "ZnS": _diamond("Zn", "S", 5.4093),
     "NaCl": _rock_salt("Na", "Cl", 5.6402),
+    "KCl": _rock_salt("K", "Cl", 6.2929),
+    "LiF": _rock_salt("Li", "F", 4.0173),
     "MgO": _rock_salt("Mg", "O", 4.2117),
+    "NiO": _rock_salt("Ni", "O", 4.1684),
+    "CoO": _rock_salt("Co", "O", 4.2667),
+    "TiN": _rock_salt("Ti", "N", 4.2350),
+    "TiC": _rock_salt("Ti", "C", 4.3186),
+    "PbS": _rock_salt("Pb", "S", 5.9362),
+    "PbTe": _rock_salt("Pb", "Te", 6.4540),
     "SrTiO3": _cubic(
         3.9050,
         221,
@@ -141,3 +166,20 @@ def structure_type_of(space_group: int, sites: Iterable[Hashable]) -> str | None
     """
     counts = tuple(sorted(Counter(sites).values()))
     return _STRUCTURE_TYPES.get((space_group, counts))
+
+
+_CRYSTAL_SYSTEMS = (
+    ("triclinic", 2),
+    ("monoclinic", 15),
+    ("orthorhombic", 74),
+    ("tetragonal", 142),
+    ("trigonal", 167),
+    ("hexagonal", 194),
+    ("cubic", 230),
+)
+"""Names, each with the last space group of the system."""
+
+
+def crystal_system_of(space_group: int) -> str:
+    """Name of the crystal system of a space group, 1 to 230."""
+    return next(name for name, last in _CRYSTAL_SYSTEMS if space_group <= last)

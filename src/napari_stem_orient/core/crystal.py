@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.builtin_crystals import BUILTIN_STRUCTURES, structure_type_of
+from napari_stem_orient.core.builtin_crystals import BUILTIN_STRUCTURES, crystal_system_of, structure_type_of
 
 if TYPE_CHECKING:
     from orix.crystal_map import Phase
@@ -116,6 +116,11 @@ class Crystal:
     def axial_ratio(self) -> float:
         """The ratio c / a of the cell edges."""
         return float(self.lattice[2] / self.lattice[0])
+
+    @property
+    def crystal_system(self) -> str:
+        """One of the seven, "cubic" for instance."""
+        return crystal_system_of(self.space_group)
 
     @cached_property
     def structure_type(self) -> str | None:

@@ -9,13 +9,30 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal
-from napari_stem_orient.network.transformer import OrientationTransformer, TransformerConfig
+from napari_stem_orient.network.model_card import ModelCard
+from napari_stem_orient.network.transformer import OrientationTransformer
+
+__all__ = [
+    "CARD_NAME",
+    "WEIGHTS_NAME",
+    "ModelCard",
+    "ModelError",
+    "OrientationModel",
+    "find_models",
+    "load_model",
+    "model_identities",
+    "models_of",
+    "nearest_shipped_model",
+    "no_model_message",
+    "read_card",
+    "save_model",
+    "shipped_models",
+]
 
 CARD_NAME = "config.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -24,42 +41,6 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 class ModelError(ValueError):
     """A model folder that cannot be used; the message names the folder and the fix."""
-
-
-class ModelCard(BaseModel):
-    """What a model is, what it was trained on, and how well it did on patterns it had not seen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format_version: int = 1
-    name: str
-    structure_type: str | None = None
-    crystals: tuple[dict[str, Any], ...]
-    voltage_kv: tuple[float, float]
-    lattice_scale_angstrom: tuple[float, float]
-    q_limit_inv_angstrom: tuple[float, float]
-    network: TransformerConfig
-    training: dict[str, Any]
-    held_out: dict[str, float]
-    software_version: str
-
-    @property
-    def phases(self) -> tuple[Crystal, ...]:
-        """The crystals that the model was trained for."""
-        return tuple(Crystal.from_dict(c) for c in self.crystals)
-
-    def summary(self) -> str:
-        """One line for the panel."""
-        names = ", ".join(str(c["name"]) for c in self.crystals)
-        kind = f"every {self.structure_type} crystal" if self.structure_type else names
-        accuracy = ""
-        if "candidate_within_5_deg" in self.held_out:
-            accuracy = (
-                f"; held out: a candidate within 5° for {100 * self.held_out['candidate_within_5_deg']:.0f} %, "
-                f"median {self.held_out['candidate_median_deg']:.1f}°"
-            )
-        low, high = self.voltage_kv
-        return f"{self.name}: for {kind}, {low:.0f}-{high:.0f} kV{accuracy}"
 
 
 @dataclass(frozen=True)
@@ -76,25 +57,8 @@ class OrientationModel:
         return {"name": self.card.name, "weights": self.weights_hash, "version": self.card.software_version}
 
     def phase_index(self, crystal: Crystal) -> int | None:
-        """Which of the model's phases a crystal is: the same structure type, or the same cell; None if neither."""
-        for index, trained in enumerate(self.card.phases):
-            same_type = (
-                self.card.structure_type is not None and crystal.structure_type == self.card.structure_type
-            )
-            low, high = self.card.lattice_scale_angstrom
-            if same_type and 0.97 * low <= crystal.lattice_scale <= 1.03 * high:
-                return index
-            if _same_structure(crystal, trained):
-                return index
-        return None
-
-
-def _same_structure(a: Crystal, b: Crystal) -> bool:
-    """Same space group and contents, cells within 2 % and 1°: the card's scale takes up the rest."""
-    if a.space_group != b.space_group or a.formula != b.formula:
-        return False
-    lengths = all(abs(x / y - 1) < 0.02 for x, y in zip(a.lattice[:3], b.lattice[:3], strict=True))
-    return lengths and all(abs(x - y) < 1 for x, y in zip(a.lattice[3:], b.lattice[3:], strict=True))
+        """Which of the model's phases a crystal is; None if the model does not know it."""
+        return self.card.phase_index(crystal)
 
 
 def save_model(network: OrientationTransformer, card: ModelCard, folder: str | Path) -> Path:
@@ -111,8 +75,8 @@ def save_model(network: OrientationTransformer, card: ModelCard, folder: str | P
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / WEIGHTS_NAME, save(state))
-        _write_whole(folder / CARD_NAME, card.model_dump_json(indent=1).encode())
+        write_whole(folder / WEIGHTS_NAME, save(state))
+        write_whole(folder / CARD_NAME, card.model_dump_json(indent=1).encode())
     except OSError as error:
         raise OSError(
             f"the model cannot be written to {folder} ({error.strerror}); choose another folder"
@@ -120,7 +84,8 @@ def save_model(network: OrientationTransformer, card: ModelCard, folder: str | P
     return folder
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -187,6 +152,19 @@ def shipped_models() -> dict[str, Path]:
     return {p.name: p for p in sorted(WEIGHTS_FOLDER.iterdir()) if (p / CARD_NAME).is_file()}
 
 
+def models_of(crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = ()) -> dict[str, Path | None]:
+    """For each crystal's name the folder of the model that knows it, None where there is none.
+
+    The given folders come first, then the shipped ones; a model of just this structure before one of its type.
+    """
+    candidates = [Path(f) for f in folders] + list(shipped_models().values())
+    cards = [(folder, read_card(folder)) for folder in candidates]
+    return {
+        crystal.name: next((folder for folder, card in cards if card.phase_index(crystal) is not None), None)
+        for crystal in crystals
+    }
+
+
 def find_models(crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = ()) -> Mapping[str, Path]:
     """For each crystal's name a folder whose model knows it: the given folders first, then the shipped ones.
 
@@ -195,22 +173,53 @@ def find_models(crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = 
     ModelError
         When a crystal has no model; the message names both ways out.
     """
-    candidates = [Path(f) for f in folders] + list(shipped_models().values())
-    cards = [(folder, read_card(folder)) for folder in candidates]
-    found: dict[str, Path] = {}
-    for crystal in crystals:
-        for folder, card in cards:
-            if OrientationModel(None, card, "").phase_index(crystal) is not None:  # type: ignore[arg-type]
-                found[crystal.name] = folder
-                break
-        else:
-            kind = f" ({crystal.structure_type})" if crystal.structure_type else ""
-            what = json.dumps(crystal.name) if crystal.name in BUILTIN_CRYSTALS else "CIF"
-            raise ModelError(
-                f"no model knows {crystal.name}{kind}: train one (napari-stem-orient train --crystal {what} "
-                "--output FOLDER) or choose template matching"
-            )
-    return found
+    found = models_of(crystals, folders=folders)
+    missing = next((crystal for crystal in crystals if found[crystal.name] is None), None)
+    if missing is not None:
+        raise ModelError(no_model_message(missing))
+    return {name: folder for name, folder in found.items() if folder is not None}
+
+
+def no_model_message(crystal: Crystal) -> str:
+    """Say that no model knows a crystal, and both ways out."""
+    kind = f" ({crystal.structure_type})" if crystal.structure_type else ""
+    what = json.dumps(crystal.name) if crystal.name in BUILTIN_CRYSTALS else "CIF"
+    return (
+        f"no model knows {crystal.name}{kind}: train one (napari-stem-orient train --crystal {what} "
+        "--output FOLDER) or choose template matching"
+    )
+
+
+def nearest_shipped_model(crystals: Sequence[Crystal]) -> Path | None:
+    """Return the shipped model whose weights a training for these crystals best starts from.
+
+    The same structure type comes first, then the same Bravais lattice, then the same crystal system, then fcc. None
+    where no model is shipped.
+    """
+    shipped = shipped_models()
+    if not shipped:
+        return None
+    cards = {name: read_card(folder) for name, folder in shipped.items()}
+
+    def distance(name: str) -> tuple[int, bool]:
+        return sum(_distance(crystal, cards[name]) for crystal in crystals), name != "fcc"
+
+    return shipped[min(shipped, key=distance)]
+
+
+def _distance(crystal: Crystal, card: ModelCard) -> int:
+    """0 for the same structure (type), 1 for the same Bravais lattice, 2 for the same crystal system, else 3."""
+    phases = card.phases
+    if crystal.structure_type in card.serves or card.phase_index(crystal) is not None:
+        return 0
+    if any(_bravais_lattice(crystal) == _bravais_lattice(phase) for phase in phases):
+        return 1
+    return 2 if any(crystal.crystal_system == phase.crystal_system for phase in phases) else 3
+
+
+def _bravais_lattice(crystal: Crystal) -> tuple[str, frozenset[tuple[float, ...]]]:
+    translations = ((round(float(x), 3) % 1.0 for x in row) for row in crystal.centring_translations)
+    return crystal.crystal_system, frozenset(tuple(row) for row in translations)
 
 
 def model_identities(
