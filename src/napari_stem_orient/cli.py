@@ -78,15 +78,22 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def _info_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="a scan, Bragg peaks, or an orientation map")
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="a scan, Bragg peaks, an orientation map or a model folder; without one, the shipped models and "
+        "what they were trained for",
+    )
     scan_options(parser)
 
 
 def run_info(arguments: argparse.Namespace) -> str:
-    """Say what a file holds, what of its calibration is known, and what is missing."""
-    from napari_stem_orient.cli_info import file_lines
+    """Say what a file holds, what of its calibration is known, and what is missing; or list the models."""
+    from napari_stem_orient.cli_info import file_lines, model_lines
 
-    lines = file_lines(existing(arguments.file), arguments)
+    lines = model_lines() if arguments.file is None else file_lines(existing(arguments.file), arguments)
     return "\n".join(f"{name + ':':<22}{value}" for name, value in lines)
 
 
@@ -157,7 +164,11 @@ def _fail(message: str, code: int) -> int:
 COMMANDS: dict[
     str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], str]]
 ] = {
-    "info": ("say what a file holds and what is missing to index it", _info_options, run_info),
+    "info": (
+        "say what a file holds and what is missing to index it, or list the models",
+        _info_options,
+        run_info,
+    ),
     "detect": ("detect the Bragg disks of a scan", detect_options, run_detect),
     "index": ("index a scan or Bragg peaks: orientation and phase maps", index_options, run_index),
     "train": ("train a model for crystals of your own", train_options, run_train),

@@ -1,4 +1,4 @@
-"""What a file holds, in lines for a terminal: a scan, Bragg peaks or an orientation map."""
+"""What a file holds, in lines for a terminal: a scan, Bragg peaks, an orientation map or a model; and the models."""
 
 from __future__ import annotations
 
@@ -20,12 +20,28 @@ def file_lines(path: Path, arguments: argparse.Namespace) -> Lines:
     """Name and value of each thing to know about a file; ``arguments`` say how to read a scan."""
     from napari_stem_orient.io.maps import is_orientation_map_file, open_orientation_map
     from napari_stem_orient.io.peaks import is_peaks_file, open_bragg_peaks
+    from napari_stem_orient.network.model_folder import CARD_NAME, read_card
 
+    if (path / CARD_NAME).is_file():
+        return [("kind", "model"), *((title.lower(), text) for title, text in read_card(path).lines())]
     if is_orientation_map_file(path):
         return _map_lines(open_orientation_map(path))
     if is_peaks_file(path):
         return _peaks_lines(open_bragg_peaks(path))
     return _scan_lines(arguments, path)
+
+
+def model_lines() -> Lines:
+    """Name and range of validity of each model that comes with the package."""
+    from napari_stem_orient.network.model_folder import read_card, shipped_models
+
+    lines: Lines = []
+    wanted = ("Voltage", "Cell edge a", "c/a", "Disks out to", "Thickness", "Trained on", "Accuracy")
+    for name, folder in shipped_models().items():
+        card = dict(read_card(folder).lines())
+        lines.append((name, f"for {card['Made for']}"))
+        lines.extend((f"  {title.lower()}", card[title]) for title in wanted if title in card)
+    return lines or [("models", "none is shipped; train one (napari-stem-orient train --help)")]
 
 
 def _scan_lines(arguments: argparse.Namespace, path: Path) -> Lines:
