@@ -11,13 +11,16 @@ from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.network.model_folder import load_model
 from napari_stem_orient.network.pattern_sampler import PatternSampler
 from napari_stem_orient.network.recipe import TrainingParameters
-from napari_stem_orient.network.training import Trainer, TrainingStep, train_model
+from napari_stem_orient.network.trainer import Trainer
+from napari_stem_orient.network.training import train_model
+from napari_stem_orient.network.training_run import TrainingStep
 from napari_stem_orient.network.transformer import TransformerConfig
 
 SMALL = TrainingParameters(
     steps=40,
     batch_size=128,
     learning_rate=3e-3,
+    simulation="kinematic",
     q_max_high_inv_angstrom=1.2,
     network=TransformerConfig(width=32, layers=1, heads=2, n_tokens=16, n_candidates=4),
 )
@@ -26,16 +29,16 @@ CU = load_crystal("Cu")
 
 def run(output: Path, **changes: object) -> list[TrainingStep]:
     job = train_model([CU], parameters=SMALL.model_copy(update=changes), output=output, device="cpu")
-    return list(job)
+    return [record for record in job if isinstance(record, TrainingStep)]
 
 
 def test_the_error_goes_down_and_the_folder_loads(tmp_path: Path) -> None:
-    trainer = Trainer([CU], SMALL, device=torch.device("cpu"))
-    before = trainer.held_out(512)["candidate_median_deg"]
     steps = run(tmp_path / "model", steps=150)
     model = load_model(tmp_path / "model")
+    first = next(step.evaluation for step in steps if step.evaluation is not None)
+    assert first.step == 0
     assert steps[-1].progress.fraction == 1
-    assert model.card.held_out["candidate_median_deg"] < before
+    assert model.card.held_out["candidate_median_deg"] < first.best_median_deg
     assert model.card.training["steps_done"] == 150
     assert model.card.training["patterns"] == 150 * SMALL.batch_size
     assert model.phase_index(CU) == 0
@@ -85,14 +88,14 @@ def test_parts_of_similar_length_hold_the_same_patterns() -> None:
 def test_a_stopped_training_ends_at_once_and_keeps_what_it_learned(tmp_path: Path) -> None:
     endless = SMALL.model_copy(update={"steps": 10**6})
     job = train_model([CU], parameters=endless, output=tmp_path / "m", device="cpu")
-    next(job)
+    assert next(r for r in job if isinstance(r, TrainingStep) and r.patterns)
     job.close()
     kept = load_model(tmp_path / "m").card.training["steps_done"]
     assert kept >= 1
     # A few steps of another run do not replace it.
     weights = (tmp_path / "m" / "weights.safetensors").read_bytes()
     again = train_model([CU], parameters=endless, output=tmp_path / "m", device="cpu")
-    next(again)
+    assert next(r for r in again if isinstance(r, TrainingStep) and r.patterns)
     again.close()
     assert (tmp_path / "m" / "weights.safetensors").read_bytes() == weights
 

@@ -1,146 +1,50 @@
-"""Training on patterns simulated on the fly, as a generator that can be stopped at any step."""
+"""Training on simulated patterns, as a generator that can be stopped at any step and gone on with later."""
 
 from __future__ import annotations
 
-import copy
-import math
-import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from torch import Tensor
 
-from napari_stem_orient import __version__
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import choose_device
-from napari_stem_orient.network.loss import LossTerms, orientation_loss, symmetry_matrices
-from napari_stem_orient.network.model_folder import CARD_NAME, ModelCard, load_model, save_model
-from napari_stem_orient.network.pattern_sampler import PatternSampler, TrainingBatch, lattice_range
+from napari_stem_orient.network.checkpoint import (
+    CheckpointError,
+    CheckpointSummary,
+    TrainingSettings,
+    TrainingState,
+    read_checkpoint,
+)
+from napari_stem_orient.network.pattern_sampler import library_parameters
 from napari_stem_orient.network.recipe import TrainingParameters
-from napari_stem_orient.network.transformer import OrientationTransformer, Proposal
+from napari_stem_orient.network.trainer import HELD_OUT_SEED, Trainer
+from napari_stem_orient.network.training_run import TrainingRun, TrainingStep
+from napari_stem_orient.simulation.bloch_library import (
+    BlochLibrary,
+    BlochParameters,
+    LibraryStep,
+    build_bloch_library,
+)
 
-#: The model folder is written every so many steps.
-SAVED_EVERY = 500
-
-#: Patterns that a model is judged by: on the way, so that a stop takes no second, and at the end.
-QUICK_HELD_OUT = 1024
-FULL_HELD_OUT = 4096
-
-#: A batch is worked in so many parts of similar length: padding would be half of the work.
-LENGTH_PARTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingStep:
-    """How a training run goes: loss, and median errors in degrees of the best and of the chosen candidate."""
-
-    progress: Progress
-    loss: float
-    best_error_deg: float
-    chosen_error_deg: float
+#: Zone axes of the library that a model is judged by, relative to that which it learns from.
+HELD_OUT_LIBRARY = 0.25
 
 
-class Trainer:
-    """The state of a training run: network, its running average, optimiser and schedule."""
+class LibraryBuilder(Protocol):
+    """What simulates the dynamical patterns of the members of one structure type."""
 
-    def __init__(
+    def __call__(
         self,
         crystals: Sequence[Crystal],
-        parameters: TrainingParameters,
         *,
-        device: torch.device,
-        start_from: str | Path | None = None,
-    ) -> None:
-        torch.manual_seed(parameters.seed)
-        network_config = parameters.network.model_copy(update={"n_phases": len(crystals)})
-        self.parameters = parameters
-        self.device = device
-        self.network = OrientationTransformer(network_config).to(device)
-        if start_from is not None:
-            _load_matching(self.network, load_model(start_from, device=device).network)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=parameters.learning_rate, betas=(0.9, 0.98), weight_decay=1e-2
-        )
-        self.symmetries = symmetry_matrices(crystals, device)
-        self.sampler = PatternSampler(crystals, parameters, seed=parameters.seed)
-
-    def step(self, fraction: float) -> LossTerms:
-        """Learn from one batch; ``fraction`` of the schedule is over."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.parameters.learning_rate * _schedule(fraction)
-        batch = self.sampler.batch(self.parameters.batch_size)
-        self.optimiser.zero_grad(set_to_none=True)
-        terms = []
-        for part in batch.by_length(LENGTH_PARTS):
-            part = part.to(self.device)
-            term = self._loss(self._propose(self.network, part), part)
-            (term.total * (part.weight.sum() / batch.weight.sum())).backward()
-            terms.append(term)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self._average_weights(fraction)
-        return LossTerms(
-            torch.stack([t.total.detach() for t in terms]).mean(),
-            torch.cat([t.best_error for t in terms]),
-            torch.cat([t.chosen_error for t in terms]),
-        )
-
-    def _propose(self, network: OrientationTransformer, batch: TrainingBatch) -> Proposal:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            proposal: Proposal = network(batch.peaks, batch.mask, batch.conditions)
-        return proposal
-
-    def _loss(self, proposal: Proposal, batch: TrainingBatch) -> LossTerms:
-        return orientation_loss(proposal, batch.rotation, batch.phase, self.symmetries, weight=batch.weight)
-
-    @torch.no_grad()
-    def _average_weights(self, fraction: float) -> None:
-        keep = min(0.999, 0.9 + fraction)
-        for averaged, current in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            averaged.lerp_(current, 1 - keep)
-
-    @torch.no_grad()
-    def held_out(self, n_patterns: int) -> dict[str, float]:
-        """Errors of the averaged network on kinematic patterns from another seed."""
-        sampler = PatternSampler(self.sampler.crystals, self.parameters, seed=self.parameters.seed + 2**20)
-        best, chosen = [], []
-        for _ in range(max(1, n_patterns // 512)):
-            batch = sampler.batch(512).to(self.device)
-            terms = self._loss(self._propose(self.average, batch), batch)
-            good = batch.weight > 0
-            best.append(terms.best_error[good])
-            chosen.append(terms.chosen_error[good])
-        return {
-            **_report("candidate", torch.rad2deg(torch.cat(best))),
-            **_report("chosen", torch.rad2deg(torch.cat(chosen))),
-        }
-
-
-def _report(prefix: str, error_deg: Tensor) -> dict[str, float]:
-    return {
-        f"{prefix}_median_deg": round(float(error_deg.median()), 3),
-        f"{prefix}_within_2_deg": round(float((error_deg < 2).float().mean()), 4),
-        f"{prefix}_within_5_deg": round(float((error_deg < 5).float().mean()), 4),
-        f"{prefix}_beyond_34_deg": round(float((error_deg > 34).float().mean()), 4),
-    }
-
-
-def _schedule(fraction: float) -> float:
-    """Linear warm-up over 2 % of the run, then a cosine down to a hundredth."""
-    if fraction < 0.02:
-        return max(fraction / 0.02, 0.01)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (fraction - 0.02) / 0.98)))
-
-
-def _load_matching(network: OrientationTransformer, source: OrientationTransformer) -> None:
-    """Take over every tensor whose shape fits: the encoder always does, the head where the phases are as many."""
-    own = network.state_dict()
-    matching = {k: v for k, v in source.state_dict().items() if k in own and own[k].shape == v.shape}
-    network.load_state_dict({**own, **matching})
+        parameters: BlochParameters,
+        seed: int,
+        device: torch.device | str,
+    ) -> Generator[LibraryStep, None, BlochLibrary]:
+        """See `build_bloch_library`."""
+        ...
 
 
 def train_model(
@@ -149,109 +53,131 @@ def train_model(
     parameters: TrainingParameters,
     output: str | Path,
     name: str | None = None,
-    structure_type: str | None = None,
+    whole_structure_type: bool = False,
     device: str = "auto",
     start_from: str | Path | None = None,
-) -> Generator[TrainingStep, None, Path]:
+    resume: bool = False,
+    build_library: LibraryBuilder = build_bloch_library,
+) -> Generator[TrainingStep | LibraryStep, None, Path]:
     """Train a model for some crystals and write its folder.
 
     Parameters
     ----------
     crystals
-        The phases that the model shall propose orientations for.
+        The phases that the model shall tell apart and propose orientations for; with ``whole_structure_type`` the
+        members of one structure type that it learns from.
     parameters
         The recipe.
     output
-        Model folder; written every 500 steps, at the end and when stopped.
+        Model folder; written every 500 steps or two minutes, at the end and when stopped. A training that has not
+        ended keeps its checkpoint there.
     name
         The model's name; the folder's name where none is given.
-    structure_type
-        Say that the model serves every crystal of the (one) crystal's structure type.
+    whole_structure_type
+        The model serves every crystal of the structure type that all the crystals are of.
     device
         "auto", "cpu", "cuda" or "mps".
     start_from
-        Model folder to take the first weights from.
+        Model folder to take the first weights from; random weights where none is given.
+    resume
+        Go on from the checkpoint in the folder; on a CPU, and without a time limit, the model is then the same as if
+        the training had never been stopped.
+    build_library
+        What makes the libraries of dynamical patterns, where the recipe asks for them; one that keeps them on disk
+        spares the time when it is asked for the same one again.
 
     Yields
     ------
+    LibraryStep
+        While the libraries of dynamical patterns are simulated.
     TrainingStep
         After every few batches. Peak memory: about 1 GB for a cubic crystal at the default batch size.
 
     Returns
     -------
-    The model folder.
+    The model folder. It then holds the hold-out report as well, "report.md".
+
+    Raises
+    ------
+    ValueError
+        For crystals that do not go together, and when the checkpoint is of another training.
+    DivergedError
+        When the loss is no number any more; the folder holds the model as it was last saved.
     """
-    crystals = tuple(crystals)
-    if not crystals:
-        raise ValueError("no crystal to train for; name at least one")
-    trainer = Trainer(crystals, parameters, device=choose_device(device), start_from=start_from)
     output = Path(output)
-    begun = last_report = time.monotonic()
-    pending: list[LossTerms] = []
-    step, fraction = 0, 0.0
-
-    def save(n_held_out: int) -> Path:
-        minutes = (time.monotonic() - begun) / 60
-        return _save(trainer, output, name, structure_type, step=step, minutes=minutes, n_held_out=n_held_out)
-
-    try:
-        while fraction < 1.0:
-            pending.append(trainer.step(fraction))
-            step += 1
-            fraction = step / parameters.steps
-            if parameters.minutes is not None:
-                fraction = max(fraction, (time.monotonic() - begun) / (60 * parameters.minutes))
-            if step % SAVED_EVERY == 0:
-                save(QUICK_HELD_OUT)
-            if time.monotonic() - last_report > 0.3 or fraction >= 1.0:
-                last_report = time.monotonic()
-                yield _training_step(pending, min(fraction, 1.0), parameters.steps)
-                pending.clear()
-    except (GeneratorExit, KeyboardInterrupt):
-        # What was learned is kept, but a few steps do not replace an earlier model.
-        if step >= SAVED_EVERY or (step and not (output / CARD_NAME).exists()):
-            save(QUICK_HELD_OUT)
-        raise
-    return save(FULL_HELD_OUT)
-
-
-def _training_step(terms: list[LossTerms], fraction: float, steps: int) -> TrainingStep:
-    return TrainingStep(
-        Progress(round(fraction * steps), steps, "steps"),
-        loss=float(torch.stack([t.total.detach() for t in terms]).mean()),
-        best_error_deg=math.degrees(float(torch.cat([t.best_error for t in terms]).median())),
-        chosen_error_deg=math.degrees(float(torch.cat([t.chosen_error for t in terms]).median())),
-    )
-
-
-def _save(
-    trainer: Trainer,
-    output: Path,
-    name: str | None,
-    structure_type: str | None,
-    *,
-    step: int,
-    minutes: float,
-    n_held_out: int,
-) -> Path:
-    p, crystals = trainer.parameters, trainer.sampler.crystals
-    ranges = [lattice_range(c, p) for c in crystals]
-    card = ModelCard(
+    settings = TrainingSettings(
+        crystals=tuple(crystals),
+        parameters=parameters,
         name=name or output.name,
-        structure_type=structure_type,
-        crystals=tuple(c.to_dict() for c in crystals),
-        voltage_kv=(p.voltage_low_kv, p.voltage_high_kv),
-        lattice_scale_angstrom=(min(low for low, _ in ranges), max(high for _, high in ranges)),
-        q_limit_inv_angstrom=(p.q_max_low_inv_angstrom, p.q_max_high_inv_angstrom),
-        network=trainer.network.config,
-        training={
-            **p.model_dump(mode="json"),
-            "steps_done": step,
-            "patterns": step * p.batch_size,
-            "minutes_done": round(minutes, 1),
-            "simulation": "kinematic",
-        },
-        held_out=trainer.held_out(n_held_out),
-        software_version=__version__,
+        structure_type=common_structure_type(crystals) if whole_structure_type else None,
+        start_from=None if start_from is None else Path(start_from).name,
     )
-    return save_model(trainer.average, card, output)
+    if not settings.crystals:
+        raise ValueError("no crystal to train for; name at least one")
+    state: TrainingState | None = None
+    if resume:
+        earlier = _checkpoint_of(settings, output)
+        settings, state = earlier.settings, earlier.state
+    chosen = choose_device(device)
+    libraries, held_out_libraries = yield from _libraries(settings, chosen, build_library)
+    trainer = Trainer(
+        settings.phases,
+        parameters,
+        device=chosen,
+        start_from=None if resume else start_from,
+        libraries=libraries,
+        held_out_libraries=held_out_libraries,
+    )
+    run = TrainingRun(settings, output, trainer=trainer, resume_from=state)
+    yield from run.learn()
+    return (yield from run.conclude())
+
+
+def _libraries(
+    settings: TrainingSettings, device: torch.device, build: LibraryBuilder
+) -> Generator[LibraryStep, None, tuple[list[BlochLibrary] | None, list[BlochLibrary] | None]]:
+    """Each phase's dynamical patterns to learn from, and those of other zone axes and voltages to judge by."""
+    parameters = settings.parameters
+    if parameters.simulation == "kinematic":
+        return None, None
+    fewer = max(100, round(HELD_OUT_LIBRARY * parameters.zone_axes))
+    held_out_parameters = parameters.model_copy(update={"zone_axes": fewer})
+    libraries: list[BlochLibrary] = []
+    held_out: list[BlochLibrary] = []
+    for members in settings.phases:
+        for recipe, seed, place in (
+            (parameters, parameters.seed, libraries),
+            (held_out_parameters, parameters.seed + HELD_OUT_SEED, held_out),
+        ):
+            wanted = library_parameters(members, recipe)
+            place.append((yield from build(members, parameters=wanted, seed=seed, device=device)))
+    return libraries, held_out
+
+
+def common_structure_type(crystals: Sequence[Crystal]) -> str:
+    """The structure type that all crystals are of.
+
+    Raises
+    ------
+    ValueError
+        When they are of several, or of none that is known by name.
+    """
+    kinds = {crystal.structure_type for crystal in crystals}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind is None:
+        names = ", ".join(f"{c.name} ({c.structure_type or 'no common type'})" for c in crystals)
+        raise ValueError(
+            f"a model for a whole structure type needs crystals of one known structure type, not {names}"
+        )
+    return kind
+
+
+def _checkpoint_of(settings: TrainingSettings, output: Path) -> CheckpointSummary:
+    """The checkpoint in a folder, if it is of the same training."""
+    summary = read_checkpoint(output)
+    other = summary.settings.differences(settings)
+    if other:
+        raise CheckpointError(
+            f"the training in {output} was begun with other settings ({'; '.join(other)}); use those, or start over"
+        )
+    return summary
