@@ -29,7 +29,8 @@ def scene(n: int = 64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def augment(seed: int = 1, **changes: float) -> tuple[torch.Tensor, torch.Tensor]:
     parameters = AugmentationParameters(**{**CALM, **changes})
     augmenter = PeakAugmenter(parameters, n_peaks=32, generator=torch.Generator().manual_seed(seed))
-    return augmenter(*scene())
+    q, excitation_error, strength = scene()
+    return augmenter(q, augmenter.kinematic_intensities(q, excitation_error, strength))
 
 
 def test_without_noise_only_the_detector_limit_acts() -> None:

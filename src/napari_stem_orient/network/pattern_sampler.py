@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from napari_stem_orient.core.calibration import electron_wavelength_angstrom
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix
 from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.simulation.augment import PeakAugmenter
+from napari_stem_orient.simulation.bloch_library import BlochLibrary, BlochParameters, spacing_for
 from napari_stem_orient.simulation.kinematic import KinematicSimulator, excitation_error
 
 #: Patterns with fewer disks than this say too little to learn from.
@@ -62,22 +65,54 @@ class TrainingBatch:
 
 
 class PatternSampler:
-    """Endless simulated patterns of some crystals in random orientation.
+    """Endless simulated patterns of some phases in random orientation.
 
     q is in units of 1/a, so that one model serves all crystals of a structure type; the wavelength over a is drawn
     from the voltages and cell edges of the recipe. Everything follows from the seed.
+
+    Parameters
+    ----------
+    phases
+        For each phase a crystal, or the members of a structure type that take turns.
+    parameters
+        The recipe.
+    seed
+        Of all randomness.
+    libraries
+        For each phase its library of dynamical patterns; None: all patterns are kinematic.
     """
 
-    def __init__(self, crystals: Sequence[Crystal], parameters: TrainingParameters, *, seed: int) -> None:
-        self.crystals = tuple(crystals)
+    def __init__(
+        self,
+        phases: Sequence[Crystal | Sequence[Crystal]],
+        parameters: TrainingParameters,
+        *,
+        seed: int,
+        libraries: Sequence[BlochLibrary] | None = None,
+    ) -> None:
+        self.members = tuple((p,) if isinstance(p, Crystal) else tuple(p) for p in phases)
+        self.crystals = tuple(members[0] for members in self.members)
         self.parameters = parameters
+        self._libraries = None if libraries is None else tuple(libraries)
         self._generator = torch.Generator().manual_seed(seed)
         self._augmenters = [self._augmenter(c) for c in self.crystals]
         # Reflections a bit beyond the largest detector: distortion may bring them in.
         self._simulators = [
-            KinematicSimulator(c, voltage_kv=300, q_max=1.02 * self._q_limits(c)[1] / c.lattice_scale)
-            for c in self.crystals
+            [
+                KinematicSimulator(c, voltage_kv=300, q_max=1.02 * self._q_limits(m[0])[1] / c.lattice_scale)
+                for c in m
+            ]
+            for m in self.members
         ]
+
+    @property
+    def random_state(self) -> Tensor:
+        """Where the sampler is in its endless series, as bytes; set it to go on from there."""
+        return self._generator.get_state()
+
+    @random_state.setter
+    def random_state(self, state: Tensor) -> None:
+        self._generator.set_state(state)
 
     def _q_limits(self, crystal: Crystal) -> tuple[float, float]:
         """Lowest and highest q limit in 1/a."""
@@ -95,19 +130,63 @@ class PatternSampler:
 
     def batch(self, size: int) -> TrainingBatch:
         """A fresh batch of ``size`` patterns, the phases in equal parts."""
-        share = np.diff(np.linspace(0, size, len(self.crystals) + 1).astype(int))
-        parts = [self._of_phase(index, int(n)) for index, n in enumerate(share)]
-        return TrainingBatch(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in TrainingBatch.__slots__)
-        )
+        share = np.diff(np.linspace(0, size, len(self.members) + 1).astype(int))
+        return _joined([self._of_phase(index, int(n)) for index, n in enumerate(share)])
 
     def _of_phase(self, index: int, size: int) -> TrainingBatch:
-        crystal, simulator = self.crystals[index], self._simulators[index]
+        if self._libraries is None:
+            return self._kinematic(index, size)
+        n_kinematic = round(self.parameters.kinematic_part * size)
+        parts = [self._dynamical(index, size - n_kinematic), self._kinematic(index, n_kinematic)]
+        return _joined([part for part in parts if len(part.phase)])
+
+    def _dynamical(self, index: int, size: int) -> TrainingBatch:
+        """Patterns of the library: any zone axis, thickness and in-plane angle, and mirror images where they exist."""
+        assert self._libraries is not None
+        library, generator = self._libraries[index], self._generator
+        row = torch.randint(len(library), (size,), generator=generator)
+        draw = torch.rand((2, size), generator=generator)
+        # Between two thicknesses the intensities are blended: a wedge within the probe.
+        depth = draw[0] * (library.intensity.shape[1] - 1)
+        thin = depth.long().clamp_max(library.intensity.shape[1] - 2)
+        part = (depth - thin)[:, None]
+        intensity = (
+            library.intensity[row, thin].float() * (1 - part)
+            + library.intensity[row, thin + 1].float() * part
+        )
+        turn = rotation_about_z(2 * math.pi * draw[1])
+        rotation = library.rotation[row] @ turn
+        q = library.q[row] @ turn[:, :2, :2]
+        if library.mirrored:
+            mirrored = torch.rand(size, generator=generator) < 0.5
+            sign = torch.where(mirrored, -1.0, 1.0)
+            q = torch.stack([q[..., 0] * sign[:, None], q[..., 1]], dim=-1)
+            # The mirror image is the pattern of the crystal turned by 180° about the sample's x, and inverted.
+            rotation = rotation * torch.stack([torch.ones(size), sign, sign], dim=-1)[:, None]
+        members = self.members[index]
+        scale = torch.tensor([c.lattice_scale for c in members])[library.member[row]]
+        ratio = torch.tensor([c.axial_ratio for c in members])[library.member[row]]
+        peaks, mask = self._augmenters[index](q * scale[:, None, None], intensity)
+        conditions = torch.stack([library.wavelength[row] / scale, ratio], dim=-1)
+        return TrainingBatch(peaks, mask, conditions, rotation, torch.full((size,), index))
+
+    def _kinematic(self, index: int, size: int) -> TrainingBatch:
+        members = self.members[index]
+        share = np.diff(np.linspace(0, size, len(members) + 1).astype(int))
+        parts = [
+            self._kinematic_of(index, member, int(n)) for member, n in enumerate(share) if n or member == 0
+        ]
+        return _joined(parts)
+
+    def _kinematic_of(self, index: int, member: int, size: int) -> TrainingBatch:
+        crystal, simulator = self.members[index][member], self._simulators[index][member]
         rotation = random_rotations(size, self._generator)
         curvature = self._curvature(crystal, size)
         g = (simulator.g * crystal.lattice_scale) @ rotation
         s = excitation_error(g, curvature[:, None])
-        peaks, mask = self._augmenters[index](g[..., :2], s, simulator.strength)
+        augment = self._augmenters[index]
+        intensity = augment.kinematic_intensities(g[..., :2], s, simulator.strength)
+        peaks, mask = augment(g[..., :2], intensity)
         conditions = torch.stack([curvature, torch.full_like(curvature, crystal.axial_ratio)], dim=-1)
         return TrainingBatch(peaks, mask, conditions, rotation, torch.full((size,), index))
 
@@ -118,6 +197,44 @@ class PatternSampler:
         low, high = lattice_range(crystal, p)
         draw = torch.rand((2, size), generator=self._generator)
         return (shortest + (longest - shortest) * draw[0]) / (low + (high - low) * draw[1])
+
+
+def library_parameters(members: Sequence[Crystal], parameters: TrainingParameters) -> BlochParameters:
+    """What the library of a phase (the members of a structure type, or one crystal) covers for a recipe."""
+    per_variant = max(1, parameters.zone_axes // parameters.variants)
+    return BlochParameters(
+        spacing_deg=round(min(10.0, max(0.1, spacing_for(members[0], n_zone_axes=per_variant))), 3),
+        variants=parameters.variants,
+        voltage_low_kv=parameters.voltage_low_kv,
+        voltage_high_kv=parameters.voltage_high_kv,
+        thickness_low_angstrom=parameters.thickness_low_angstrom,
+        thickness_high_angstrom=parameters.thickness_high_angstrom,
+        q_max_inv_angstrom=round(1.02 * parameters.q_max_high_inv_angstrom, 4),
+        n_beams=parameters.network.n_tokens + 16,
+    )
+
+
+def _joined(parts: Sequence[TrainingBatch]) -> TrainingBatch:
+    """Patterns of several batches one after the other, all with as many places."""
+    places = max(part.mask.shape[1] for part in parts)
+    padded = [
+        replace(
+            part,
+            peaks=functional.pad(part.peaks, (0, 0, 0, places - part.peaks.shape[1])),
+            mask=functional.pad(part.mask, (0, places - part.mask.shape[1])),
+        )
+        for part in parts
+    ]
+    return TrainingBatch(
+        *(torch.cat([getattr(part, name) for part in padded]) for name in TrainingBatch.__slots__)
+    )
+
+
+def rotation_about_z(angle: Tensor) -> Tensor:
+    """Rotation matrices (n, 3, 3) about z by angles (n,) in rad."""
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    nine: Tensor = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=-1)
+    return nine.view(-1, 3, 3)
 
 
 def lattice_range(crystal: Crystal, parameters: TrainingParameters) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_stem_orient.network.transformer import TransformerConfig
@@ -32,9 +34,49 @@ class TrainingParameters(BaseModel):
     q_max_high_inv_angstrom: float = Field(
         2.0, gt=0, title="Largest q limit", description="Highest detector limit to be ready for, 1/Å"
     )
+    simulation: Literal["dynamical", "kinematic"] = Field(
+        "dynamical",
+        title="Simulation",
+        description="Of the training patterns: Bloch waves (dynamical), or single scattering (kinematic)",
+    )
+    zone_axes: int = Field(
+        24_000,
+        ge=100,
+        title="Zone axes",
+        description="Dynamical patterns are drawn from a library of about so many zone axes",
+    )
+    variants: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        title="Variants",
+        description="The zone axes are covered so many times, each time at another voltage and by another crystal",
+    )
+    kinematic_part: float = Field(
+        0.25, ge=0, le=1, title="Kinematic part", description="Part of a dynamical batch that is kinematic"
+    )
+    thickness_low_angstrom: float = Field(50, gt=0, title="Smallest thickness", description="Å")
+    thickness_high_angstrom: float = Field(1500, gt=0, title="Largest thickness", description="Å")
     seed: int = Field(0, ge=0, title="Seed", description="Same seed, same model (on one kind of device)")
     minutes: float | None = Field(
         None, gt=0, title="Time limit", description="Minutes; the schedule is shortened to fit"
     )
     network: TransformerConfig = TransformerConfig()
     augmentation: AugmentationParameters = AugmentationParameters()
+    early_stopping: bool = Field(
+        True,
+        title="Stop early",
+        description="When the held-out error stands still, let the learning rate fall to its end and stop",
+    )
+    evaluations: int = Field(
+        100, ge=1, title="Evaluations", description="How often in a run the held-out error is measured"
+    )
+    patience: int = Field(
+        10,
+        ge=1,
+        title="Patience",
+        description="Evaluations whose lowest error is compared with that of as many before them",
+    )
+    least_improvement: float = Field(
+        0.01, ge=0, lt=1, title="Least improvement", description="Relative; with less, the error stands still"
+    )

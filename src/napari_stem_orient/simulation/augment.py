@@ -88,19 +88,18 @@ class PeakAugmenter:
         self.n_peaks = n_peaks
         self._generator = generator
 
-    def __call__(self, q: Tensor, excitation_error: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, q: Tensor, intensity: Tensor) -> tuple[Tensor, Tensor]:
         """Peaks (B, N, 3) = (q_x, q_y, intensity), strongest first, and mask (B, N), True where there is one.
 
         Parameters
         ----------
         q
             (B, M, 2) positions of all reflections, 1/a.
-        excitation_error
-            (B, M) in 1/a.
-        strength
-            (M,) relative squared structure factors.
+        intensity
+            (B, M) ideal intensities, any unit; 0 where there is no reflection.
         """
-        intensity = self._intensities(q, excitation_error, strength)
+        noise = self._uniform((len(q), 1), 0.0, self.parameters.intensity_noise)
+        intensity = intensity * torch.exp(noise * self._normal(tuple(intensity.shape)))
         found = self._found(q, intensity)
         intensity = torch.where(found, intensity, torch.zeros_like(intensity))
         strongest, index = intensity.topk(min(self.n_peaks, intensity.shape[1]), dim=1)
@@ -123,7 +122,18 @@ class PeakAugmenter:
     def _normal(self, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, generator=self._generator)
 
-    def _intensities(self, q: Tensor, excitation_error: Tensor, strength: Tensor) -> Tensor:
+    def kinematic_intensities(self, q: Tensor, excitation_error: Tensor, strength: Tensor) -> Tensor:
+        """Intensities (B, M) as a thin or a thick crystal of unknown width and evenness may have them.
+
+        Parameters
+        ----------
+        q
+            (B, M, 2) positions of all reflections, 1/a.
+        excitation_error
+            (B, M) in 1/a.
+        strength
+            (M,) relative squared structure factors.
+        """
         p, n = self.parameters, len(q)
         width = self._log_uniform((n, 1), p.excitation_width_low, p.excitation_width_high)
         x = torch.square(excitation_error / width)
@@ -132,9 +142,8 @@ class PeakAugmenter:
         shape_factor = (1 - tail) * torch.exp(-0.5 * x) + tail / (1 + x) ** 1.5
         damping = torch.exp(-self._uniform((n, 1), 0.0, 0.05) * torch.square(q).sum(-1))
         exponent = self._uniform((n, 1), p.intensity_exponent_low, 1.0)
-        ideal = strength.clamp_min(1e-12) ** exponent * shape_factor * damping
-        noise = self._uniform((n, 1), 0.0, p.intensity_noise) * self._normal((n, q.shape[1]))
-        return ideal * torch.exp(noise)
+        intensity: Tensor = strength.clamp_min(1e-12) ** exponent * shape_factor * damping
+        return intensity
 
     def _found(self, q: Tensor, intensity: Tensor) -> Tensor:
         p, n = self.parameters, len(q)

@@ -59,3 +59,44 @@ def structure_factors(
         total += electron_scattering_factor(str(element), q) * (phases @ crystal.occupancy[members])
     result: NDArray[np.complex128] = total * np.exp(-2 * np.square(np.pi * sigma * q)) / crystal.volume
     return result
+
+
+@lru_cache(maxsize=128)
+def _absorptive_table(element: str, sigma: float) -> tuple[FloatArray, FloatArray]:
+    """Lengths g in Å⁻¹ and the integral of `absorptive_scattering_factor` there, in Å² Å⁻² = 1."""
+    step = 0.1
+    axis = np.arange(-12.0, 12.0 + step / 2, step)
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    lengths = np.arange(0.0, 6.01, 0.15)
+    integral = np.empty(len(lengths))
+    near = electron_scattering_factor(element, np.hypot(x, y))
+    for index, g in enumerate(lengths):
+        far = electron_scattering_factor(element, np.hypot(x - g, y))
+        coherent = np.exp(-2 * (np.pi * sigma * g) ** 2)
+        both = np.exp(-2 * np.square(np.pi * sigma) * (x * x + y * y + np.square(x - g) + y * y))
+        integral[index] = (near * far * (coherent - both)).sum() * step * step
+    return lengths, integral
+
+
+def absorptive_scattering_factor(
+    element: str, q: FloatArray, *, wavelength_angstrom: float, thermal_sigma_angstrom: float
+) -> FloatArray:
+    """Imaginary part of the scattering factor in Å that thermal diffuse scattering makes, damping included.
+
+    Independent (Einstein) vibrations: f'(g) = (lambda / 2) ∫ f(q) f(q - g) [exp(-2 pi² u² g²) - exp(-2 pi² u² (q² +
+    (q - g)²))] d²q; for g = 0 it is the optical theorem. C. R. Hall and P. B. Hirsch, Proc. R. Soc. A286 (1965) 158;
+    D. M. Bird and Q. A. King, Acta Cryst. A46 (1990) 202. As the elastic factor, it lacks the relativistic one.
+
+    Parameters
+    ----------
+    element
+        Chemical symbol.
+    q
+        Length of the scattering vector in Å⁻¹, any shape.
+    wavelength_angstrom
+        Of the electrons; the relativistic factor is left to the caller.
+    thermal_sigma_angstrom
+        Root-mean-square displacement u along one direction.
+    """
+    lengths, integral = _absorptive_table(element, round(thermal_sigma_angstrom, 6))
+    return np.asarray(0.5 * wavelength_angstrom * np.interp(q, lengths, integral, right=0.0))
