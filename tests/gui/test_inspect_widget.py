@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.pattern_reader import PatternReader
 from napari_stem_orient.gui.pattern_view import IntensityScale, PatternView, grey_values
 from napari_stem_orient.gui.session import session_of
-from napari_stem_orient.gui.solution_text import difference_text
+from napari_stem_orient.gui.solution_text import difference_text, status_text
 from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.throttle import Throttle
 
@@ -141,19 +142,70 @@ def test_the_runner_up_can_be_chosen(indexed, session, scene, qtbot):
     assert choices.count() == 0
 
 
-def test_where_two_orientations_fit_equally_well_the_candidate_can_be_looked_at(
-    indexed, session, scene, qtbot
-):
-    ambiguous = scene.truth.copy()
-    ambiguous.phase_id[10 * 16 + 12] = -1
-    ambiguous.reason[10 * 16 + 12] = Reason.AMBIGUOUS
-    session.set_map(ambiguous)
+def test_the_panel_says_how_sure_it_is(indexed, session, scene, qtbot):
     go_to(indexed, session, qtbot, (10, 12))
-    assert Reason.AMBIGUOUS.sentence in indexed.panel.text
-    assert indexed.panel.view.reflections is None
-    indexed.panel.choices.setCurrentIndex(1)
-    assert "Cu2O" in indexed.panel.text
+    solution = scene.truth.at(10, 12)
+    probability = f"{solution.crystal.name}   ({100 * solution.phase_probability:.3g} %)"
+    for part in (probability, f"± {solution.confidence_deg:.1f}°", "15 of 18 explained"):
+        assert part in indexed.panel.text
+    indexed.panel.choices.setCurrentIndex(1)  # what is known of the best says nothing of the runner-up
+    for part in ("%", "±", "explained"):
+        assert part not in indexed.panel.text
+
+
+def ambiguous_at(scene, position, *, with_second=True):
+    """The truth, but for one position at which neither answer was taken."""
+    index = position[0] * 16 + position[1]
+    ambiguous = scene.truth.copy()
+    ambiguous.rejected_phase_id[index] = ambiguous.phase_id[index]
+    ambiguous.phase_id[index] = -1
+    ambiguous.reason[index] = Reason.AMBIGUOUS
+    ambiguous.unexplained_disks[index], ambiguous.explained_disks[index] = 18, 0
+    if not with_second:
+        ambiguous.alternative_phase_id[index] = -1
+    return ambiguous
+
+
+def test_where_two_orientations_fit_equally_well_both_can_be_looked_at(indexed, session, scene, qtbot):
+    go_to(indexed, session, qtbot, (10, 12))
+    best = indexed.panel.view.reflections
+    session.set_map(ambiguous_at(scene, (10, 12)))
+    panel = indexed.panel
+    qtbot.waitUntil(lambda: Reason.AMBIGUOUS.sentence in panel.text)
+    assert "Disks detected here: 18" in panel.text
+    assert [panel.choices.itemText(i).split(":")[0] for i in range(panel.choices.count())] == ["Either", "Or"]
+    np.testing.assert_allclose(panel.view.reflections.x_px, best.x_px)
+    panel.choices.setCurrentIndex(1)
+    assert "Cu2O" in panel.text
+    assert Reason.AMBIGUOUS.sentence in panel.text
+    strongest = int(np.argmax(np.all(panel.view.reflections.hkl == best.hkl[0], axis=1)))
+    origin_x = CALIBRATION.origin_px[1]
+    assert panel.view.reflections.x_px[strongest] == pytest.approx(2 * origin_x - best.x_px[0], abs=1e-3)
+
+
+def test_an_answer_that_was_not_taken_is_shown_though_it_has_no_runner_up(indexed, session, scene, qtbot):
+    session.set_map(ambiguous_at(scene, (10, 12), with_second=False))
+    go_to(indexed, session, qtbot, (10, 12))
+    assert indexed.panel.choices.itemText(0).startswith("Perhaps: Cu2O")
     assert indexed.panel.view.reflections is not None
+
+
+def test_the_status_line_tells_what_the_panel_tells(scene):
+    line = status_text(scene.truth, (10, 12))
+    for part in ("Cu2O", "phase ", "score ", "± ", "15 of 18 disks explained", "next: Cu2O"):
+        assert part in line
+    both = status_text(ambiguous_at(scene, (10, 12)), (10, 12))
+    assert both.startswith(Reason.AMBIGUOUS.sentence)
+    assert both.count("Cu2O") == 2
+    assert "disks: 18" in both
+    assert status_text(scene.truth, (0, 0)) == Reason.TOO_FEW_DISKS.sentence
+
+
+def test_with_one_crystal_the_phase_is_no_question(scene):
+    one = replace(
+        scene.truth, crystals=scene.truth.crystals[:1], phase_id=np.minimum(scene.truth.phase_id, 0)
+    )
+    assert "phase" not in status_text(one, (10, 13))
 
 
 def test_hovering_over_a_reflection_tells_hkl(indexed, session, qtbot):

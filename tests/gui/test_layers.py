@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -16,6 +18,7 @@ from napari_stem_orient.gui.layers import (
     contrast_limits,
     dark_field_layer,
     dark_field_of_peaks,
+    kinds_of,
     layer_identity,
     map_layer,
     marker_layer,
@@ -82,12 +85,28 @@ def test_the_status_of_the_phase_layer_names_the_crystal():
     assert "Cu2O" in viewer.status["coordinates"]
 
 
-@pytest.mark.parametrize("kind", [LayerKind.SCORE, LayerKind.CONFIDENCE])
-def test_score_and_confidence_are_black_where_not_indexed(kind):
+@pytest.mark.parametrize("kind", [LayerKind.SCORE, LayerKind.CONFIDENCE, LayerKind.PHASE_PROBABILITY])
+def test_values_are_black_where_not_indexed(kind):
     orientation_map = example_map()
     layer = shown(map_layer(orientation_map, kind))
     np.testing.assert_array_equal(np.isnan(layer.data.ravel()), ~orientation_map.indexed)
     np.testing.assert_allclose(layer.colormap.map(np.array([np.nan])), [[0, 0, 0, 1]])
+
+
+def test_only_several_crystals_make_a_map_of_the_phase_probability():
+    assert LayerKind.PHASE_PROBABILITY in kinds_of(example_map(crystals=("Cu", "Cu2O")))
+    assert LayerKind.PHASE_PROBABILITY not in kinds_of(example_map(crystals=("Cu",)))
+    template = replace(example_map(crystals=("Cu", "Cu2O")), method="template")
+    assert not {LayerKind.PHASE_PROBABILITY, LayerKind.CONFIDENCE} & set(kinds_of(template))
+
+
+def test_the_phase_probability_runs_from_0_to_1():
+    orientation_map = example_map()
+    layer = shown(map_layer(orientation_map, LayerKind.PHASE_PROBABILITY))
+    assert layer.name == "Phase probability"
+    assert tuple(layer.contrast_limits) == (0.0, 1.0)
+    indexed = orientation_map.indexed
+    np.testing.assert_array_equal(layer.data.ravel()[indexed], orientation_map.phase_probability[indexed])
 
 
 def test_a_smaller_expected_error_looks_brighter():
@@ -111,7 +130,7 @@ def test_painting_block_by_block_equals_painting_at_once(kind):
 def test_a_name_tells_the_method_once_there_are_several():
     assert map_layer(example_map(), LayerKind.IPF_Z)[1]["name"] == "IPF-Z"
     named = map_layer(example_map(), LayerKind.CONFIDENCE, method_in_name=True)[1]["name"]
-    assert named == "Confidence (°) (transformer)"
+    assert named == "Expected error (°) (transformer)"
 
 
 def test_layers_tell_what_they_show_and_others_do_not():

@@ -134,7 +134,14 @@ def test_a_run_shows_the_out_of_plane_map_above_the_others(maps, viewer, session
     summarise_into(session, scene.datacube)
     session.set_peaks(scene.peaks)
     run_map(session, scene)
-    assert names(viewer) == ["Virtual dark field", "Confidence (°)", "Score", "Phase", "IPF-X", "IPF-Z"]
+    hidden = ["Phase probability", "Expected error (°)", "Score", "Phase", "IPF-X"]
+    assert names(viewer) == ["Virtual dark field", *hidden, "IPF-Z"]
+    with_bar = [
+        layer.name
+        for layer in viewer.layers
+        if getattr(layer, "colorbar", None) is not None and layer.colorbar.visible
+    ]
+    assert with_bar == hidden[:3]
     assert [layer.name for layer in viewer.layers if layer.visible] == ["Virtual dark field", "IPF-Z"]
     assert viewer.layers.selection.active.name == "IPF-Z"
     extents = {tuple(layer.extent.world.ravel()) for layer in viewer.layers}
@@ -148,7 +155,7 @@ def test_a_second_method_is_told_apart_and_a_second_run_uses_the_same_layers(map
     run_map(session, scene, method="template")
     assert "IPF-Z (transformer)" in names(viewer)
     assert "IPF-Z (template)" in names(viewer)
-    assert "Confidence (°) (template)" not in names(viewer)  # which it does not know
+    assert "Expected error (°) (template)" not in names(viewer)  # which it does not know
     assert "my score" in names(viewer)
     count = len(viewer.layers)
     run_map(session, scene, method="template")
@@ -231,7 +238,13 @@ def test_maps_that_were_painted_while_hidden_show_in_the_layer_list(maps, viewer
     session.set_peaks(scene.peaks)
     run_map(session, scene)
     hidden = [layer for layer in viewer.layers if not layer.visible]
-    assert {layer.name for layer in hidden} == {"Confidence (°)", "Score", "Phase", "IPF-X"}
+    assert {layer.name for layer in hidden} == {
+        "Phase probability",
+        "Expected error (°)",
+        "Score",
+        "Phase",
+        "IPF-X",
+    }
     for layer in hidden:
         mine = layer.thumbnail.copy()
         assert mine[..., :3].any(), layer.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def texts_of(figure: object) -> set[str]:
     return {text.get_text() for text in figure.findobj(Text)}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", ["overview", "ipf_z", "ipf_x", "ipf_y", "phase", "score", "confidence"])
+@pytest.mark.parametrize("kind", [*get_args(FigureKind)])
 def test_every_kind_of_figure_is_written_as_a_picture(tmp_path: Path, kind: FigureKind) -> None:
     export_figure(example_map((6, 8), ("Cu", "LiCoO2")), tmp_path / "map.png", kind=kind, dpi=40)
     picture = imread(tmp_path / "map.png")

@@ -302,6 +302,7 @@ class OrientationMap:
             explained_disks=int(self.explained_disks[index]),
             unexplained_disks=int(self.unexplained_disks[index]),
             phase_probability=float(self.phase_probability[index]),
+            n_crystals=len(self.crystals),
         )
 
     def _answer_at(self, index: int, which: str) -> Alternative | None:

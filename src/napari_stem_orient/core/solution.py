@@ -54,6 +54,7 @@ class Solution:
     explained_disks : disks of the pattern that the solution explains
     unexplained_disks : disks that it does not explain; both 0 where unknown
     phase_probability : of the phase among all that were searched, 0 to 1; NaN where unknown
+    n_crystals : how many crystals were searched
     """
 
     position: tuple[int, int]
@@ -71,6 +72,7 @@ class Solution:
     explained_disks: int = 0
     unexplained_disks: int = 0
     phase_probability: float = math.nan
+    n_crystals: int = 1
 
     @property
     def indexed(self) -> bool:

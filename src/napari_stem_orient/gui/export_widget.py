@@ -29,7 +29,8 @@ FIGURE_WORDS = {
     "ipf_y": "IPF-Y (in plane)",
     "phase": "Phase",
     "score": "Score",
-    "confidence": "Confidence",
+    "confidence": "Expected error",
+    "phase_probability": "Phase probability",
 }
 
 

@@ -55,6 +55,7 @@ class LayerKind(StrEnum):
     PHASE = "phase"
     SCORE = "score"
     CONFIDENCE = "confidence"
+    PHASE_PROBABILITY = "phase_probability"
     MARKER = "marker"
 
     @property
@@ -70,18 +71,40 @@ _TITLES = {
     LayerKind.IPF_Y: "IPF-Y",
     LayerKind.PHASE: "Phase",
     LayerKind.SCORE: "Score",
-    LayerKind.CONFIDENCE: "Confidence (°)",
+    LayerKind.CONFIDENCE: "Expected error (°)",
+    LayerKind.PHASE_PROBABILITY: "Phase probability",
     LayerKind.MARKER: "Inspected position",
 }
 
-MAP_KINDS = (LayerKind.CONFIDENCE, LayerKind.SCORE, LayerKind.PHASE, LayerKind.IPF_X, LayerKind.IPF_Z)
+MAP_KINDS = (
+    LayerKind.PHASE_PROBABILITY,
+    LayerKind.CONFIDENCE,
+    LayerKind.SCORE,
+    LayerKind.PHASE,
+    LayerKind.IPF_X,
+    LayerKind.IPF_Z,
+)
 """The layers of an orientation map from the lowest to the topmost."""
+
+VALUE_ARRAYS = {
+    LayerKind.SCORE: "score",
+    LayerKind.CONFIDENCE: "confidence_deg",
+    LayerKind.PHASE_PROBABILITY: "phase_probability",
+}
+"""The layers that show a number, with a colour bar, and the array of the map that holds it."""
 
 
 def kinds_of(orientation_map: OrientationMap) -> tuple[LayerKind, ...]:
-    """Return the layers that a map has: template matching knows no expected error."""
-    knows_errors = orientation_map.method != "template"
-    return tuple(kind for kind in MAP_KINDS if knows_errors or kind is not LayerKind.CONFIDENCE)
+    """Return the layers that a map has.
+
+    Template matching knows no expected error and no probability; of a single crystal, the phase is sure.
+    """
+    unknown: set[LayerKind] = set()
+    if orientation_map.method == "template":
+        unknown = {LayerKind.CONFIDENCE, LayerKind.PHASE_PROBABILITY}
+    elif len(orientation_map.crystals) < 2:
+        unknown = {LayerKind.PHASE_PROBABILITY}
+    return tuple(kind for kind in MAP_KINDS if kind not in unknown)
 
 
 _IPF_DIRECTIONS: dict[LayerKind, SampleDirection] = {
@@ -183,7 +206,8 @@ def map_layer(
     Returns
     -------
     data : IPF maps (scan_y, scan_x, 3) uint8, black where not indexed; phase (scan_y, scan_x) uint8, 0 where not
-        indexed and else phase_id + 1; score and confidence (scan_y, scan_x) float32, NaN where not indexed
+        indexed and else phase_id + 1; score, expected error and phase probability (scan_y, scan_x) float32, NaN
+        where not indexed
     """
     data = blank(kind, orientation_map.scan_shape)
     paint(data, orientation_map, kind, positions=np.arange(orientation_map.n_positions))
@@ -223,7 +247,7 @@ def paint(
     if kind is LayerKind.PHASE:
         flat[positions] = (orientation_map.phase_id[positions] + 1).astype(np.uint8)
         return
-    values = orientation_map.score if kind is LayerKind.SCORE else orientation_map.confidence_deg
+    values = getattr(orientation_map, VALUE_ARRAYS[kind])
     flat[positions] = np.where(orientation_map.phase_id[positions] >= 0, values[positions], np.nan)
 
 
@@ -291,7 +315,7 @@ def _appearance(kind: LayerKind, crystals: Sequence[Crystal]) -> dict[str, Any]:
             "colormap": phase_colormap(len(crystals)),
             "features": phase_features(crystals),
         }
-    if kind is LayerKind.SCORE:
+    if kind in (LayerKind.SCORE, LayerKind.PHASE_PROBABILITY):
         return {"colormap": _on_black("viridis"), "contrast_limits": (0.0, 1.0)}
     return {
         "colormap": _on_black("viridis", name="viridis reversed", reverse=True),

@@ -14,6 +14,7 @@ from qtpy.QtCore import QTimer
 from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.framing import Framing
 from napari_stem_orient.gui.layers import (
+    VALUE_ARRAYS,
     LayerKind,
     contrast_limits,
     dark_field_layer,
@@ -328,6 +329,9 @@ class MapLayers:
     def _add(self, viewer: napari.Viewer, layer_tuple: tuple[NDArray[Any], dict[str, Any], str]) -> Layer:
         data, keywords, layer_type = layer_tuple
         layer = viewer.add_layer(Layer.create(data, keywords, layer_type))
+        identity = layer_identity(layer)
+        if identity is not None and identity[0] in VALUE_ARRAYS:
+            layer.colorbar.visible = True  # shown while the layer is
         viewer.canvas.overlays.scale_bar.visible = True
         return layer
 
@@ -375,7 +379,7 @@ def _look_equal(painted: OrientationMap, other: OrientationMap) -> bool:
         return True
     if painted.scan_shape != other.scan_shape or painted.crystals != other.crystals:
         return False
-    names = ("phase_id", "quaternion", "score", "confidence_deg")
+    names = ("phase_id", "quaternion", *VALUE_ARRAYS.values())
     return all(
         np.array_equal(getattr(painted, n), getattr(other, n), equal_nan=n != "phase_id") for n in names
     )

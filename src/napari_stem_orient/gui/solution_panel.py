@@ -12,10 +12,12 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLay
 
 from napari_stem_orient.gui.pattern_view import PatternView
 from napari_stem_orient.gui.solution_text import (
-    choice_text,
+    choice_texts,
     confidence_text,
+    disks_text,
     euler_text,
     overlined,
+    probability_text,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ class SolutionPanel(QWidget):
         self._message, self._reflection = QLabel(), QLabel(" ")
         self._choice = QComboBox()
         self.view = PatternView()
-        self._phase, self._zone_axis, self._euler, self._score = QLabel(), QLabel(), QLabel(), QLabel()
+        self._phase, self._zone_axis, self._euler = QLabel(), QLabel(), QLabel()
+        self._score, self._error, self._disks = QLabel(), QLabel(), QLabel()
         self._facts = QWidget()
         self._build()
 
@@ -54,28 +57,13 @@ class SolutionPanel(QWidget):
             "The reflection under the mouse: hkl, spacing, excitation error, intensity."
         )
         self.view.hover_changed.connect(self._on_hover_changed)
-        self._choice.setToolTip("The solution, or the runner-up: the next best at least 10° away.")
+        self._choice.setToolTip(
+            "<qt>The solution, or the runner-up: the next best at least 10° away. Where neither was taken, both.</qt>"
+        )
         self._choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._choice.setMinimumContentsLength(12)
         self._choice.currentIndexChanged.connect(self._on_choice_changed)
-        form = QFormLayout(self._facts)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setVerticalSpacing(2)
-        rows = (
-            ("Phase", self._phase, "The crystal that explains the pattern."),
-            ("Zone axis", self._zone_axis, "Crystal direction [uvw] toward the electron gun."),
-            ("φ₁ Φ φ₂", self._euler, "Bunge's Euler angles in degrees, from sample to crystal."),
-            (
-                "Score",
-                self._score,
-                "0 to 1: how much of the pattern the solution explains; then its expected error in degrees.",
-            ),
-        )
-        for name, value, tooltip in rows:
-            value.setToolTip(tooltip)
-            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            form.addRow(name, value)
+        self._build_facts()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
@@ -87,6 +75,39 @@ class SolutionPanel(QWidget):
         layout.addWidget(self._message)
         self.set_title("")
         self.set_solution(None)
+
+    def _build_facts(self) -> None:
+        self._form = QFormLayout(self._facts)
+        self._form.setContentsMargins(0, 0, 0, 0)
+        self._form.setVerticalSpacing(2)
+        rows = (
+            (
+                "Phase",
+                self._phase,
+                "The crystal that explains the pattern and, where several were searched, the probability that it is "
+                "this one of them.",
+            ),
+            ("Zone axis", self._zone_axis, "Crystal direction [uvw] toward the electron gun."),
+            ("φ₁ Φ φ₂", self._euler, "Bunge's Euler angles in degrees, from sample to crystal."),
+            ("Score", self._score, "0 to 1: how much of the pattern the solution explains."),
+            (
+                "Expected error",
+                self._error,
+                "How far the orientation is probably from the truth: calibrated on simulated patterns. Large where "
+                "the runner-up is nearly as good.",
+            ),
+            (
+                "Disks",
+                self._disks,
+                "How many of the detected Bragg disks lie where the solution puts a reflection. Many that are not "
+                "explained may be a second grain or a phase that is missing from the list.",
+            ),
+        )
+        for name, value, tooltip in rows:
+            value.setToolTip(f"<qt>{tooltip}</qt>")
+            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            self._form.addRow(name, value)
 
     def set_title(self, title: str) -> None:
         """Name the method; hidden when empty."""
@@ -101,16 +122,16 @@ class SolutionPanel(QWidget):
     def set_solution(self, solution: Solution | None, *, message: str = "") -> None:
         """Show a solution in words, or the message where there is none; the choice goes back to the solution."""
         self._solution = solution
-        alternative = None if solution is None else solution.alternative
         self._choice.blockSignals(True)
         self._choice.clear()
-        if solution is not None and alternative is not None:
-            self._choice.addItem(choice_text(solution, runner_up=False), solution)
-            self._choice.addItem(choice_text(alternative, runner_up=True), alternative)
-        self._choice.setVisible(self._choice.count() > 1)
+        for text, answer in () if solution is None else choice_texts(solution):
+            self._choice.addItem(text, answer)
+        self._choice.setVisible(self._choice.count() > 0)
         self._choice.blockSignals(False)
         if solution is not None and not solution.indexed:
             message = message or solution.sentence
+            if solution.unexplained_disks:
+                message += f" Disks detected here: {solution.unexplained_disks}."
         self._message.setText(message)
         self._message.setVisible(bool(message))
         self._write_facts()
@@ -133,6 +154,8 @@ class SolutionPanel(QWidget):
             chosen.zone_axis,
             self._euler.text(),
             self._score.text(),
+            self._error.text(),
+            self._disks.text(),
             self._message.text(),
         )
         return "\n".join(part for part in shown if part)
@@ -143,7 +166,7 @@ class SolutionPanel(QWidget):
         return self._choice
 
     def _chosen(self) -> Solution | Alternative | None:
-        if self._choice.count() > 1:
+        if self._choice.count():
             chosen: Solution | Alternative = self._choice.currentData()
             return chosen
         return self._solution
@@ -162,8 +185,25 @@ class SolutionPanel(QWidget):
             self._facts.hide()
             return
         self._facts.show()
-        self._phase.setText(chosen.crystal.name)
+        # Probability, expected error and disks belong to the best answer, not to its runner-up.
+        solution = self._solution
+        best = solution is not None and (chosen is solution or chosen is solution.rejected)
+        probability = (
+            probability_text(solution).removeprefix("phase ") if solution is not None and best else ""
+        )
+        self._phase.setText(chosen.crystal.name + (f"   ({probability})" if probability else ""))
         self._zone_axis.setText(overlined(chosen.zone_axis))
         self._euler.setText(euler_text(chosen.euler_deg))
-        confidence = confidence_text(getattr(chosen, "confidence_deg", float("nan")))
-        self._score.setText(f"{chosen.score:.2f}" + (f"   {confidence}" if confidence else ""))
+        self._score.setText(f"{chosen.score:.2f}")
+        error = confidence_text(solution.confidence_deg) if solution is not None and best else ""
+        disks = disks_text(solution).replace(" disks", "") if solution is not None and best else ""
+        self._set_row(self._error, error)
+        self._set_row(self._disks, disks if chosen is solution else "")
+
+    def _set_row(self, value: QLabel, text: str) -> None:
+        """Write a row's text, or hide the row where there is none."""
+        value.setText(text)
+        value.setVisible(bool(text))
+        title = self._form.labelForField(value)
+        if title is not None:
+            title.setVisible(bool(text))

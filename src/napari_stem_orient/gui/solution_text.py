@@ -17,17 +17,54 @@ if TYPE_CHECKING:
 
 
 def status_text(orientation_map: OrientationMap, position: tuple[int, int]) -> str:
-    """Return phase, zone axis, Euler angles, score and confidence at a position (y, x), or why there are none."""
+    """Return what is known at a position (y, x) in a line, or why nothing is.
+
+    Phase, zone axis, Euler angles, score, expected error, probability of the phase, disks explained and runner-up.
+    """
     solution = orientation_map.at(*position)
     if solution.crystal is None or solution.euler_deg is None:
-        return solution.sentence
-    parts = [
+        both = " or ".join(answer_text(answer) for answer in answers_not_taken(solution))
+        return "   ".join(filter(None, (solution.sentence, both, disks_text(solution))))
+    alternative = solution.alternative
+    parts = (
         f"{solution.crystal.name} {solution.zone_axis}",
+        probability_text(solution),
         f"φ₁ Φ φ₂ = {euler_text(solution.euler_deg)}",
         f"score {solution.score:.2f}",
-    ]
-    confidence = confidence_text(solution.confidence_deg)
-    return "   ".join([*parts, confidence] if confidence else parts)
+        confidence_text(solution.confidence_deg),
+        disks_text(solution),
+        "" if alternative is None else f"next: {answer_text(alternative)}",
+    )
+    return "   ".join(part for part in parts if part)
+
+
+def answers_not_taken(solution: Solution) -> tuple[Alternative, ...]:
+    """Return the answers at a position that is not indexed because two are as good; empty elsewhere."""
+    if solution.indexed:
+        return ()
+    return tuple(answer for answer in (solution.rejected, solution.alternative) if answer is not None)
+
+
+def answer_text(answer: Solution | Alternative) -> str:
+    """Return crystal, zone axis and score, "Cu [112] 0.84"."""
+    name = "" if answer.crystal is None else answer.crystal.name
+    return f"{name} {answer.zone_axis} {answer.score:.2f}"
+
+
+def probability_text(solution: Solution) -> str:
+    """Return "phase 96 %" where several crystals were searched and the probability is known, else nothing."""
+    if solution.n_crystals < 2 or math.isnan(solution.phase_probability):
+        return ""
+    # "100 %" would claim more than a probability can.
+    return f"phase {min(99.9, 100 * solution.phase_probability):.3g} %"
+
+
+def disks_text(solution: Solution) -> str:
+    """Return "17 of 19 disks explained", where not indexed "disks: 19"; empty where nobody counted them."""
+    explained, total = solution.explained_disks, solution.explained_disks + solution.unexplained_disks
+    if not total:
+        return ""
+    return f"{explained} of {total} disks explained" if solution.indexed else f"disks: {total}"
 
 
 def euler_text(euler_deg: tuple[float, float, float]) -> str:
@@ -49,12 +86,23 @@ def overlined(text: str) -> str:
     return re.sub(digits + "\u0304", r'<span style="text-decoration: overline">\1</span>', text)
 
 
-def choice_text(solution: Solution | Alternative, *, runner_up: bool) -> str:
-    """Return a line for the choice between the solution and its runner-up."""
-    if solution.crystal is None:
-        return "Not indexed"
-    name = "Next" if runner_up else "Best"
-    return f"{name}: {solution.crystal.name} {solution.zone_axis}  {solution.score:.2f}"
+def choice_texts(solution: Solution) -> tuple[tuple[str, Solution | Alternative], ...]:
+    """Return what there is to choose at a position, each with its line; empty where there is one answer or none."""
+    not_taken = answers_not_taken(solution)
+    words = ("Either", "Or") if len(not_taken) > 1 else ("Perhaps",)
+    if not_taken:
+        return tuple((f"{word}: {_spaced(a)}", a) for word, a in zip(words, not_taken, strict=True))
+    if solution.alternative is None:
+        return ()
+    return (
+        (f"Best: {_spaced(solution)}", solution),
+        (f"Next: {_spaced(solution.alternative)}", solution.alternative),
+    )
+
+
+def _spaced(answer: Solution | Alternative) -> str:
+    name = "" if answer.crystal is None else answer.crystal.name
+    return f"{name} {answer.zone_axis}  {answer.score:.2f}"
 
 
 def difference_text(

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.orientation_map import OrientationMap
 
-FigureKind = Literal["overview", "ipf_z", "ipf_x", "ipf_y", "phase", "score", "confidence"]
+FigureKind = Literal[
+    "overview", "ipf_z", "ipf_x", "ipf_y", "phase", "score", "confidence", "phase_probability"
+]
 """One map, or the four of the overview: IPF-Z, IPF-X, phase and score."""
 
 FIGURE_SUFFIXES = (".png", ".tif", ".tiff", ".pdf", ".svg")
@@ -39,6 +41,7 @@ _TITLES = {
     "phase": "Phase",
     "score": "Score",
     "confidence": "Expected error (°)",
+    "phase_probability": "Phase probability",
 }
 _PANEL_INCHES = 4.0
 _KEY_INCHES = 1.9
@@ -163,13 +166,15 @@ _LEGEND_STYLE: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength"
 def _draw_values(axis: Axes, orientation_map: OrientationMap, kind: str, frame: dict[str, Any]) -> None:
     from matplotlib import colormaps
 
-    values: NDArray[np.float32] = orientation_map.score if kind == "score" else orientation_map.confidence_deg
-    limit = 1.0 if kind == "score" else _CONFIDENCE_LIMIT_DEG
-    colours = colormaps["viridis" if kind == "score" else "viridis_r"].with_extremes(bad="black")
+    is_error = kind == "confidence"
+    values: NDArray[np.float32] = getattr(orientation_map, "confidence_deg" if is_error else kind)
+    colours = colormaps["viridis_r" if is_error else "viridis"].with_extremes(bad="black")
     shown = np.where(orientation_map.indexed, values, np.nan).reshape(orientation_map.scan_shape)
+    limit = _CONFIDENCE_LIMIT_DEG if is_error else 1.0
     image = axis.imshow(shown, cmap=colours, vmin=0, vmax=limit, **frame)
-    beyond: Any = "neither" if kind == "score" else "max"
-    bar = axis.figure.colorbar(image, ax=axis, fraction=0.05, pad=0.02, extend=beyond)
+    bar = axis.figure.colorbar(
+        image, ax=axis, fraction=0.05, pad=0.02, extend="max" if is_error else "neither"
+    )
     bar.ax.tick_params(labelsize=8)
 
 
