@@ -1,8 +1,10 @@
-"""Accuracy on dynamical patterns of random orientation: the transformer beside py4DSTEM, on the same peaks.
+"""Accuracy on patterns of random orientation simulated by py4DSTEM: the transformer beside py4DSTEM, on the same peaks.
 
-The patterns are simulated by py4DSTEM's Bloch-wave code, so the network
-was not trained on them; the weights that choose among its candidates were fitted to others (another seed). Run
-``python benchmarks/accuracy_bloch.py --patterns 1000``; template matching takes about 30 ms a pattern.
+Dynamical (Bloch-wave) patterns as they are, with ``--degraded`` as a measurement would spoil them, with ``--kinematic``
+kinematic ones. Every pattern is indexed for itself, none helps another. "Best candidate" is the share of patterns for
+which one of the candidates, chosen or not, is within 2° of the truth. Template matching takes about 30 ms a pattern.
+
+    python benchmarks/accuracy_bloch.py --patterns 1000 --cache bloch.npz
 """
 
 from __future__ import annotations
@@ -10,21 +12,31 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from bloch_patterns import BlochPatterns, simulate_bloch_patterns
-from report import ERROR_COLUMNS, error_summary, finish, machine, table
+from bloch_patterns import known_patterns
+from known_patterns import KnownPatterns, cache_option, degraded
+from methods import (
+    candidate_errors_deg,
+    errors_deg,
+    everywhere,
+    method_options,
+    methods,
+    model_names,
+    models_of,
+    transformer_parameters,
+)
+from report import ERROR_COLUMNS, error_summary, machine, percent, table
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
-from napari_stem_orient.core.orientation import disorientation_angle_deg
-from napari_stem_orient.indexing.template_matching import (
-    TemplateMatchingParameters,
-    index_by_template_matching,
+
+FEWEST_DISKS = 2
+COLUMNS = (
+    "method",
+    *ERROR_COLUMNS,
+    "best candidate within 2°",
+    "< 6 disks: within 2°",
+    "20 or more: within 2°",
+    "speed",
 )
-
-
-def errors_deg(bloch: BlochPatterns, orientation_map: object, crystal: Crystal) -> np.ndarray:
-    """(n,) distance from the truth in degrees over all symmetric equivalents; NaN where not indexed."""
-    angle = disorientation_angle_deg(bloch.quaternion, orientation_map.quaternion, crystal.proper_point_group)
-    return np.where(orientation_map.indexed, angle, np.nan)
 
 
 def main() -> None:
@@ -33,55 +45,62 @@ def main() -> None:
     )
     parser.add_argument("--patterns", type=int, default=1000, help="number of patterns (default: 1000)")
     parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=31, help="of orientations and thicknesses (default: 31)")
     parser.add_argument(
-        "--model", action="append", help="folder of a trained model (default: the shipped one)"
+        "--kinematic", action="store_true", help="kinematic patterns instead of dynamical ones"
     )
-    parser.add_argument("--only", choices=["transformer", "template"], help="leave the other method out")
+    parser.add_argument(
+        "--degraded",
+        action="store_true",
+        help="20 %% of the disks missing, two spurious, 0.01 1/Å position noise, 1 %% error of the scale",
+    )
+    cache_option(parser)
+    method_options(parser, most_templates=0)
     arguments = parser.parse_args()
     crystal = load_crystal(arguments.crystal)
-    bloch = simulate_bloch_patterns(crystal, arguments.patterns, seed=arguments.seed)
-    rows = []
-    for name, make_job in jobs(bloch, crystal, arguments).items():
-        timed = finish(make_job())
-        errors = errors_deg(bloch, timed.result, crystal)
-        few, many = bloch.n_disks < 6, bloch.n_disks >= 20
-        by_number = [f"{100 * np.mean(errors[subset] < 2):.0f} %" for subset in (few, many)]
-        rate = f"{arguments.patterns / timed.seconds:,.0f}/s"
-        rows.append([name, *error_summary(errors), *by_number, rate])
+    patterns = known_patterns(
+        crystal,
+        arguments.patterns,
+        seed=arguments.seed,
+        kinematic=arguments.kinematic,
+        cache=arguments.cache,
+    )
+    if arguments.degraded:
+        patterns = degraded(patterns, seed=arguments.seed)
     print(
-        f"{arguments.patterns} Bloch-wave patterns of {crystal.name}, median {np.median(bloch.n_disks):.0f} disks"
+        f"{arguments.patterns:,} {'kinematic' if arguments.kinematic else 'Bloch-wave'} patterns of {crystal.name}"
+        f"{', degraded' if arguments.degraded else ''}, median {np.median(patterns.n_disks):.0f} disks; "
+        f"{model_names([crystal], arguments)}"
     )
     print(machine() + "\n")
-    header = ["method", *ERROR_COLUMNS, "< 6 disks: within 2°", "20 or more: within 2°", "speed"]
-    print(table(header, rows))
+    print(table(COLUMNS, accuracy_rows(patterns, crystal, arguments)))
 
 
-def jobs(bloch: BlochPatterns, crystal: Crystal, arguments: argparse.Namespace) -> dict[str, object]:
-    """Name of each method -> what makes its job."""
-    found: dict[str, object] = {}
-    if arguments.only != "template":
-        from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
-
-        for name, options in {
-            "transformer, refined": {},
-            "transformer, likeliest candidate, not refined": {"refine": False},
-        }.items():
-            parameters = IndexParameters(min_disks=2, **options)
-            found[name] = lambda parameters=parameters: index_bragg_peaks(
-                bloch.peaks,
-                [crystal],
-                parameters=parameters,
-                models=arguments.model or (),
+def accuracy_rows(
+    patterns: KnownPatterns, crystal: Crystal, arguments: argparse.Namespace
+) -> list[list[object]]:
+    """One row for each method."""
+    few, many = patterns.n_disks < 6, patterns.n_disks >= 20
+    variants = transformer_parameters(arguments, neighbours=False, min_disks=FEWEST_DISKS)
+    rows: list[list[object]] = []
+    for name, index in methods(arguments, min_disks=FEWEST_DISKS).items():
+        best = "-"
+        if name in variants:
+            nearest = candidate_errors_deg(
+                patterns.peaks,
+                crystal,
+                patterns.quaternion,
+                parameters=variants[name],
+                models=models_of(variants[name], arguments),
                 device=arguments.device,
             )
-    if arguments.only != "transformer":
-        template = TemplateMatchingParameters(min_disks=2)
-        found["py4DSTEM ACOM 2°/2°"] = lambda: index_by_template_matching(
-            bloch.peaks, [crystal], parameters=template
-        )
-    return found
+            best = percent(nearest < 2)
+        timed = index(patterns.peaks, [crystal], everywhere(patterns.peaks))
+        errors = errors_deg(timed.result, patterns.quaternion)
+        by_number = [percent(errors[subset] < 2, digits=0) for subset in (few, many)]
+        rate = f"{len(errors) / timed.seconds:,.0f}/s"
+        rows.append([name, *error_summary(errors), best, *by_number, rate])
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Diffraction patterns simulated with Bloch waves by py4DSTEM, with known orientation: the dynamical test set."""
+"""Diffraction patterns of known orientation simulated by py4DSTEM: with Bloch waves, or kinematically."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from known_patterns import KnownPatterns, cached
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -13,36 +15,37 @@ from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import py4dstem_from_sample, random_quaternions
 from napari_stem_orient.indexing.template_plan import py4dstem_crystal
 
+BlochPatterns = KnownPatterns
+
 VOLTAGE_KV = 300.0
 Q_MAX = 2.1  # Å⁻¹: 128 px of 0.0328 Å⁻¹
 EXCITATION_ERROR_CUT = 0.04  # Å⁻¹
 THERMAL_SIGMA = 0.08  # Å
 THICKNESS_ANGSTROM = (50.0, 1500.0)
 DROP_BELOW = 0.004  # of the strongest diffracted disk
+KINEMATIC_WIDTH = 0.02  # Å⁻¹, standard deviation of the excitation error; that of the templates, too
 
 
-@dataclass(frozen=True, slots=True)
-class BlochPatterns:
-    """n patterns: their Bragg peaks as a scan of one row, true orientations (n, 4), thickness (n,) in Å."""
-
-    peaks: BraggPeaks
-    quaternion: NDArray[np.float64]
-    thickness_angstrom: NDArray[np.float64]
-
-    @property
-    def n_disks(self) -> NDArray[np.int64]:
-        """Number of disks of each pattern, the direct beam counted."""
-        return self.peaks.counts()
+def known_patterns(
+    crystal: Crystal, n_patterns: int, *, seed: int, kinematic: bool = False, cache: Path | None = None
+) -> KnownPatterns:
+    """Patterns of random orientation, simulated now or taken from the file that they were kept in."""
+    recipe = {
+        "simulation": "kinematic" if kinematic else "bloch",
+        "crystal": crystal.fingerprint,
+        "patterns": n_patterns,
+        "seed": seed,
+    }
+    simulate = simulate_kinematic_patterns if kinematic else simulate_bloch_patterns
+    return cached(cache, recipe, lambda: simulate(crystal, n_patterns, seed=seed))
 
 
 def simulate_bloch_patterns(
     crystal: Crystal, n_patterns: int, *, seed: int = 0, drop_below: float = DROP_BELOW
-) -> BlochPatterns:
+) -> KnownPatterns:
     """Simulate patterns of random orientation and thickness with the cuts of the published training set.
 
     Disks weaker than ``drop_below`` of the strongest diffracted one are left out.
-
-    py4DSTEM's beams carry q in its frame (x down, y right), which is ours with x and y exchanged.
     """
     rng = np.random.default_rng(seed)
     quaternion = random_quaternions(n_patterns, rng)
@@ -58,18 +61,49 @@ def simulate_bloch_patterns(
     )
     patterns = []
     for matrix, depth in zip(py4dstem_from_sample(quaternion), thickness, strict=True):
-        beams = dynamical.generate_diffraction_pattern(
-            orientation_matrix=matrix,
-            sigma_excitation_error=EXCITATION_ERROR_CUT / 3,
-            tol_excitation_error_mult=3,
-            tol_intensity=0.0,
-            k_max=Q_MAX,
-        )
+        beams = _beams(dynamical, matrix, sigma=EXCITATION_ERROR_CUT / 3)
         disks = dynamical.generate_dynamical_diffraction_pattern(
             beams, thickness=float(depth), zone_axis_cartesian=matrix[:, 2]
         ).data
-        pattern = np.stack([disks["qy"], disks["qx"], disks["intensity"]], axis=1)
-        diffracted = np.hypot(pattern[:, 0], pattern[:, 1]) > 1e-6
-        patterns.append(pattern[pattern[:, 2] >= drop_below * pattern[diffracted, 2].max()])
+        patterns.append(_seen(disks, drop_below))
+    return _known(patterns, quaternion, thickness)
+
+
+def simulate_kinematic_patterns(crystal: Crystal, n_patterns: int, *, seed: int = 0) -> KnownPatterns:
+    """Simulate kinematic patterns of random orientation with the same cuts."""
+    rng = np.random.default_rng(seed)
+    quaternion = random_quaternions(n_patterns, rng)
+    planned = py4dstem_crystal(crystal)
+    planned.setup_diffraction(VOLTAGE_KV * 1e3)
+    planned.calculate_structure_factors(Q_MAX)
+    patterns = [
+        _seen(_beams(planned, matrix, sigma=KINEMATIC_WIDTH).data, DROP_BELOW)
+        for matrix in py4dstem_from_sample(quaternion)
+    ]
+    return _known(patterns, quaternion, np.full(n_patterns, np.nan))
+
+
+def _beams(crystal: Any, matrix: NDArray[np.float64], *, sigma: float) -> Any:
+    """py4DSTEM's excited beams at its orientation matrix (3, 3), excitation errors up to three sigma in Å⁻¹."""
+    return crystal.generate_diffraction_pattern(
+        orientation_matrix=matrix,
+        sigma_excitation_error=sigma,
+        tol_excitation_error_mult=3,
+        tol_intensity=0.0,
+        k_max=Q_MAX,
+    )
+
+
+def _seen(disks: NDArray[Any], drop_below: float) -> NDArray[np.float64]:
+    """The disks (n, 3) that are strong enough; py4DSTEM's frame (x down, y right) is ours with x and y exchanged."""
+    pattern = np.stack([disks["qy"], disks["qx"], disks["intensity"]], axis=1)
+    diffracted = np.hypot(pattern[:, 0], pattern[:, 1]) > 1e-6
+    return pattern[pattern[:, 2] >= drop_below * pattern[diffracted, 2].max(initial=0.0)]
+
+
+def _known(
+    patterns: list[NDArray[np.float64]], quaternion: NDArray[np.float64], thickness: NDArray[np.float64]
+) -> KnownPatterns:
     calibration = Calibration(voltage_kv=VOLTAGE_KV, pixel_size_inv_angstrom=2 * Q_MAX / 128)
-    return BlochPatterns(BraggPeaks.from_lists(patterns, (1, n_patterns), calibration), quaternion, thickness)
+    peaks = BraggPeaks.from_lists(patterns, (1, len(patterns)), calibration)
+    return KnownPatterns(peaks, quaternion, thickness, np.zeros(len(patterns), dtype=np.int64))

@@ -1,4 +1,4 @@
-"""The two methods as the benchmarks call them: the transformer and py4DSTEM's template matching, on the same peaks."""
+"""The methods as the benchmarks call them: the transformer in its variants and py4DSTEM, on the same peaks."""
 
 from __future__ import annotations
 
@@ -12,74 +12,127 @@ from report import Timed, finish
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.core.orientation_map import OrientationMap, Reason
+from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+from napari_stem_orient.network.model_folder import find_models, model_identities, read_card
 
+#: Indexes the positions (n,) of a mask; the result is a map of the whole scan and its time.
 Method = Callable[[BraggPeaks, Sequence[Crystal], NDArray[np.bool_]], Timed]
 
+TEMPLATE = "py4DSTEM ACOM 2°/2°"
+REFINED = "transformer, refined"
+NEIGHBOURS = "transformer, refined, neighbours"
 
-def method_options(parser: argparse.ArgumentParser) -> None:
+
+def method_options(parser: argparse.ArgumentParser, *, most_templates: int = 400) -> None:
     """Options that say which methods to run, and how."""
     parser.add_argument("--only", choices=["transformer", "template"], help="leave the other method out")
     parser.add_argument("--device", default="auto", help="device of the transformer (default: auto)")
     parser.add_argument(
-        "--model", action="append", help="folder of a trained model (default: the shipped one)"
+        "--model", action="append", default=[], help="folder of a trained model (default: the shipped one)"
+    )
+    parser.add_argument(
+        "--one-candidate-model",
+        action="append",
+        default=[],
+        help="folder of a model trained with one candidate, for the row of the published method "
+        "(default: the likeliest candidate of the other model)",
     )
     parser.add_argument(
         "--most-templates",
         type=int,
-        default=400,
-        help="template matching runs on about this many positions, evenly spread (default: 400; 0: on all)",
+        default=most_templates,
+        help=f"template matching runs on about this many positions, evenly spread (default: {most_templates}; "
+        "0: on all)",
     )
 
 
-def methods(arguments: argparse.Namespace) -> dict[str, Method]:
-    """Name -> what indexes the positions (n,) of a mask; the result is a map of the whole scan and its time."""
-    chosen: dict[str, Method] = {}
-    if arguments.only != "template":
-        chosen["transformer"] = lambda peaks, crystals, where: _transformer(peaks, crystals, where, arguments)
-    if arguments.only != "transformer":
-        chosen["template"] = lambda peaks, crystals, where: _template(peaks, crystals, where, arguments)
+def transformer_parameters(
+    arguments: argparse.Namespace, *, neighbours: bool, min_disks: int | None = None
+) -> dict[str, IndexParameters]:
+    """Name -> parameters of the variants: as published; candidates as proposed; refined; with neighbours."""
+    common: dict[str, Any] = {"neighbours": False} if has_neighbours() else {}
+    if min_disks is not None:
+        common["min_disks"] = min_disks
+    published = "K = 1, not refined (published method)"
+    if not arguments.one_candidate_model:
+        published = "likeliest candidate, not refined"
+    chosen = {
+        f"transformer, {published}": IndexParameters(n_candidates=1, refine=False, **common),
+        "transformer, not refined": IndexParameters(position_steps=0, tilt_steps=0, **common),
+        REFINED: IndexParameters(**common),
+    }
+    if neighbours and has_neighbours():
+        chosen[NEIGHBOURS] = IndexParameters(**{**common, "neighbours": True})
     return chosen
 
 
-def _transformer(
-    peaks: BraggPeaks, crystals: Sequence[Crystal], where: NDArray[np.bool_], arguments: argparse.Namespace
-) -> Timed:
-    from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
-    from napari_stem_orient.network.model_folder import model_identities
-
-    parameters = IndexParameters()
-    start = _masked(
-        peaks,
-        crystals,
-        where,
-        method="transformer",
-        parameters=parameters.model_dump(mode="json"),
-        model=model_identities(crystals, folders=arguments.model or ()),
-    )
-    job: Generator[Any, None, OrientationMap] = index_bragg_peaks(
-        peaks,
-        tuple(crystals),
-        parameters=parameters,
-        models=arguments.model or (),
-        device=arguments.device,
-        resume_from=start,
-    )
-    return finish(job)
+def has_neighbours() -> bool:
+    """Whether this version re-ranks candidates by what the neighbours of a position say."""
+    return "neighbours" in IndexParameters.model_fields
 
 
-def _template(
-    peaks: BraggPeaks, crystals: Sequence[Crystal], where: NDArray[np.bool_], arguments: argparse.Namespace
-) -> Timed:
-    parameters = TemplateMatchingParameters()
-    limit = arguments.most_templates
-    if limit and where.sum() > limit:
-        kept = np.flatnonzero(where)[:: int(np.ceil(where.sum() / limit))]
-        where = np.isin(np.arange(where.size), kept)
-    start = _masked(peaks, crystals, where, method="template", parameters=parameters.model_dump(mode="json"))
-    return finish(index_by_template_matching(peaks, crystals, parameters=parameters, resume_from=start))
+def models_of(parameters: IndexParameters, arguments: argparse.Namespace) -> list[str]:
+    """Model folders that a variant looks into before the shipped ones."""
+    if parameters.n_candidates == 1 and arguments.one_candidate_model:
+        return list(arguments.one_candidate_model)
+    return list(arguments.model)
+
+
+def methods(
+    arguments: argparse.Namespace, *, neighbours: bool = False, min_disks: int | None = None
+) -> dict[str, Method]:
+    """Name -> method; ``neighbours`` adds the variant that looks at them, for scans."""
+    chosen: dict[str, Method] = {}
+    if arguments.only != "template":
+        variants = transformer_parameters(arguments, neighbours=neighbours, min_disks=min_disks)
+        for name, parameters in variants.items():
+            chosen[name] = _transformer(parameters, arguments)
+    if arguments.only != "transformer":
+        templates = {} if min_disks is None else {"min_disks": min_disks}
+        chosen[TEMPLATE] = _template(TemplateMatchingParameters(**templates), arguments.most_templates)
+    return chosen
+
+
+def _transformer(parameters: IndexParameters, arguments: argparse.Namespace) -> Method:
+    models = models_of(parameters, arguments)
+
+    def index(peaks: BraggPeaks, crystals: Sequence[Crystal], where: NDArray[np.bool_]) -> Timed:
+        start = _masked(
+            peaks,
+            crystals,
+            where,
+            method="transformer",
+            parameters=parameters.model_dump(mode="json"),
+            model=model_identities(crystals, folders=models),
+        )
+        job: Generator[Any, None, OrientationMap] = index_bragg_peaks(
+            peaks,
+            tuple(crystals),
+            parameters=parameters,
+            models=models,
+            device=arguments.device,
+            resume_from=start,
+        )
+        return finish(job)
+
+    return index
+
+
+def _template(parameters: TemplateMatchingParameters, limit: int) -> Method:
+    def index(peaks: BraggPeaks, crystals: Sequence[Crystal], where: NDArray[np.bool_]) -> Timed:
+        if limit and where.sum() > limit:
+            kept = np.flatnonzero(where)[:: int(np.ceil(where.sum() / limit))]
+            where = np.isin(np.arange(where.size), kept)
+        start = _masked(
+            peaks, crystals, where, method="template", parameters=parameters.model_dump(mode="json")
+        )
+        return finish(index_by_template_matching(peaks, crystals, parameters=parameters, resume_from=start))
+
+    return index
 
 
 def _masked(
@@ -95,3 +148,94 @@ def _masked(
     start = OrientationMap.empty(peaks, tuple(crystals), method=method, parameters=parameters, model=model)
     start.reason[~where] = Reason.MASKED
     return start
+
+
+def everywhere(peaks: BraggPeaks) -> NDArray[np.bool_]:
+    """All positions (n,)."""
+    return np.ones(peaks.n_positions, dtype=bool)
+
+
+def was_done(orientation_map: OrientationMap) -> NDArray[np.bool_]:
+    """(n,) positions that a run was at."""
+    return np.asarray(orientation_map.done & (orientation_map.reason != Reason.MASKED))
+
+
+def errors_deg(
+    orientation_map: OrientationMap,
+    quaternion: NDArray[np.floating],
+    phase: NDArray[np.integer] | None = None,
+) -> NDArray[np.float64]:
+    """(n,) distance from the true orientations (n, 4) over all symmetric equivalents.
+
+    NaN where not indexed, 180° where the phase is not that of ``phase`` (n,).
+    """
+    errors = np.full(orientation_map.n_positions, np.nan)
+    for index, crystal in enumerate(orientation_map.crystals):
+        here = orientation_map.phase_id == index
+        errors[here] = disorientation_angle_deg(
+            quaternion[here], orientation_map.quaternion[here], crystal.proper_point_group
+        )
+    if phase is not None:
+        errors[orientation_map.indexed & (orientation_map.phase_id != phase)] = 180.0
+    return errors
+
+
+def candidate_errors_deg(
+    peaks: BraggPeaks,
+    crystal: Crystal,
+    quaternion: NDArray[np.floating],
+    *,
+    parameters: IndexParameters,
+    models: Sequence[str] = (),
+    device: str = "auto",
+) -> NDArray[np.float64]:
+    """(n,) distance in degrees of the truth (n, 4) from the nearest of a pattern's candidates, chosen or not.
+
+    NaN where there are too few disks to propose anything.
+    """
+    import torch
+
+    indexer = make_pattern_indexer(peaks, [crystal], parameters=parameters, models=models, device=device)
+    padded, present = indexer.pad(peaks)
+    nearest = np.full(peaks.n_positions, np.nan)
+    worth = np.flatnonzero(present.sum(axis=1) >= parameters.min_disks)
+    for rows in np.array_split(worth, max(1, len(worth) // indexer.batch_size + 1)):
+        with torch.inference_mode():
+            disks, mask = (torch.as_tensor(values[rows]).to(indexer.device) for values in (padded, present))
+            found = indexer.indexers[0].candidates(disks, mask, phase=0).rotation.double().cpu()
+        nearest[rows] = _nearest_deg(found.numpy(), quaternion[rows], crystal)
+    return nearest
+
+
+def _nearest_deg(
+    rotation: NDArray[np.float64], quaternion: NDArray[np.floating], crystal: Crystal
+) -> NDArray[np.float64]:
+    """(n,) distance in degrees of the true orientations (n, 4) from the nearest of rotations (n, C, 3, 3)."""
+    from napari_stem_orient.core.orientation import matrix_to_quaternion
+
+    n_patterns, n_candidates = rotation.shape[:2]
+    angle = disorientation_angle_deg(
+        np.repeat(quaternion, n_candidates, axis=0),
+        matrix_to_quaternion(rotation.reshape(-1, 3, 3)),
+        crystal.proper_point_group,
+    )
+    nearest: NDArray[np.float64] = np.asarray(angle).reshape(n_patterns, n_candidates).min(axis=1)
+    return nearest
+
+
+def model_names(crystals: Sequence[Crystal], arguments: argparse.Namespace) -> str:
+    """The models in words: name, parameters, training."""
+    folders = find_models(crystals, folders=arguments.model)
+    cards = {folder: read_card(folder) for folder in folders.values()}
+    return "; ".join(
+        f"model {card.name}: {size_in_words(card.network)}, trained on "
+        f"{card.training.get('patterns', 0) / 1e6:,.1f} million patterns"
+        for card in cards.values()
+    )
+
+
+def size_in_words(network: Any) -> str:
+    """The size of a network, from its configuration."""
+    return (
+        f"d = {network.width}, {network.layers} layers, {network.n_tokens} tokens, K = {network.n_candidates}"
+    )

@@ -1,4 +1,4 @@
-"""What every benchmark prints: the kind of machine it ran on, and a table in markdown."""
+"""What every benchmark prints: the kind of machine it ran on, and a table in markdown; and how figures look."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -59,9 +60,37 @@ def error_summary(errors_deg: NDArray[np.float64]) -> list[str]:
     """Median, within 2°, within 5°, beyond 34° of errors (n,); a pattern not indexed is NaN and counts as wrong."""
     indexed = errors_deg[np.isfinite(errors_deg)]
     median = f"{np.median(indexed):.2f}°" if indexed.size else "-"
-    shares = [np.mean(errors_deg < 2), np.mean(errors_deg < 5), np.mean(errors_deg > 34)]
-    not_indexed = 1 - indexed.size / max(1, errors_deg.size)
-    return [median, *(f"{100 * share:.1f} %" for share in shares), f"{100 * not_indexed:.1f} %"]
+    shares = [errors_deg < 2, errors_deg < 5, errors_deg > 34, ~np.isfinite(errors_deg)]
+    return [median, *(percent(share) for share in shares)]
+
+
+def percent(good: NDArray[np.bool_], *, digits: int = 1) -> str:
+    """Share of the true ones in words; "-" where there is none at all."""
+    return f"{100 * np.mean(good):.{digits}f} %" if good.size else "-"
 
 
 ERROR_COLUMNS = ("median", "within 2°", "within 5°", "beyond 34°", "not indexed")
+
+
+#: Colours that colour-blind eyes tell apart (Okabe and Ito).
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#7f7f7f", "#000000")
+
+
+def new_figure(rows: int, columns: int, *, size_inches: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure of no window and its axes; on white, so that it is read on light and dark pages alike."""
+    from cycler import cycler
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style = {"axes.prop_cycle": cycler(color=COLOURS), "axes.grid": True, "grid.alpha": 0.3, "font.size": 9}
+    with rc_context(style):
+        figure = Figure(figsize=size_inches, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        return figure, figure.subplots(rows, columns)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure into a file of moderate size."""
+    figure.savefig(path, dpi=110, facecolor="white")
+    print(f"\nfigure: {path}")

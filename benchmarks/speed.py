@@ -1,18 +1,17 @@
-"""Speed, all in one run on one machine: stored peaks to map for both methods, and frames to disks.
+"""Speed of all steps in one run on one machine: frames to disks, and disks to map, each method beside py4DSTEM.
 
 Times include everything from the call to the finished result: loading of weights, planning of templates, tokens,
-inference, refinement, and the arrays of the map. The scan is simulated (Cu, 128 x 128 px, 300 kV); a larger one is
+inference, refinement, and the arrays of the map. py4DSTEM's template matching runs behind our interface, which adds a
+score and a runner-up; scaling.py times it alone. The scan is simulated (Cu, 128 x 128 px, 300 kV); a larger one is
 made of its frames again. Run ``python benchmarks/speed.py --positions 4096``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-from methods import method_options, methods
+from methods import everywhere, method_options, methods, was_done
 from report import Timed, finish, machine, table
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -57,38 +56,11 @@ def detection_rows(datacube: DataCube, *, device: str, most_py4dstem: int) -> tu
 def indexing_rows(peaks: BraggPeaks, crystal: Crystal, arguments: argparse.Namespace) -> list[Row]:
     """Patterns a second from stored peaks to map."""
     rows: list[Row] = []
-    where = np.ones(peaks.n_positions, dtype=bool)
-    if arguments.only != "template":
-        for name, job in transformer_jobs(peaks, crystal, arguments).items():
-            rows.append(["peaks to map", name, *rate(peaks.n_positions, finish(job()))])
-    template = methods(arguments).get("template")
-    if template is not None:
-        timed = template(peaks, (crystal,), where)
-        done = int((timed.result.score > 0).sum())
-        rows.append(["peaks to map", "py4DSTEM ACOM 2°/2°, one process", *rate(done, timed)])
+    for name, index in methods(arguments, neighbours=True).items():
+        timed = index(peaks, (crystal,), everywhere(peaks))
+        done = int(was_done(timed.result).sum())
+        rows.append(["peaks to map", name, *rate(done, timed)])
     return rows
-
-
-def transformer_jobs(
-    peaks: BraggPeaks, crystal: Crystal, arguments: argparse.Namespace
-) -> dict[str, Callable[[], object]]:
-    """Name -> what makes the job: refined, and as published (the likeliest candidate, not refined)."""
-    from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
-
-    options = {
-        "transformer, refined": IndexParameters(),
-        "transformer, likeliest candidate, not refined": IndexParameters(refine=False),
-    }
-    return {
-        name: lambda parameters=parameters: index_bragg_peaks(
-            peaks,
-            (crystal,),
-            parameters=parameters,
-            models=arguments.model or (),
-            device=arguments.device,
-        )
-        for name, parameters in options.items()
-    }
 
 
 def main() -> None:
