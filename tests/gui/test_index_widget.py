@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -11,14 +12,17 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QLabel
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.gui.folding import Folding
 from napari_stem_orient.gui.index_widget import IndexWidget
 from napari_stem_orient.gui.session import Step, StepState
 from napari_stem_orient.gui.step_jobs import IndexingTask, MapStarted
+from napari_stem_orient.network.model_folder import read_card, shipped_models
 from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
 from patience import Until
 
@@ -92,12 +96,71 @@ def test_the_model_is_named_with_what_it_was_trained_for(ready: IndexWidget) -> 
     assert "fcc" in ready.model_label.text()
 
 
+def form_of(card: Folding) -> dict[str, str]:
+    """The rows of a model's card: title and text."""
+    labels = [label.text() for label in card.body.findChildren(QLabel)]
+    return dict(zip(labels[::2], labels[1::2], strict=True))
+
+
+def test_the_card_of_a_model_unfolds_and_tells_recipe_accuracy_and_range(ready: IndexWidget) -> None:
+    (card,) = ready.model_cards.cards
+    assert card.body.isHidden()
+    card.button.click()
+    assert not card.body.isHidden()
+    expected = read_card(shipped_models()["fcc"])
+    assert form_of(card) == dict(expected.lines())
+    assert "300 kV" in form_of(card)["Voltage"]
+    assert "%" in form_of(card)["Accuracy"]
+    assert ready.model_cards.warning_text == ""
+
+
+def test_several_models_have_a_card_each_and_the_unfolded_one_stays_so(
+    ready: IndexWidget, until: Until
+) -> None:
+    ready.model_cards.cards[0].button.click()
+    ready.crystals.add("Cu2O")
+    until(lambda: len(ready.model_cards.cards) == 2)
+    unfolded = {card.button.text(): card.unfolded for card in ready.model_cards.cards}
+    assert unfolded == {"Model card fcc": True, "Model card cuprite": False}
+    ready.crystals.add("Ni")
+    until(lambda: "Cu and Ni" in ready.model_label.text())
+    assert len(ready.model_cards.cards) == 2
+    ready.method_box.setCurrentIndex(ready.method_box.findData("template"))
+    assert ready.model_cards.cards == ()
+    assert ready.model_cards.isHidden()
+
+
+def test_a_voltage_outside_the_range_of_the_model_is_warned_of_and_does_not_keep_from_indexing(
+    ready: IndexWidget, until: Until
+) -> None:
+    calibration = ready.session.calibration
+    assert calibration is not None
+    ready.session.set_calibration(calibration.updated(voltage_kv=30.0))
+    until(lambda: ready.model_cards.warning_text)
+    assert "voltage 30 kV; the model was trained for 80 to 300 kV" in ready.model_cards.warning_text
+    assert "Inspect" in ready.model_cards.warning_text
+    assert ready.run_button.isEnabled()
+    ready.session.set_calibration(calibration)
+    until(lambda: not ready.model_cards.warning_text)
+
+
+def test_a_model_folder_that_knows_none_of_the_crystals_is_named(
+    ready: IndexWidget, until: Until, tmp_path: Path, save_file_as: Callable[[Path | None], None]
+) -> None:
+    folder = shutil.copytree(shipped_models()["cuprite"], tmp_path / "mine")
+    save_file_as(Path(folder))
+    ready.folder_button.click()
+    until(lambda: "knows none of these crystals" in ready.model_label.text())
+    assert ready.run_button.isEnabled()
+
+
 def test_a_crystal_without_a_model_gets_a_sentence_with_the_way_out(ready: IndexWidget, until: Until) -> None:
     ready.crystals.add("SrTiO3")
     until(lambda: ready._models is not None)
     assert "SrTiO3" in ready.model_label.text()
     assert "train" in ready.model_label.text()
     assert "template matching" in ready.model_label.text()
+    assert [card.button.text() for card in ready.model_cards.cards] == ["Model card fcc"]  # that of Cu
     assert not ready.run_button.isEnabled()
     assert ready.state_label.text() == "Needs a model for these crystals."
     ready.method_box.setCurrentIndex(ready.method_box.findData("template"))

@@ -17,6 +17,7 @@ from napari_stem_orient.gui.crystal_list import CrystalList
 from napari_stem_orient.gui.file_dialogs import ask_folder
 from napari_stem_orient.gui.form_layout import form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
+from napari_stem_orient.gui.model_cards import ModelCards
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.session import Step, StepState
 from napari_stem_orient.gui.step_jobs import (
@@ -67,6 +68,8 @@ class IndexWidget(StepPanel):
         model_row.addWidget(self.model_label, 1)
         model_row.addWidget(self.folder_button, 0, Qt.AlignmentFlag.AlignTop)
         self.content.addLayout(model_row)
+        self.model_cards = ModelCards()
+        self.content.addWidget(self.model_cards)
         self._forms = QVBoxLayout()
         self._forms.addWidget(self.template_form)
         self.content.addLayout(self._forms)
@@ -81,6 +84,8 @@ class IndexWidget(StepPanel):
             self.listen(signal, self._on_map_changed)
         for signal in (session.summary_changed, session.peaks_changed):
             self.listen(signal, self._on_work_ahead)
+        for signal in (session.peaks_changed, session.calibration_changed):
+            self.listen(signal, self._on_measurement_changed)
         self._on_work_ahead(session.summary or session.peaks)
         self._on_method_chosen()
         self._on_map_changed(None)
@@ -218,13 +223,26 @@ class IndexWidget(StepPanel):
             self._model_folders = (folder, *(other for other in self._model_folders if other != folder))
             self._look_for_models()
 
+    def _on_measurement_changed(self, _: object) -> None:
+        """Compare voltage and reach of the disks with the models' ranges; which models there are stays."""
+        if self._models is not None:
+            self._ask_for_models()
+
     def _look_for_models(self) -> None:
         self._models = None
-        crystals = self.session.crystals
-        if self.method == "transformer" and crystals:
-            key = (crystals, self._model_folders)
-            self._looking.request(key, partial(models_for, crystals, self._model_folders))
+        if self.method == "transformer" and self.session.crystals:
+            self._ask_for_models()
+        else:
+            self.model_cards.show_models(())
         self._show_models()
+
+    def _ask_for_models(self) -> None:
+        session = self.session
+        voltage_kv = None if session.calibration is None else session.calibration.voltage_kv
+        find = partial(
+            models_for, session.crystals, self._model_folders, voltage_kv=voltage_kv, peaks=session.peaks
+        )
+        self._looking.request((session.crystals, self._model_folders), find)
 
     def _on_models(self, key: object, found: ModelsFound) -> None:
         if key == (self.session.crystals, self._model_folders) and self.method == "transformer":
@@ -240,6 +258,8 @@ class IndexWidget(StepPanel):
             "Model: add a crystal first." if self._models is None else self._models.sentence
         )
         self.model_label.setVisible(self.method == "transformer")
+        if self._models is not None:
+            self.model_cards.show_models(self._models.models)
         lacking = self._models is not None and not self._models.complete
         self.session.set_model_needed("a model for these crystals" if lacking else None)
         self.refresh()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import DirectBeam, ProbeTemplate
     from napari_stem_orient.detection.suggestion import Suggestion
+    from napari_stem_orient.network.model_card import ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,21 +221,80 @@ def indexing_choices() -> IndexingChoices:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelUse:
+    """A model that is used for some of the crystals, in words.
+
+    `lines` are its card, (title, text); `note` the range in short; `outside` says where the measurement and the
+    crystals lie outside the range that it was trained for.
+    """
+
+    name: str
+    crystals: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...]
+    note: str
+    outside: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelsFound:
-    """Whether every crystal has a model, and what is to be said about it."""
+    """Whether every crystal has a model, what is to be said about it, and the models of those that have one."""
 
     complete: bool
     sentence: str
+    models: tuple[ModelUse, ...] = ()
 
 
-def models_for(crystals: tuple[Crystal, ...], folders: tuple[Path, ...]) -> ModelsFound:
-    """Look for the models that know the crystals, and read their cards."""
-    from napari_stem_orient.network.model_folder import find_models, read_card
+def models_for(
+    crystals: tuple[Crystal, ...],
+    folders: tuple[Path, ...],
+    *,
+    voltage_kv: float | None = None,
+    peaks: BraggPeaks | None = None,
+) -> ModelsFound:
+    """Look for the models that know the crystals, read their cards and compare them with the measurement."""
+    from napari_stem_orient.network.model_folder import models_of, no_model_message, read_card
 
     try:
-        found = find_models(crystals, folders=folders)
-        cards = [read_card(folder) for folder in dict.fromkeys(found.values())]
+        found = models_of(crystals, folders=folders)
+        used = [folder for folder in dict.fromkeys(found.values()) if folder is not None]
+        cards = [read_card(folder) for folder in used]
+        unused = [read_card(folder).name for folder in folders if folder not in used]
     except (ValueError, OSError) as error:
-        text = str(error)
-        return ModelsFound(False, text[:1].upper() + text[1:])
-    return ModelsFound(True, "Model " + "; model ".join(card.summary() for card in cards))
+        return ModelsFound(False, _capitalised(str(error)))
+    q_limit = _reach(peaks)
+    models = tuple(
+        _model_use(card, [c for c in crystals if found[c.name] == folder], voltage_kv, q_limit)
+        for folder, card in zip(used, cards, strict=True)
+    )
+    missing = [no_model_message(crystal) for crystal in crystals if found[crystal.name] is None]
+    sentences = [f"model {use.name} for {' and '.join(use.crystals)}" for use in models]
+    if missing:
+        sentences = missing
+    sentences += [f"model {name} knows none of these crystals and is not used" for name in unused]
+    return ModelsFound(not missing, " ".join(f"{_capitalised(text)}." for text in sentences), models)
+
+
+def _model_use(
+    card: ModelCard, crystals: Sequence[Crystal], voltage_kv: float | None, q_limit: float | None
+) -> ModelUse:
+    from napari_stem_orient.network.model_card import outside_trained_range
+
+    outside = [
+        text
+        for crystal in crystals
+        for text in outside_trained_range(card, crystal, voltage_kv=voltage_kv, q_limit_inv_angstrom=q_limit)
+    ]
+    lines = card.lines()
+    note = ", ".join(text for title, text in lines if title in ("Voltage", "Cell edge a"))
+    return ModelUse(card.name, tuple(c.name for c in crystals), lines, note, tuple(dict.fromkeys(outside)))
+
+
+def _reach(peaks: BraggPeaks | None) -> float | None:
+    """How far out disks are seen in Å⁻¹; None where there are none, or their q is not calibrated."""
+    if peaks is None or peaks.calibration.pixel_size_inv_angstrom is None:
+        return None
+    return peaks.reach(part=0.995) or None
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
