@@ -20,10 +20,9 @@ from napari_stem_orient.cli_jobs import (
     index_options,
     run_detect,
     run_index,
-    run_train,
-    train_options,
 )
 from napari_stem_orient.cli_options import UsageError, check_output, existing, one_line, scan_options
+from napari_stem_orient.cli_train import run_train, train_options
 
 PROGRAM = "napari-stem-orient"
 ERROR, USAGE, STOPPED = 1, 2, 130

@@ -1,9 +1,9 @@
-"""The long jobs of the command line: detect, index, train; followed by a bar, and saved also when stopped."""
+"""The long jobs of the command line: detect, index; followed by a bar, and saved also when stopped."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,6 @@ from napari_stem_orient.cli_options import (
     build_model,
     calibration_options,
     check_output,
-    check_output_folder,
     chosen_crystals,
     crystal_option,
     detection_options,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
     from napari_stem_orient.core.progress import Record
-    from napari_stem_orient.network.training import TrainingStep
 
 ResultType = TypeVar("ResultType")
 RecordType = TypeVar("RecordType", bound="Record")
@@ -101,7 +99,7 @@ def _detect(
         job = detect_bragg_peaks(datacube, **options, device=arguments.device)
     blocks: list[DetectedBlock] = [] if resume_from is None else [resume_from.as_block()]
     try:
-        peaks = _follow(job, "Bragg disks", arguments, on_record=blocks.append)
+        peaks = follow(job, "Bragg disks", arguments, on_record=blocks.append)
     except KeyboardInterrupt:
         if output is None or not blocks:
             raise  # what another run has left in the file is worth more than nothing
@@ -162,7 +160,7 @@ def run_index(arguments: argparse.Namespace) -> str:
     job = _index_job(arguments, peaks, crystals, parameters, orientation_map)
     total = orientation_map.n_positions
     try:
-        _follow(job, f"Orientations ({arguments.method})", arguments, on_record=orientation_map.fill)
+        follow(job, f"Orientations ({arguments.method})", arguments, on_record=orientation_map.fill)
     except KeyboardInterrupt:
         if not orientation_map.done.any():
             raise
@@ -271,65 +269,6 @@ def _peaks_to_index(arguments: argparse.Namespace) -> BraggPeaks:
     return _detect(arguments, datacube, arguments.save_peaks)
 
 
-def train_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `run_train`."""
-    from napari_stem_orient.network.recipe import TrainingParameters
-
-    crystal_option(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="model folder to write")
-    parser.add_argument("--name", help="the model's name; that of the folder where none is given")
-    parser.add_argument("--start-from", type=Path, metavar="FOLDER", help="model folder to start from")
-    parser.add_argument(
-        "--whole-structure-type",
-        action="store_true",
-        help="the model is for every crystal of the crystal's structure type (fcc, bcc, ...), not for it alone",
-    )
-    job_options(parser)
-    add_model_options(parser, TrainingParameters, title="recipe")
-
-
-def run_train(arguments: argparse.Namespace) -> str:
-    """Train a model for some crystals on simulated patterns and write its folder."""
-    from napari_stem_orient.network.recipe import TrainingParameters
-    from napari_stem_orient.network.training import train_model
-
-    check_output_folder(arguments.output)
-    crystals = chosen_crystals(arguments)
-    last: list[TrainingStep] = []
-    job = train_model(
-        crystals,
-        parameters=build_model(arguments, TrainingParameters),
-        output=arguments.output,
-        name=arguments.name,
-        structure_type=_structure_type(crystals) if arguments.whole_structure_type else None,
-        device=arguments.device,
-        start_from=arguments.start_from,
-    )
-
-    def keep(step: TrainingStep) -> str:
-        last[:] = [step]
-        return f"loss {step.loss:.3f}, best candidate off by {step.best_error_deg:.1f}°"
-
-    try:
-        folder = _follow(job, "Training", arguments, on_record=keep)
-    except KeyboardInterrupt:
-        saved = (arguments.output / "config.json").is_file()
-        kept = f"{arguments.output} holds a model, as last saved" if saved else "no model was saved yet"
-        raise Stopped(f"stopped: {kept}") from None
-    error = f"; median error of the best candidate in training {last[0].best_error_deg:.1f}°" if last else ""
-    return f"{folder}: model written{error}"
-
-
-def _structure_type(crystals: Sequence[Crystal]) -> str:
-    """The structure type that a model of one crystal can be for."""
-    if len(crystals) != 1 or crystals[0].structure_type is None:
-        names = ", ".join(crystal.name for crystal in crystals)
-        raise ValueError(
-            f"--whole-structure-type needs one crystal of a known structure type, not {names}; leave it out"
-        )
-    return crystals[0].structure_type
-
-
 def _require_calibration(calibration: Calibration) -> None:
     """Refuse to index without pixel size and voltage before hours of work are spent; name the options."""
     needed = {
@@ -344,7 +283,7 @@ def _require_calibration(calibration: Calibration) -> None:
         )
 
 
-def _follow(
+def follow(
     job: Generator[RecordType, None, ResultType],
     title: str,
     arguments: argparse.Namespace,
@@ -355,10 +294,14 @@ def _follow(
     from tqdm import tqdm
 
     with tqdm(desc=title, disable=arguments.quiet, unit="", smoothing=0.1) as bar:
+        unit = ""
         try:
             while True:
                 record = next(job)
-                bar.total, bar.unit = record.progress.total, f" {record.progress.unit}"
+                if unit not in ("", record.progress.unit):
+                    bar.reset()  # the next part of the job has a pace of its own
+                unit = record.progress.unit
+                bar.total, bar.unit = record.progress.total, f" {unit}"
                 bar.update(record.progress.done - bar.n)
                 note = on_record(record)
                 if note:

@@ -15,7 +15,7 @@ from napari_stem_orient.network.pattern_sampler import PatternSampler, TrainingB
 from napari_stem_orient.network.transformer import OrientationTransformer, Proposal
 
 #: Patterns that are judged at once: a piece takes a fraction of a second on any device.
-PIECE = 256
+PIECE = 128
 
 #: Classes of the report: fewest disks of each.
 DISK_CLASSES = (4, 7, 11, 17, 25)
@@ -75,11 +75,6 @@ class HeldOutErrors:
 
     def _of(self, rows: Tensor) -> HeldOutErrors:
         return HeldOutErrors(*(getattr(self, name)[rows] for name in HeldOutErrors.__slots__))
-
-
-def fixed_patterns(sampler: PatternSampler, n_patterns: int) -> list[TrainingBatch]:
-    """Draw patterns once, in pieces, to judge a model by again and again."""
-    return list(fresh_patterns(sampler, n_patterns))
 
 
 def fresh_patterns(sampler: PatternSampler, n_patterns: int) -> Iterator[TrainingBatch]:

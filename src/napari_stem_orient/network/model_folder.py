@@ -26,12 +26,14 @@ __all__ = [
     "find_models",
     "load_model",
     "model_identities",
+    "models_home",
     "models_of",
     "nearest_shipped_model",
     "no_model_message",
     "read_card",
     "save_model",
     "shipped_models",
+    "trained_models",
 ]
 
 CARD_NAME = "config.json"
@@ -152,12 +154,37 @@ def shipped_models() -> dict[str, Path]:
     return {p.name: p for p in sorted(WEIGHTS_FOLDER.iterdir()) if (p / CARD_NAME).is_file()}
 
 
+def models_home() -> Path:
+    """The folder of the user whose models are found without being named."""
+    from platformdirs import user_data_path
+
+    return user_data_path("napari-stem-orient", appauthor=False) / "models"
+
+
+def trained_models() -> dict[str, Path]:
+    """Names and folders of the user's own models, the newest first; trainings that are not finished are left out."""
+    home = models_home()
+    if not home.is_dir():
+        return {}
+    folders = [p for p in home.iterdir() if _is_finished(p)]
+    newest_first = sorted(folders, key=lambda p: (p / CARD_NAME).stat().st_mtime, reverse=True)
+    return {p.name: p for p in newest_first}
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        return read_card(folder).training.get("complete") is True
+    except ModelError:
+        return False
+
+
 def models_of(crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = ()) -> dict[str, Path | None]:
     """For each crystal's name the folder of the model that knows it, None where there is none.
 
-    The given folders come first, then the shipped ones; a model of just this structure before one of its type.
+    The given folders come first, then the user's own, then the shipped ones.
     """
-    candidates = [Path(f) for f in folders] + list(shipped_models().values())
+    own, shipped = trained_models().values(), shipped_models().values()
+    candidates = [Path(f) for f in folders] + [*own, *shipped]
     cards = [(folder, read_card(folder)) for folder in candidates]
     return {
         crystal.name: next((folder for folder, card in cards if card.phase_index(crystal) is not None), None)
@@ -166,7 +193,7 @@ def models_of(crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = ()
 
 
 def find_models(crystals: Sequence[Crystal], *, folders: Sequence[str | Path] = ()) -> Mapping[str, Path]:
-    """For each crystal's name a folder whose model knows it: the given folders first, then the shipped ones.
+    """For each crystal's name a folder whose model knows it: the given ones first, then the user's, then the shipped.
 
     Raises
     ------

@@ -17,6 +17,7 @@ from napari_stem_orient.network.checkpoint import (
     TrainingState,
     read_checkpoint,
 )
+from napari_stem_orient.network.model_folder import read_card
 from napari_stem_orient.network.pattern_sampler import library_parameters
 from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.network.trainer import HELD_OUT_SEED, Trainer
@@ -131,6 +132,13 @@ def train_model(
     run = TrainingRun(settings, output, trainer=trainer, resume_from=state)
     yield from run.learn()
     return (yield from run.conclude())
+
+
+def recipe_to_start_from(parameters: TrainingParameters, folder: str | Path | None) -> TrainingParameters:
+    """The same recipe with the size of the network that a model folder holds, so that all its weights are of use."""
+    if folder is None:
+        return parameters
+    return parameters.model_copy(update={"network": read_card(folder).network})
 
 
 def _libraries(

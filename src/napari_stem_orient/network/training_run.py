@@ -22,14 +22,13 @@ from napari_stem_orient.network.checkpoint import (
 )
 from napari_stem_orient.network.hold_out import (
     HeldOutErrors,
-    fixed_patterns,
     fresh_patterns,
     judge,
     report_text,
 )
 from napari_stem_orient.network.loss import LossTerms
 from napari_stem_orient.network.model_folder import CARD_NAME, ModelCard, save_model, write_whole
-from napari_stem_orient.network.pattern_sampler import lattice_range
+from napari_stem_orient.network.pattern_sampler import TrainingBatch, lattice_range
 from napari_stem_orient.network.schedule import LearningSchedule, TrainingStage
 from napari_stem_orient.network.trainer import DivergedError, Trainer
 
@@ -104,7 +103,7 @@ class TrainingRun:
             self._minutes_before = resume_from.minutes
             self.history = list(resume_from.history)
             self.schedule.plateau = resume_from.plateau
-        self._held_out = fixed_patterns(self.trainer.held_out_sampler(), QUICK_HELD_OUT)
+        self._held_out: list[TrainingBatch] = []
         self._begun = self._reported = self._saved = time.monotonic()
         self._saved_step = self.step
         self._pending: list[LossTerms] = []
@@ -166,7 +165,7 @@ class TrainingRun:
     def _evaluate(self) -> Generator[TrainingStep, None, None]:
         judging = judge(
             self.trainer.average,
-            self._held_out,
+            self._held_out or self._drawn(),
             symmetries=self.trainer.symmetries,
             device=self.trainer.device,
         )
@@ -182,6 +181,14 @@ class TrainingRun:
         # Without the first: a model that this run started from may be better than what it is after the warm-up.
         self.schedule.watch([e.best_median_deg for e in self.history[1:]], fraction=self.fraction)
         yield self._record()
+
+    def _drawn(self) -> Iterator[TrainingBatch]:
+        """Draw the patterns to judge by, and keep them for the next evaluations."""
+        drawn = []
+        for piece in fresh_patterns(self.trainer.held_out_sampler(), QUICK_HELD_OUT):
+            drawn.append(piece)
+            yield piece
+        self._held_out = drawn
 
     def _followed(
         self, judging: Generator[None, None, HeldOutErrors]
