@@ -36,7 +36,7 @@ def model_lines() -> Lines:
     from napari_stem_orient.network.model_folder import read_card, shipped_models
 
     lines: Lines = []
-    wanted = ("Voltage", "Cell edge a", "c/a", "Disks out to", "Thickness", "Trained on", "Accuracy")
+    wanted = ("Voltage", "Cell edge a", "c/a", "Highest q", "Thickness", "Trained on", "Accuracy")
     for name, folder in shipped_models().items():
         card = dict(read_card(folder).lines())
         lines.append((name, f"for {card['Made for']}"))

@@ -126,4 +126,4 @@ def test_the_lines_tell_range_accuracy_and_recipe() -> None:
 def test_every_shipped_card_says_its_accuracy_and_its_range() -> None:
     for folder in shipped_models().values():
         lines = dict(read_card(folder).lines())
-        assert {"Made for", "Trained on", "Voltage", "Cell edge a", "Disks out to", "Accuracy"} <= set(lines)
+        assert {"Made for", "Trained on", "Voltage", "Cell edge a", "Highest q", "Accuracy"} <= set(lines)

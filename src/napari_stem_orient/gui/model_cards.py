@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.folding import Folding
@@ -19,7 +20,7 @@ _TOOLTIPS = {
     "Voltage": "The voltages of the simulated patterns.",
     "Cell edge a": "The cell edges of the simulated crystals; the model measures q in units of 1/a.",
     "c/a": "The axial ratios of the simulated crystals.",
-    "Disks out to": "How far from the direct beam the simulated detectors reached. Disks farther out than the highest "
+    "Highest q": "How far from the direct beam the simulated detectors reached. Disks farther out than the highest "
     "are left out; where they reach less far than the lowest, they say less than the model is used to.",
     "Thickness": "The thicknesses of the simulated crystals. Multiple scattering changes the intensities of the disks, "
     "not their places.",
@@ -67,14 +68,14 @@ class ModelCards(QWidget):
                 widget.deleteLater()
         self._shown, self._cards, self._warnings = models, [], []
         for use in models:
+            if use.outside:
+                warning = plain_label(f"⚠ {use.name}: {'; '.join(use.outside)}. {_ADVICE}")
+                self._warnings.append(warning)
+                self._layout.addWidget(warning)
             card = _card(use)
             card.set_unfolded(card.button.text() in unfolded)
             self._cards.append(card)
             self._layout.addWidget(card)
-            if use.outside:
-                warning = plain_label(f"⚠ {'; '.join(use.outside)}. {_ADVICE}")
-                self._warnings.append(warning)
-                self._layout.addWidget(warning)
         self.setVisible(bool(models))
 
 
@@ -83,6 +84,7 @@ def _card(use: ModelUse) -> Folding:
     body = QWidget()
     form = form_layout(body)
     form.setContentsMargins(12, 0, 0, 4)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     for title, text in use.lines:
         name, value = QLabel(title), plain_label(text)
         tooltip = f"<qt>{_TOOLTIPS.get(title, '')}</qt>"

@@ -15,6 +15,9 @@ AXIAL_RATIO_TOLERANCE = 0.01
 #: The same for the cell edge of a crystal of the card's structure types.
 CELL_EDGE_TOLERANCE = 0.03
 
+#: The outermost disks are often too weak to be seen, in the simulated patterns too: this part of the limit will do.
+REACH_TOLERANCE = 0.85
+
 Lines = tuple[tuple[str, str], ...]
 
 
@@ -114,7 +117,7 @@ class ModelCard(BaseModel):
             ("Voltage", _span(self.voltage_kv, "kV")),
             ("Cell edge a", _span(self.lattice_scale_angstrom, "Å", digits=4)),
             ("c/a", "" if self.axial_ratio is None else _span(self.axial_ratio, "", digits=4)),
-            ("Disks out to", _span(self.q_limit_inv_angstrom, "1/Å", digits=3)),
+            ("Highest q", _span(self.q_limit_inv_angstrom, "1/Å", digits=3)),
             ("Thickness", self._thickness()),
             ("Accuracy", self._accuracy()),
             ("Training", self._recipe()),
@@ -184,8 +187,8 @@ def outside_trained_range(
     if card.axial_ratio is not None and not _inside(crystal.axial_ratio, card.axial_ratio):
         span = _span(card.axial_ratio, "", digits=4)
         found.append(_outside(f"c/a of {crystal.name}", f"{crystal.axial_ratio:.4g}", span))
-    lowest = card.q_limit_inv_angstrom[0]
-    if q_limit_inv_angstrom is not None and q_limit_inv_angstrom < 0.98 * lowest:
+    shortest = REACH_TOLERANCE * card.q_limit_inv_angstrom[0]
+    if q_limit_inv_angstrom is not None and q_limit_inv_angstrom < shortest:
         seen = f"to {q_limit_inv_angstrom:.2g} 1/Å only"
         found.append(_outside("disks seen", seen, _span(card.q_limit_inv_angstrom, "1/Å", digits=3)))
     return tuple(found)
