@@ -176,7 +176,7 @@ def test_a_run_fills_the_map_block_by_block_and_finishes_it(ready: IndexWidget, 
     assert not ready.run_button.isEnabled()
     until(lambda: stopped(ready) and ready.session.current_map is not None)
     assert len(started) == 1
-    assert sorted(filled) == list(range(72))
+    assert set(filled) == set(range(72))  # the pass over the neighbours may give some anew
     current = ready.session.current_map
     assert current is not None
     assert current.indexed_fraction > 0.5
