@@ -13,9 +13,9 @@ import argparse
 
 import numpy as np
 from bloch_patterns import known_patterns
+from candidate_errors import candidate_errors_deg
 from known_patterns import KnownPatterns, cache_option, degraded
 from methods import (
-    candidate_errors_deg,
     errors_deg,
     everywhere,
     method_options,

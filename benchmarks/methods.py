@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from report import Timed, finish
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.core.orientation_map import OrientationMap, Reason
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
+from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
 from napari_stem_orient.network.model_folder import find_models, model_identities, read_card
@@ -54,7 +55,7 @@ def transformer_parameters(
     arguments: argparse.Namespace, *, neighbours: bool, min_disks: int | None = None
 ) -> dict[str, IndexParameters]:
     """Name -> parameters of the variants: as published; candidates as proposed; refined; with neighbours."""
-    common: dict[str, Any] = {"neighbours": False} if has_neighbours() else {}
+    common: dict[str, Any] = {"neighbours": False}
     if min_disks is not None:
         common["min_disks"] = min_disks
     published = "K = 1, not refined (published method)"
@@ -65,14 +66,9 @@ def transformer_parameters(
         "transformer, not refined": IndexParameters(position_steps=0, tilt_steps=0, **common),
         REFINED: IndexParameters(**common),
     }
-    if neighbours and has_neighbours():
+    if neighbours:
         chosen[NEIGHBOURS] = IndexParameters(**{**common, "neighbours": True})
     return chosen
-
-
-def has_neighbours() -> bool:
-    """Whether this version re-ranks candidates by what the neighbours of a position say."""
-    return "neighbours" in IndexParameters.model_fields
 
 
 def models_of(parameters: IndexParameters, arguments: argparse.Namespace) -> list[str]:
@@ -150,6 +146,14 @@ def _masked(
     return start
 
 
+def warm_up(crystals: Sequence[Crystal], arguments: argparse.Namespace) -> None:
+    """Index one made-up pattern, so that no method's time holds the import of libraries."""
+    q = np.array([[0.55, 0], [-0.55, 0], [0, 0.55], [0, -0.55], [0.55, 0.55], [-0.55, -0.55]])
+    calibration = Calibration(voltage_kv=300.0, pixel_size_inv_angstrom=0.03)
+    peaks = BraggPeaks.from_lists([np.column_stack([q, np.ones(len(q))])], (1, 1), calibration)
+    finish(index_bragg_peaks(peaks, tuple(crystals), models=tuple(arguments.model), device=arguments.device))
+
+
 def everywhere(peaks: BraggPeaks) -> NDArray[np.bool_]:
     """All positions (n,)."""
     return np.ones(peaks.n_positions, dtype=bool)
@@ -178,49 +182,6 @@ def errors_deg(
     if phase is not None:
         errors[orientation_map.indexed & (orientation_map.phase_id != phase)] = 180.0
     return errors
-
-
-def candidate_errors_deg(
-    peaks: BraggPeaks,
-    crystal: Crystal,
-    quaternion: NDArray[np.floating],
-    *,
-    parameters: IndexParameters,
-    models: Sequence[str] = (),
-    device: str = "auto",
-) -> NDArray[np.float64]:
-    """(n,) distance in degrees of the truth (n, 4) from the nearest of a pattern's candidates, chosen or not.
-
-    NaN where there are too few disks to propose anything.
-    """
-    import torch
-
-    indexer = make_pattern_indexer(peaks, [crystal], parameters=parameters, models=models, device=device)
-    padded, present = indexer.pad(peaks)
-    nearest = np.full(peaks.n_positions, np.nan)
-    worth = np.flatnonzero(present.sum(axis=1) >= parameters.min_disks)
-    for rows in np.array_split(worth, max(1, len(worth) // indexer.batch_size + 1)):
-        with torch.inference_mode():
-            disks, mask = (torch.as_tensor(values[rows]).to(indexer.device) for values in (padded, present))
-            found = indexer.indexers[0].candidates(disks, mask, phase=0).rotation.double().cpu()
-        nearest[rows] = _nearest_deg(found.numpy(), quaternion[rows], crystal)
-    return nearest
-
-
-def _nearest_deg(
-    rotation: NDArray[np.float64], quaternion: NDArray[np.floating], crystal: Crystal
-) -> NDArray[np.float64]:
-    """(n,) distance in degrees of the true orientations (n, 4) from the nearest of rotations (n, C, 3, 3)."""
-    from napari_stem_orient.core.orientation import matrix_to_quaternion
-
-    n_patterns, n_candidates = rotation.shape[:2]
-    angle = disorientation_angle_deg(
-        np.repeat(quaternion, n_candidates, axis=0),
-        matrix_to_quaternion(rotation.reshape(-1, 3, 3)),
-        crystal.proper_point_group,
-    )
-    nearest: NDArray[np.float64] = np.asarray(angle).reshape(n_patterns, n_candidates).min(axis=1)
-    return nearest
 
 
 def model_names(crystals: Sequence[Crystal], arguments: argparse.Namespace) -> str:

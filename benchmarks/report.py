@@ -83,7 +83,13 @@ def new_figure(rows: int, columns: int, *, size_inches: tuple[float, float]) -> 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {"axes.prop_cycle": cycler(color=COLOURS), "axes.grid": True, "grid.alpha": 0.3, "font.size": 9}
+    style = {
+        "axes.prop_cycle": cycler(color=COLOURS),
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.alpha": 0.3,
+        "font.size": 9,
+    }
     with rc_context(style):
         figure = Figure(figsize=size_inches, layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)

@@ -22,12 +22,11 @@ from pathlib import Path
 
 import numpy as np
 from acom import match_with_py4dstem
-from methods import TEMPLATE, method_options, models_of, transformer_parameters
+from methods import TEMPLATE, method_options, models_of, transformer_parameters, warm_up
 from report import COLOURS, finish, machine, new_figure, save_figure, table
 from stage_clock import STAGES, StageClock, memory_mb, watch_indexing
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
-from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
 from napari_stem_orient.io.peaks import save_bragg_peaks
@@ -183,8 +182,8 @@ def index_file(path: Path, arguments: argparse.Namespace) -> Run:
     """From a file of peaks to a coloured map, in this process."""
     import torch
 
-    from napari_stem_orient.core.ipf import map_colours
-    from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap
+    from napari_stem_orient.core.ipf import ipf_colours, map_colours
+    from napari_stem_orient.core.orientation_map import ARRAY_NAMES
     from napari_stem_orient.device import choose_device
     from napari_stem_orient.indexing.index import index_bragg_peaks
     from napari_stem_orient.io.peaks import open_bragg_peaks
@@ -193,20 +192,16 @@ def index_file(path: Path, arguments: argparse.Namespace) -> Run:
     crystal, device = load_crystal(CRYSTAL), choose_device(arguments.device)
     models = models_of(parameters, arguments)
 
-    def indexed(peaks: BraggPeaks) -> OrientationMap:
-        job = index_bragg_peaks(
-            peaks, [crystal], parameters=parameters, models=models, device=arguments.device
-        )
-        return finish(job).result
-
-    map_colours(indexed(single_pattern()))
+    warm_up([crystal], arguments)
+    ipf_colours([1, 0, 0, 0], crystal)
     program_mb = memory_mb()[0]
     clock = StageClock(device)
     if not arguments.no_stages:
         watch_indexing(clock)
     with clock.stage("load"):
         peaks = open_bragg_peaks(path)
-    found = indexed(peaks)
+    job = index_bragg_peaks(peaks, [crystal], parameters=parameters, models=models, device=arguments.device)
+    found = finish(job).result
     with clock.stage("maps"):
         map_colours(found)
     stages = clock.stop()
@@ -222,13 +217,6 @@ def index_file(path: Path, arguments: argparse.Namespace) -> Run:
         peak_mb=memory_mb()[1],
         device_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else 0.0,
     )
-
-
-def single_pattern() -> BraggPeaks:
-    """A scan of one pattern: [001] of Cu, roughly."""
-    calibration = Calibration(voltage_kv=300.0, pixel_size_inv_angstrom=0.03)
-    q = np.array([[0.55, 0], [-0.55, 0], [0, 0.55], [0, -0.55], [0.55, 0.55], [-0.55, -0.55]])
-    return BraggPeaks.from_lists([np.column_stack([q, np.ones(len(q))])], (1, 1), calibration)
 
 
 def scaling_table(runs: list[Run], acom: float) -> tuple[list[str], list[list[object]]]:
@@ -262,13 +250,12 @@ def verdict(runs: list[Run]) -> str:
 
 def draw(runs: dict[str, list[Run]], acom: float, path: Path) -> None:
     """Patterns a second against the number of patterns, and the shares of the stages of the refined run."""
-    figure, (speed, stages) = new_figure(1, 2, size_inches=(9.0, 3.6))
+    figure, (speed, stages) = new_figure(1, 2, size_inches=(9.0, 4.2))
     for name, found in runs.items():
         speed.plot([run.side**2 for run in found], [run.rate for run in found], "o-", label=name)
     speed.axhline(acom, color="black", linestyle="--", label=TEMPLATE)
     speed.set(xscale="log", yscale="log", xlabel="patterns in the scan", ylabel="patterns a second")
     speed.set_ylim(bottom=acom / 2, top=3 * max(run.rate for found in runs.values() for run in found))
-    speed.legend(fontsize=7, loc="best")
     name, found = list(runs.items())[-1]
     bottom = np.zeros(len(found))
     sizes = [f"{run.side}²" for run in found]
@@ -279,7 +266,8 @@ def draw(runs: dict[str, list[Run]], acom: float, path: Path) -> None:
         bottom += shares
     stages.set(xlabel="scan positions", ylabel="part of the time (%)", ylim=(0, 100))
     stages.set_title(name, fontsize=9)
-    stages.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    stages.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(*speed.get_legend_handles_labels(), fontsize=8, loc="outside lower left", ncols=3)
     save_figure(figure, path)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from methods import everywhere, method_options, methods, was_done
+from methods import everywhere, method_options, methods, warm_up, was_done
 from report import Timed, finish, machine, table
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -56,6 +56,8 @@ def detection_rows(datacube: DataCube, *, device: str, most_py4dstem: int) -> tu
 def indexing_rows(peaks: BraggPeaks, crystal: Crystal, arguments: argparse.Namespace) -> list[Row]:
     """Patterns a second from stored peaks to map."""
     rows: list[Row] = []
+    if arguments.only != "template":
+        warm_up([crystal], arguments)
     for name, index in methods(arguments, neighbours=True).items():
         timed = index(peaks, (crystal,), everywhere(peaks))
         done = int(was_done(timed.result).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,10 @@ class StageClock:
             self._running.pop()
 
     def watch(self, owner: Any, function: str, stage: str) -> None:
-        """Count the calls of a function of a module or class for a stage, from now on and in this process."""
+        """Count the calls of a function of a module or class for a stage, from now on and in this process.
+
+        Of a generator, the time between its records is not counted.
+        """
         original: Callable[..., Any] = getattr(owner, function)
 
         @functools.wraps(original)
@@ -45,7 +49,17 @@ class StageClock:
             with self.stage(stage):
                 return original(*arguments, **options)
 
-        setattr(owner, function, timed)
+        @functools.wraps(original)
+        def timed_records(*arguments: Any, **options: Any) -> Iterator[Any]:
+            records = original(*arguments, **options)
+            while True:
+                with self.stage(stage):
+                    record = next(records, None)
+                if record is None:
+                    return
+                yield record
+
+        setattr(owner, function, timed_records if inspect.isgeneratorfunction(original) else timed)
 
     def stop(self) -> dict[str, float]:
         """Seconds of every stage."""
@@ -65,6 +79,7 @@ def watch_indexing(clock: StageClock) -> None:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.indexing import index, pattern_indexer
+    from napari_stem_orient.indexing.neighbour_pass import NeighbourPass
     from napari_stem_orient.indexing.pattern_indexer import PatternIndexer, PhaseIndexer
 
     for owner, function, stage in (
@@ -74,7 +89,11 @@ def watch_indexing(clock: StageClock) -> None:
         (PatternIndexer, "pad", "tokens"),
         (PhaseIndexer, "propose", "inference"),
         (PhaseIndexer, "refine", "refinement"),
+        (PhaseIndexer, "proposed", "refinement"),
         (pattern_indexer, "verify", "refinement"),
+        (NeighbourPass, "add", "neighbours"),
+        (NeighbourPass, "advance", "neighbours"),
+        (PatternIndexer, "decide", "maps"),
         (OrientationMap, "fill", "maps"),
     ):
         clock.watch(owner, function, stage)

@@ -16,7 +16,7 @@ import numpy as np
 from acom import match_with_py4dstem
 from bloch_patterns import known_patterns
 from known_patterns import KnownPatterns, cache_option, degraded, side_by_side
-from methods import TEMPLATE, errors_deg, everywhere, method_options, methods
+from methods import TEMPLATE, errors_deg, everywhere, method_options, methods, warm_up
 from numpy.typing import NDArray
 from report import machine, percent, table
 
@@ -75,6 +75,8 @@ def phase_rows(
 ) -> list[list[object]]:
     """One row for each method."""
     rows: list[list[object]] = []
+    if arguments.only != "template":
+        warm_up(crystals, arguments)
     for name, index in methods(arguments, min_disks=FEWEST_DISKS).items():
         if name == TEMPLATE:
             rows.append(_by_correlation(patterns, crystals))

@@ -1,0 +1,83 @@
+"""Short trainings for comparisons: the recipe of an existing model, changed in one thing, for some minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from report import finish
+
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.network.model_folder import find_models, read_card
+from napari_stem_orient.network.recipe import TrainingParameters
+from napari_stem_orient.network.training import train_model
+from napari_stem_orient.simulation.bloch_library import (
+    BlochLibrary,
+    BlochParameters,
+    LibraryStep,
+    build_bloch_library,
+)
+
+#: More than any short training gets through: the minutes end it.
+ENDLESS_STEPS = 10_000_000
+
+
+class KeptLibraries:
+    """Builds libraries of dynamical patterns, and each only once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], BlochLibrary] = {}
+
+    def __call__(
+        self,
+        crystals: Sequence[Crystal],
+        *,
+        parameters: BlochParameters,
+        seed: int,
+        device: torch.device | str,
+    ) -> Generator[LibraryStep, None, BlochLibrary]:
+        """As `build_bloch_library`."""
+        key = (tuple(crystal.fingerprint for crystal in crystals), parameters, seed)
+        if key not in self._kept:
+            self._kept[key] = yield from build_bloch_library(
+                crystals, parameters=parameters, seed=seed, device=device
+            )
+        return self._kept[key]
+
+
+def folder_of_model(crystal: Crystal, given: Path | None) -> Path:
+    """The folder given, or that of the shipped model that knows a crystal."""
+    return given if given is not None else find_models([crystal])[crystal.name]
+
+
+def recipe_of_model(folder: Path, *, minutes: float, **changes: Any) -> TrainingParameters:
+    """The recipe and network of a model, for some minutes and without early stopping; with ``changes``."""
+    card = read_card(folder)
+    known = {name: value for name, value in card.training.items() if name in TrainingParameters.model_fields}
+    recipe = TrainingParameters.model_validate({**known, "network": card.network})
+    short = {"steps": ENDLESS_STEPS, "minutes": minutes, "early_stopping": False, "evaluations": 1}
+    return recipe.model_copy(update={**short, **changes})
+
+
+def train_briefly(
+    crystals: Sequence[Crystal],
+    parameters: TrainingParameters,
+    output: Path,
+    *,
+    libraries: KeptLibraries,
+    device: str,
+    start_from: Path | None = None,
+) -> Path:
+    """Train and return the model folder; the libraries are made before the minutes begin to count."""
+    job = train_model(
+        crystals,
+        parameters=parameters,
+        output=output,
+        device=device,
+        start_from=start_from,
+        build_library=libraries,
+    )
+    folder: Path = finish(job).result
+    return folder
