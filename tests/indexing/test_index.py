@@ -21,6 +21,7 @@ CU = load_crystal("Cu")
 CALIBRATION = Calibration(
     voltage_kv=300, pixel_size_inv_angstrom=0.03, scan_step_nm=5, origin_px=(64.0, 64.0)
 )
+ALONE = IndexParameters(neighbours=False)
 
 
 def drain(job: Generator[IndexedBlock, None, OrientationMap]) -> tuple[list[IndexedBlock], OrientationMap]:
@@ -58,8 +59,20 @@ def test_orientations_of_simulated_copper_come_back() -> None:
     assert np.median(error) < 0.7
     assert (error < 2).mean() > 0.55
     assert np.nanmedian(result.confidence_deg[error < 2]) < np.nanmedian(result.confidence_deg[error > 10])
-    assert sum(len(b.positions) for b in blocks) == peaks.n_positions
+    assert set(np.concatenate([b.positions for b in blocks]).tolist()) == set(range(peaks.n_positions))
     assert blocks[-1].progress.fraction == 1
+
+
+def test_neighbours_of_other_orientations_change_hardly_anything() -> None:
+    peaks, truth = scene()
+    alone = drain(index_bragg_peaks(peaks, [CU], parameters=ALONE, device="cpu"))[1]
+    _, result = drain(index_bragg_peaks(peaks, [CU], device="cpu"))
+    group = CU.proper_point_group
+    right_alone, right = (
+        disorientation_angle_deg(found.quaternion, truth, group) < 2 for found in (alone, result)
+    )
+    assert right.sum() >= right_alone.sum() - 2
+    np.testing.assert_array_equal(result.explained_disks + result.unexplained_disks, peaks.counts())
 
 
 def test_the_same_model_indexes_other_fcc_metals() -> None:
@@ -123,16 +136,18 @@ def test_positions_without_detection_are_left_for_later() -> None:
 
 def test_stopped_work_is_kept_and_resumed() -> None:
     peaks, _ = scene(n=100, seed=5)
-    job = index_bragg_peaks(peaks, [CU], device="cpu")
+    job = index_bragg_peaks(peaks, [CU], parameters=ALONE, device="cpu")
     first = next(job)
     job.close()
-    whole = drain(index_bragg_peaks(peaks, [CU], device="cpu"))[1]
+    whole = drain(index_bragg_peaks(peaks, [CU], parameters=ALONE, device="cpu"))[1]
     assert whole.model == model_identities([CU])
     started = OrientationMap.empty(
         peaks, (CU,), method="transformer", parameters=whole.parameters, model=whole.model
     )
     started.fill(first)
-    blocks, result = drain(index_bragg_peaks(peaks, [CU], device="cpu", resume_from=started))
+    blocks, result = drain(
+        index_bragg_peaks(peaks, [CU], parameters=ALONE, device="cpu", resume_from=started)
+    )
     assert not np.intersect1d(np.concatenate([b.positions for b in blocks]), first.positions).size
     assert blocks[0].progress.done == len(first.positions) + len(blocks[0].positions)
     assert blocks[-1].progress.fraction == 1

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
-from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.device import choose_device
-from napari_stem_orient.indexing.pattern_indexer import IndexParameters, PatternIndexer, PhaseIndexer
+from napari_stem_orient.indexing.indexing_job import IndexingJob
+from napari_stem_orient.indexing.parameters import IndexParameters
+from napari_stem_orient.indexing.pattern_indexer import PatternIndexer, PhaseIndexer
 from napari_stem_orient.network.model_folder import find_models, load_model
 
 __all__ = ["IndexParameters", "index_bragg_peaks", "make_pattern_indexer", "visible_q_limit"]
-
-#: A block aims at this time, in seconds: several a second, yet large enough to be quick.
-BLOCK_SECONDS = 0.15
 
 
 def make_pattern_indexer(
@@ -98,12 +92,15 @@ def index_bragg_peaks(
     device
         "auto", "cpu", "cuda" or "mps".
     resume_from
-        A map that was stopped: only its remaining positions are indexed. ValueError where it was made otherwise.
+        A map that was stopped: only its remaining positions are indexed, and those again whose neighbours had not
+        all been there. ValueError where it was made otherwise.
 
     Yields
     ------
     IndexedBlock
-        Several times a second. Peak memory: about 1 GB besides the peaks, whatever the size of the scan.
+        Several times a second; with neighbours, a position comes twice: by itself, then with what its neighbours say.
+        Peak memory: about 1 GB besides the peaks, and with neighbours some 5 kB for each position of the few dozen
+        rows that wait; the number of rows of the scan does not matter.
 
     Returns
     -------
@@ -120,34 +117,8 @@ def index_bragg_peaks(
         model={i.crystal.name: i.model.identity for i in indexer.indexers},
     )
     result = empty if resume_from is None else resume_from.continued(empty)
-    for block in _indexed_blocks(indexer, peaks, result.remaining_positions):
+    job = IndexingJob(indexer, peaks, result)
+    for block in job.blocks():
         result.fill(block)
         yield block
     return result
-
-
-def _indexed_blocks(
-    indexer: PatternIndexer, peaks: BraggPeaks, remaining: NDArray[np.int64]
-) -> Iterator[IndexedBlock]:
-    """Index the remaining positions; those without detected peaks come first, as not indexed."""
-    detected = peaks.detected[remaining]
-    total = peaks.n_positions
-    done = total - int(detected.sum())
-    if not detected.all():
-        progress = Progress(done, total, "patterns")
-        yield IndexedBlock.not_indexed(remaining[~detected], Reason.NOT_DETECTED, progress=progress)
-    for positions in _timed_blocks(remaining[detected]):
-        padded, mask = indexer.pad(peaks.select(positions))
-        done += len(positions)
-        yield indexer.index(padded, mask, positions, progress=Progress(done, total, "patterns"))
-
-
-def _timed_blocks(positions: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Cut positions into blocks whose size follows the time that the last one took."""
-    size, start = 64, 0
-    while start < len(positions):
-        begun = time.monotonic()
-        yield positions[start : start + size]
-        start += size
-        taken = max(time.monotonic() - begun, 1e-3)
-        size = int(np.clip(size * min(4.0, BLOCK_SECONDS / taken), 16, 8192))

@@ -2,96 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, PeakSelection
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation import matrix_to_quaternion
-from napari_stem_orient.core.orientation_map import IndexedBlock, Reason
+from napari_stem_orient.core.orientation_map import IndexedBlock
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import in_halving_batches
-from napari_stem_orient.indexing.refine import PatternFitter, RefinementParameters
-from napari_stem_orient.indexing.verification import expected_error_deg, verify
-from napari_stem_orient.network.loss import geodesic_distance, symmetry_matrices
+from napari_stem_orient.indexing.candidates import MOST_CANDIDATES, Candidates
+from napari_stem_orient.indexing.neighbours import Coupling, distinct, padded_symmetries
+from napari_stem_orient.indexing.parameters import IndexParameters
+from napari_stem_orient.indexing.proposals import Proposals
+from napari_stem_orient.indexing.refine import PatternFitter
+from napari_stem_orient.indexing.solution_block import solution_block
+from napari_stem_orient.indexing.verification import verify
+from napari_stem_orient.network.loss import symmetry_matrices
 from napari_stem_orient.network.model_folder import OrientationModel
 from napari_stem_orient.network.tokens import strongest_peaks
 
-#: A solution this far from the best one, in degrees, is another answer.
-RUNNER_UP_DISTANCE_DEG = 10.0
-
-#: A wrong phase counts as an error of so many degrees.
-WRONG_PHASE_DEG = 45.0
-
 #: Values (patterns x candidates x reflections) that one batch may hold: some 0.5 GB with all the temporaries.
 LARGEST_BATCH_VALUES = 6_000_000
-
-
-class IndexParameters(RefinementParameters):
-    """How patterns are indexed by the transformer."""
-
-    n_candidates: int = Field(
-        8,
-        ge=1,
-        le=64,
-        title="Candidates",
-        description="Orientations that the transformer proposes for each pattern and phase",
-    )
-    refine: bool = Field(
-        True,
-        title="Refine and verify",
-        description="Fit every candidate to the measured disks and choose by the fit; "
-        "off, with one candidate, is the published method",
-    )
-    n_refined: int = Field(
-        6,
-        ge=1,
-        le=64,
-        title="Candidates refined to the end",
-        description="The best so many candidates also get their tilt fitted",
-        json_schema_extra={"advanced": True},
-    )
-    min_disks: int = Field(
-        4, ge=2, le=100, title="Fewest disks", description="Patterns with fewer Bragg disks are not indexed"
-    )
-    max_disks: int = Field(
-        48, ge=4, le=256, title="Most disks", description="Strongest Bragg disks that are used in a pattern"
-    )
-    minimum_score: float = Field(
-        0.25,
-        ge=0,
-        le=1,
-        title="Lowest score",
-        description="Patterns that no crystal explains better than this (0 to 1) are not indexed",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Solutions of B patterns.
-
-    rotation (B, C, 3, 3) sample to crystal; similarity (B, C) 0 to 1; evidence (B, C) log odds against "none of them
-    is right"; explained (B, C) number of measured disks that have their reflection; phase (B, C) index.
-    """
-
-    rotation: Tensor
-    similarity: Tensor
-    evidence: Tensor
-    explained: Tensor
-    phase: Tensor
-
-    @classmethod
-    def of_all_phases(cls, phases: Sequence[Candidates]) -> Candidates:
-        """Candidates of several phases side by side."""
-        return cls(*(torch.cat([getattr(c, name) for c in phases], dim=1) for name in cls.__slots__))
 
 
 class PhaseIndexer:
@@ -129,12 +65,43 @@ class PhaseIndexer:
     def candidates(self, peaks: Tensor, mask: Tensor, *, phase: int) -> Candidates:
         """Solutions for peaks (B, N, 3) = q_x, q_y in Å⁻¹ and intensity, mask (B, N); labelled as ``phase``."""
         rotation = self.propose(peaks, mask)
-        q, intensity = peaks[..., :2], peaks[..., 2] * mask
-        intensity = intensity / intensity.amax(dim=1, keepdim=True).clamp_min(1e-20)
+        q, intensity = _disks(peaks, mask)
         rotation = self.refine(rotation, q, intensity) if self.parameters.refine else rotation[:, :1]
         found = verify(self.fitter, rotation, q, intensity, mask)
         label = torch.full_like(found.explained, phase)
         return Candidates(rotation, found.similarity, found.evidence, found.explained, label)
+
+    @property
+    def n_found(self) -> int:
+        """Candidates that each pattern gets."""
+        n_proposed = min(self.parameters.n_candidates, self.model.card.network.n_candidates)
+        return min(self.parameters.n_refined, n_proposed) if self.parameters.refine else 1
+
+    def proposed(self, rotation: Tensor, reference: Candidates, peaks: Tensor, mask: Tensor) -> Candidates:
+        """Fit and weigh orientations that come from elsewhere, on the scale of a candidate that each pattern has.
+
+        Parameters
+        ----------
+        rotation
+            (B, X, 3, 3), proposed.
+        reference
+            (B, 1) of this phase; evidence -inf where a pattern has none.
+        peaks, mask
+            As for `candidates`.
+        """
+        q, intensity = _disks(peaks, mask)
+        rotation = self.fitter.fit_positions(rotation, q, intensity**self.parameters.intensity_exponent)
+        rotation = self.fitter.fit_tilt(rotation, q, intensity)
+        found = verify(self.fitter, torch.cat([reference.rotation, rotation], dim=1), q, intensity, mask)
+        evidence = reference.evidence + found.evidence[:, 1:] - found.evidence[:, :1]
+        bare = ~torch.isfinite(reference.evidence[:, 0])
+        if bool(bare.any()):
+            # A pattern without a candidate of its own: each proposal stands alone.
+            for slot in range(rotation.shape[1]):
+                disks = q[bare], intensity[bare], mask[bare]
+                evidence[bare, slot] = verify(self.fitter, rotation[bare, slot, None], *disks).evidence[:, 0]
+        label = reference.phase.expand(-1, rotation.shape[1])
+        return Candidates(rotation, found.similarity[:, 1:], evidence, found.explained[:, 1:], label)
 
     def propose(self, peaks: Tensor, mask: Tensor) -> Tensor:
         """Rotations (B, K, 3, 3) that the transformer proposes, the likeliest first."""
@@ -156,6 +123,12 @@ class PhaseIndexer:
         return self.fitter.fit_tilt(rotation, q, intensity)
 
 
+def _disks(peaks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions (B, N, 2) in Å⁻¹ and intensities (B, N) relative to each pattern's strongest."""
+    intensity = peaks[..., 2] * mask
+    return peaks[..., :2], intensity / intensity.amax(dim=1, keepdim=True).clamp_min(1e-20)
+
+
 def _take(rotation: Tensor, index: Tensor) -> Tensor:
     """Rotations (B, C, 3, 3) at index (B, c)."""
     return rotation.gather(1, index[..., None, None].expand(-1, -1, 3, 3))
@@ -170,7 +143,8 @@ class PatternIndexer:
         self.indexers = tuple(indexers)
         self.parameters = parameters
         self.device = device
-        self._symmetries = symmetry_matrices([i.crystal for i in self.indexers], device)
+        self.coupling = Coupling()
+        self.symmetries = padded_symmetries(symmetry_matrices([i.crystal for i in self.indexers], device))
         # Nearer to the origin than this, in Å⁻¹, no crystal has a reflection.
         self._direct_beam_radius = 0.6 * min(float(i.fitter.g.norm(dim=1).min()) for i in self.indexers)
 
@@ -192,6 +166,11 @@ class PatternIndexer:
         values = max(i.fitter.n_reflections for i in self.indexers) * self.parameters.n_candidates
         return max(1, LARGEST_BATCH_VALUES // values)
 
+    @property
+    def n_kept(self) -> int:
+        """Candidates of all phases that are kept for each pattern."""
+        return min(MOST_CANDIDATES, sum(indexer.n_found for indexer in self.indexers))
+
     @torch.inference_mode()
     def index(
         self,
@@ -201,84 +180,85 @@ class PatternIndexer:
         *,
         progress: Progress,
     ) -> IndexedBlock:
-        """Index patterns: peaks (B, N, 3), mask (B, N), at flat scan positions (B,)."""
-        block = IndexedBlock.not_indexed(positions, Reason.TOO_FEW_DISKS, progress=progress)
+        """Index patterns, each for itself: peaks (B, N, 3), mask (B, N), at flat scan positions (B,)."""
+        return self.decide(self.solve(peaks, mask), mask.sum(axis=1), positions, progress=progress)
+
+    @torch.inference_mode()
+    def solve(self, peaks: NDArray[np.float32], mask: NDArray[np.bool_]) -> Candidates:
+        """Candidates (B, n_kept) of patterns; patterns with too few disks have none."""
+        found = Candidates.none(len(peaks), self.n_kept, device=self.device)
         count = mask.sum(axis=1)
         worth = np.flatnonzero(count >= self.parameters.min_disks)
+
+        def work(rows: Tensor, *disks: Tensor) -> None:
+            width_deg = self.coupling.width_deg
+            phases = [
+                distinct(indexer.candidates(*disks, phase=phase), self.symmetries[phase], width_deg=width_deg)
+                for phase, indexer in enumerate(self.indexers)
+            ]
+            found.fill(rows, Candidates.of_all_phases(phases).strongest(self.n_kept))
+
+        self._in_batches(work, peaks, mask, worth)
+        return found
+
+    @torch.inference_mode()
+    def solve_proposed(
+        self, proposals: Proposals, own: Candidates, peaks: NDArray[np.float32], mask: NDArray[np.bool_]
+    ) -> Candidates:
+        """Candidates (m, X) from what neighbours propose to m patterns that have candidates ``own`` (m, C)."""
+        found = Candidates.none(*proposals.phase.shape, device=self.device)
+
+        def work(rows: Tensor, *disks: Tensor) -> None:
+            for phase, indexer in enumerate(self.indexers):
+                wanted = proposals.there[rows] & (proposals.phase[rows] == phase)
+                chosen = wanted.any(dim=1)
+                if bool(chosen.any()):
+                    here = rows[chosen]
+                    reference = own.patterns(here).best_of_phase(phase)
+                    solved = indexer.proposed(
+                        proposals.rotation[here], reference, *(d[chosen] for d in disks)
+                    )
+                    found.fill_where(here, wanted[chosen], solved)
+
+        self._in_batches(work, peaks, mask, np.arange(len(peaks)))
+        return found
+
+    @torch.inference_mode()
+    def decide(
+        self,
+        found: Candidates,
+        n_disks: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        *,
+        progress: Progress,
+    ) -> IndexedBlock:
+        """Answers (B,) from candidates (B, C) of patterns with ``n_disks`` (B,) disks."""
+        return solution_block(
+            found,
+            n_disks=n_disks,
+            symmetries=self.symmetries,
+            parameters=self.parameters,
+            positions=positions,
+            progress=progress,
+        )
+
+    def _in_batches(
+        self,
+        work: Callable[..., None],
+        peaks: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        worth: NDArray[np.int64],
+    ) -> None:
+        """Call ``work(rows, peaks, mask)`` for batches of the patterns ``worth`` it, on the device."""
+        count = mask.sum(axis=1)
         # Patterns of similar numbers of disks go together: padding would be half of the work.
         order = worth[np.argsort(count[worth], kind="stable")]
 
-        def work(start: int, stop: int) -> None:
+        def batch(start: int, stop: int) -> None:
             rows = order[start:stop]
-            longest = int(count[rows].max())
-            self._solve(peaks[rows, :longest], mask[rows, :longest], rows, block)
+            longest = max(1, int(count[rows].max()))
+            disks = (torch.as_tensor(values[rows, :longest]).to(self.device) for values in (peaks, mask))
+            work(torch.as_tensor(rows, device=self.device), *disks)
 
-        for _ in in_halving_batches(work, len(order), batch_size=self.batch_size, device=self.device):
+        for _ in in_halving_batches(batch, len(order), batch_size=self.batch_size, device=self.device):
             pass
-        return block
-
-    def _solve(
-        self,
-        peaks: NDArray[np.float32],
-        mask: NDArray[np.bool_],
-        rows: NDArray[np.int64],
-        block: IndexedBlock,
-    ) -> None:
-        """Solve one batch and write it into ``rows`` of the block."""
-        on_device = torch.as_tensor(peaks).to(self.device), torch.as_tensor(mask).to(self.device)
-        found = Candidates.of_all_phases(
-            [indexer.candidates(*on_device, phase=i) for i, indexer in enumerate(self.indexers)]
-        )
-        best = found.evidence.argmax(dim=1, keepdim=True)
-        angle = self._angle_from_best_deg(found, best)
-        elsewhere = found.evidence.masked_fill(angle < RUNNER_UP_DISTANCE_DEG, -torch.inf)
-        value, other = elsewhere.max(dim=1, keepdim=True)
-        similarity = found.similarity.gather(1, best)[:, 0]
-        n_disks = on_device[1].sum(dim=1)
-        error = expected_error_deg(found.evidence, angle, n_disks)
-        n_explained = found.explained.gather(1, best)[:, 0]
-        fits = (similarity >= self.parameters.minimum_score) & (n_explained >= self.parameters.min_disks - 1)
-
-        there = torch.isfinite(value[:, 0]).cpu().numpy()
-        quaternion, score, phase = _solution(found, best)
-        block.quaternion[rows], block.score[rows], block.phase_id[rows] = quaternion, score, phase
-        block.confidence_deg[rows] = error.cpu().numpy()
-        block.reason[rows] = Reason.INDEXED
-        quaternion, score, phase = _solution(found, other)
-        block.alternative_quaternion[rows[there]] = quaternion[there]
-        block.alternative_score[rows[there]] = score[there]
-        block.alternative_phase_id[rows[there]] = phase[there]
-        self._reject(block, rows[~fits.cpu().numpy()])
-
-    def _angle_from_best_deg(self, found: Candidates, best: Tensor) -> Tensor:
-        """Disorientation (B, C) in degrees of every candidate from the best one (B, 1)."""
-        best_rotation = _take(found.rotation, best)[:, 0]
-        best_phase = found.phase.gather(1, best)
-        angle = torch.full_like(found.similarity, WRONG_PHASE_DEG)
-        for phase, symmetry in enumerate(self._symmetries):
-            same = (found.phase == phase) & (best_phase == phase)
-            degrees = geodesic_distance(found.rotation, best_rotation, symmetry) * (180 / math.pi)
-            angle = torch.where(same, degrees, angle)
-        return angle
-
-    @staticmethod
-    def _reject(block: IndexedBlock, rows: NDArray[np.int64]) -> None:
-        """Take back solutions that explain too little of their patterns."""
-        block.phase_id[rows] = -1
-        block.reason[rows] = Reason.NO_PHASE_FITS
-        block.score[rows] = 0
-        block.confidence_deg[rows] = np.nan
-        block.alternative_phase_id[rows] = -1
-        block.alternative_quaternion[rows] = np.nan
-        block.alternative_score[rows] = np.nan
-
-
-def _solution(
-    found: Candidates, index: Tensor
-) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.int64]]:
-    """Quaternion (B, 4), similarity (B,) and phase (B,) of the candidates at index (B, 1)."""
-    return (
-        matrix_to_quaternion(_take(found.rotation, index)[:, 0].cpu().numpy()),
-        found.similarity.gather(1, index)[:, 0].clamp(0, 1).cpu().numpy(),
-        found.phase.gather(1, index)[:, 0].cpu().numpy(),
-    )

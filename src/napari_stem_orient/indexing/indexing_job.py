@@ -1,0 +1,139 @@
+"""IndexingJob: the order of an indexing run, pattern by pattern and then with the neighbours, and how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.indexing.neighbour_pass import NeighbourPass, rows_together
+from napari_stem_orient.indexing.pattern_indexer import PatternIndexer
+
+#: A block aims at this time, in seconds: several a second, yet large enough to be quick.
+BLOCK_SECONDS = 0.15
+SMALLEST_BLOCK, FIRST_BLOCK, LARGEST_BLOCK = 16, 64, 8192
+
+#: Part of a position's work that is its own pattern; the rest is asking its neighbours.
+OWN_PART = 0.8
+
+
+class IndexingJob:
+    """Indexes what remains of a map.
+
+    Parameters
+    ----------
+    indexer
+    peaks
+    orientation_map
+        What was done before; it is looked at now, not later.
+    """
+
+    def __init__(self, indexer: PatternIndexer, peaks: BraggPeaks, orientation_map: OrientationMap) -> None:
+        self._indexer = indexer
+        self._peaks = peaks
+        self._done = orientation_map.done
+        self._possible = peaks.detected & (orientation_map.reason != Reason.MASKED)
+        wanted = ~self._done & self._possible
+        parameters = indexer.parameters
+        self._asks_neighbours = parameters.neighbours and parameters.refine and bool(wanted.any())
+        self._solved = self._answered = wanted
+        if self._asks_neighbours:
+            self._solved, self._answered = self._with_halo(wanted)
+        # What an earlier run has answered with its neighbours is not shown without them meanwhile; and one position is
+        # left for the end, so that a map that lacks neighbours' words anywhere is never complete.
+        self._shown_alone = wanted.copy()
+        if self._asks_neighbours:
+            self._shown_alone[np.flatnonzero(wanted)[-1]] = False
+        self._n_solved = self._n_answered = 0
+
+    def _with_halo(self, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Positions (n,) bool to be solved, and to be answered with their neighbours.
+
+        A run that was stopped has shown rows that had not been heard yet: at most as many as wait for each other. What
+        is answered needs the candidates of all rows that its neighbours listen to.
+        """
+        shape = self._peaks.scan_shape
+        reach = self._indexer.coupling.n_rounds + 1
+        block_rows = -(-LARGEST_BLOCK // shape[1]) + 1
+        waiting = reach + sum(rows_together(shape[1])) + block_rows
+        rows = wanted.reshape(shape).any(axis=1)
+        answered = _widened(rows, before=waiting if self._done.any() else 0, after=reach)
+        solved = _widened(answered, before=reach, after=reach)
+        return np.repeat(solved, shape[1]) & self._possible, np.repeat(answered, shape[1]) & self._possible
+
+    def blocks(self) -> Iterator[IndexedBlock]:
+        """All blocks; those without detected disks come first, as not indexed."""
+        impossible = np.flatnonzero(~self._done & ~self._possible)
+        if len(impossible):
+            yield IndexedBlock.not_indexed(impossible, Reason.NOT_DETECTED, progress=self._progress())
+        positions = np.flatnonzero(self._solved)
+        if not self._asks_neighbours:
+            yield from self._each_alone(positions, None)
+        elif len(positions):
+            width = self._peaks.scan_shape[1]
+            rows = int(positions[0]) // width, int(positions[-1]) // width
+            yield from self._each_alone(positions, NeighbourPass(self._indexer, self._peaks, rows=rows))
+
+    def _each_alone(
+        self, positions: NDArray[np.int64], neighbour_pass: NeighbourPass | None
+    ) -> Iterator[IndexedBlock]:
+        """Index positions in blocks whose size follows the time that the last one took; then hear the neighbours."""
+        size, start = FIRST_BLOCK, 0
+        while start < len(positions):
+            begun = time.monotonic()
+            block_positions = positions[start : start + size]
+            peaks, mask = self._indexer.pad(self._peaks.select(block_positions))
+            found, n_disks = self._indexer.solve(peaks, mask), mask.sum(axis=1)
+            start += len(block_positions)
+            self._n_solved = start
+            new = np.flatnonzero(self._shown_alone[block_positions])
+            block = self._indexer.decide(
+                found.patterns(torch.as_tensor(new, device=self._indexer.device)),
+                n_disks[new],
+                block_positions[new],
+                progress=self._progress(),
+            )
+            taken = max(time.monotonic() - begun, 1e-3)
+            size = int(np.clip(size * min(4.0, BLOCK_SECONDS / taken), SMALLEST_BLOCK, LARGEST_BLOCK))
+            yield block
+            if neighbour_pass is not None:
+                neighbour_pass.add(block_positions, found, n_disks)
+                follows = positions[start] // self._peaks.scan_shape[1] if start < len(positions) else None
+                yield from self._with_neighbours(neighbour_pass, follows)
+
+    def _with_neighbours(self, neighbour_pass: NeighbourPass, row: int | None) -> Iterator[IndexedBlock]:
+        """Answer what can be answered where all rows before ``row`` are solved; None: all of them."""
+        for positions, found, n_disks in neighbour_pass.advance(
+            self._peaks.scan_shape[0] if row is None else int(row)
+        ):
+            chosen = np.flatnonzero(self._answered[positions])
+            self._n_answered += len(chosen)
+            yield self._indexer.decide(
+                found.patterns(torch.as_tensor(chosen, device=self._indexer.device)),
+                n_disks[chosen],
+                positions[chosen],
+                progress=self._progress(),
+            )
+
+    def _progress(self) -> Progress:
+        """Positions done, those of earlier runs among them; a position counts whole when its neighbours were asked."""
+        total = self._peaks.n_positions
+        n_wanted = int((~self._done & self._possible).sum())
+        part = self._n_solved / max(1, int(self._solved.sum()))
+        if self._asks_neighbours:
+            part = OWN_PART * part + (1 - OWN_PART) * self._n_answered / max(1, int(self._answered.sum()))
+        return Progress(total - n_wanted + int(part * n_wanted + 1e-6), total, "patterns")
+
+
+def _widened(rows: NDArray[np.bool_], *, before: int, after: int) -> NDArray[np.bool_]:
+    """Rows that have a chosen one at most ``after`` rows before them or ``before`` rows after them."""
+    count = np.concatenate([[0], np.cumsum(rows)])
+    number = np.arange(len(rows))
+    first, last = np.maximum(number - after, 0), np.minimum(number + before + 1, len(rows))
+    return np.asarray(count[last] > count[first])
