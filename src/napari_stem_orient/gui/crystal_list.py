@@ -1,10 +1,12 @@
-"""CrystalList: the crystals to index with, from the built-in list and from CIF files."""
+"""CrystalList: crystals to index with or to train for, from the built-in list and from CIF files."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
+from psygnal import Signal, SignalInstance
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -17,29 +19,71 @@ from qtpy.QtWidgets import (
 
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, load_crystal
 from napari_stem_orient.gui.file_dialogs import ask_open_file
-from napari_stem_orient.gui.step_panel import StepPanel
+from napari_stem_orient.gui.step_panel import JobPanel
 
 INVITATION = "Add a crystal…"
 ROWS_SHOWN = 3
 
 
+class ChosenCrystals(Protocol):
+    """Where the chosen crystals are kept: the Session, or a choice of a panel's own."""
+
+    @property
+    def crystals(self) -> tuple[Crystal, ...]:
+        """The crystals now."""
+        ...
+
+    @property
+    def crystals_changed(self) -> SignalInstance:
+        """Emitted with the crystals."""
+        ...
+
+    def set_crystals(self, crystals: tuple[Crystal, ...]) -> None:
+        """Choose others."""
+        ...
+
+
+class CrystalChoice:
+    """Crystals that a panel has chosen for itself; the Session keeps its own."""
+
+    crystals_changed = Signal(object)  # tuple[Crystal, ...]
+
+    def __init__(self) -> None:
+        self.crystals: tuple[Crystal, ...] = ()
+
+    def set_crystals(self, crystals: tuple[Crystal, ...]) -> None:
+        """Choose others."""
+        self.crystals = tuple(crystals)
+        self.crystals_changed.emit(self.crystals)
+
+
 class CrystalList(QWidget):
-    """Mirrors the Session's crystals and changes them.
+    """Mirrors the chosen crystals and changes them.
 
     Parameters
     ----------
     panel
-        The step that it stands in, which shows what goes wrong.
+        The panel that it stands in, which shows what goes wrong.
+    chosen
+        Where the crystals are kept; the Session where nothing else is given.
+    tooltip
+        What the crystals are for.
     """
 
-    def __init__(self, panel: StepPanel) -> None:
+    def __init__(
+        self,
+        panel: JobPanel,
+        *,
+        chosen: ChosenCrystals | None = None,
+        tooltip: str = "The crystals that each pattern is compared with; several make a phase map.",
+    ) -> None:
         super().__init__()
         self._panel = panel
-        self._session = panel.session
+        self._chosen: ChosenCrystals = panel.session if chosen is None else chosen
         self._folder: Path | None = None
         self.list = QListWidget()
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.list.setToolTip("The crystals that each pattern is compared with; several make a phase map.")
+        self.list.setToolTip(tooltip)
         self.list.setMinimumHeight(24)
         self.add_box = QComboBox()
         self.add_box.addItems([INVITATION, *BUILTIN_CRYSTALS])
@@ -60,8 +104,8 @@ class CrystalList(QWidget):
         layout.addWidget(self.list)
         layout.addLayout(row)
         self.list.itemSelectionChanged.connect(self._on_selection_changed)
-        panel.listen(self._session.crystals_changed, self._on_crystals_changed)
-        self._on_crystals_changed(self._session.crystals)
+        panel.listen(self._chosen.crystals_changed, self._on_crystals_changed)
+        self._on_crystals_changed(self._chosen.crystals)
 
     def add(self, name_or_path: str | Path) -> None:
         """Add a crystal by its built-in name or its CIF file; one that is there already stays once."""
@@ -69,8 +113,8 @@ class CrystalList(QWidget):
         if crystal is None:
             return
         self._panel.show_message("")
-        if crystal not in self._session.crystals:
-            self._session.set_crystals((*self._session.crystals, crystal))
+        if crystal not in self._chosen.crystals:
+            self._chosen.set_crystals((*self._chosen.crystals, crystal))
 
     def _on_add(self, index: int) -> None:
         name = self.add_box.itemText(index)
@@ -86,12 +130,12 @@ class CrystalList(QWidget):
 
     def _on_remove(self) -> None:
         """Remove the selected crystals; the last one where none is selected."""
-        crystals = self._session.crystals
+        crystals = self._chosen.crystals
         rows = {index.row() for index in self.list.selectedIndexes()} or {len(crystals) - 1}
-        self._session.set_crystals(tuple(c for row, c in enumerate(crystals) if row not in rows))
+        self._chosen.set_crystals(tuple(c for row, c in enumerate(crystals) if row not in rows))
 
     def _on_selection_changed(self) -> None:
-        self.remove_button.setEnabled(bool(self._session.crystals))
+        self.remove_button.setEnabled(bool(self._chosen.crystals))
 
     def _on_crystals_changed(self, crystals: tuple[Crystal, ...]) -> None:
         self.list.clear()

@@ -68,6 +68,7 @@ class IndexWidget(StepPanel):
         model_row.addWidget(self.model_label, 1)
         model_row.addWidget(self.folder_button, 0, Qt.AlignmentFlag.AlignTop)
         self.content.addLayout(model_row)
+        self.content.addWidget(self.train_button)
         self.model_cards = ModelCards()
         self.content.addWidget(self.model_cards)
         self._forms = QVBoxLayout()
@@ -80,6 +81,7 @@ class IndexWidget(StepPanel):
         self.destroyed.connect(partial(LatestJob.close, self._looking))
         session = self.session
         self.listen(session.crystals_changed, self._on_crystals_changed)
+        self.listen(session.model_offered, self._on_model_offered)
         for signal in (session.map_changed, session.map_started):
             self.listen(signal, self._on_map_changed)
         for signal in (session.summary_changed, session.peaks_changed):
@@ -220,8 +222,18 @@ class IndexWidget(StepPanel):
     def _on_model_folder(self) -> None:
         folder = ask_folder(self, "Choose a model folder (config.json and weights.safetensors)", start=None)
         if folder is not None:
-            self._model_folders = (folder, *(other for other in self._model_folders if other != folder))
-            self._look_for_models()
+            self._on_model_offered(folder)
+
+    def _on_model_offered(self, folder: Path) -> None:
+        self._model_folders = (folder, *(other for other in self._model_folders if other != folder))
+        self._look_for_models()
+
+    def _on_train(self) -> None:
+        """Open the panel that trains, for the crystals that no model knows."""
+        known = {name for use in (self._models.models if self._models else ()) for name in use.crystals}
+        unknown = tuple(crystal for crystal in self.session.crystals if crystal.name not in known)
+        _, panel = self.viewer.window.add_plugin_dock_widget("napari-stem-orient", "Train a model")
+        panel.propose(unknown)
 
     def _on_measurement_changed(self, _: object) -> None:
         """Compare voltage and reach of the disks with the models' ranges; which models there are stays."""
@@ -261,6 +273,7 @@ class IndexWidget(StepPanel):
         if self._models is not None:
             self.model_cards.show_models(self._models.models)
         lacking = self._models is not None and not self._models.complete
+        self.train_button.setVisible(lacking and self.method == "transformer")
         self.session.set_model_needed("a model for these crystals" if lacking else None)
         self.refresh()
 
@@ -322,6 +335,10 @@ class IndexWidget(StepPanel):
         self.folder_button = QPushButton("Model folder…")
         self.folder_button.setToolTip("Use a model that you have trained.")
         self.folder_button.clicked.connect(self._on_model_folder)
+        self.train_button = QPushButton("Train a model for it…")
+        self.train_button.setToolTip("From its structure alone; no measured data are needed.")
+        self.train_button.clicked.connect(self._on_train)
+        self.train_button.hide()
         layout = form_layout()
         self.device_label = QLabel("Device")
         layout.addRow(QLabel("Method"), self.method_box)

@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari
     import numpy as np
     from numpy.typing import NDArray
@@ -81,6 +83,7 @@ class Session:
     peaks_changed = Signal(object)  # BraggPeaks | None: other peaks, or the same with another calibration
     calibration_changed = Signal(object)  # Calibration
     crystals_changed = Signal(object)  # tuple[Crystal, ...]
+    model_offered = Signal(object)  # Path of a model folder that was trained or chosen elsewhere
     map_started = Signal(object)  # OrientationMap: all positions not done, or a resumed one
     map_filled = Signal(object, object)  # OrientationMap, IndexedBlock
     map_changed = Signal(object)  # OrientationMap | None: another map is current, or this one is complete
@@ -234,6 +237,12 @@ class Session:
         self.crystals = tuple(crystals)
         self.crystals_changed.emit(self.crystals)
         self.steps_changed.emit()
+
+    def offer_model(self, folder: Path, crystals: tuple[Crystal, ...]) -> None:
+        """Index with a model that has just been trained for these crystals, which join those chosen."""
+        _require_main_thread()
+        self.model_offered.emit(folder)
+        self.set_crystals((*self.crystals, *(c for c in crystals if c not in self.crystals)))
 
     def set_model_needed(self, what: str | None) -> None:
         """Say what the chosen method lacks to index the crystals, or that it lacks nothing."""

@@ -1,4 +1,4 @@
-"""StepPanel: what the widgets of the four steps share: state, needs, messages, and the job that runs."""
+"""JobPanel and StepPanel: what panels share: messages and the jobs that run; for the four steps state and needs too."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ STATE_SIGNS = {
 }
 
 
-class StepPanel(QWidget):
-    """Base of the step widgets; each is whole by itself, and they meet in the Session only.
+class JobPanel(QWidget):
+    """A panel that runs jobs, shows how far they are and says in one line how they ended.
 
     Parameters
     ----------
@@ -41,15 +41,10 @@ class StepPanel(QWidget):
         The viewer whose Session this shows.
     """
 
-    step: ClassVar[Step]
-    asks = Signal()  # the panel has a question that must be seen
-
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
         self.session: Session = session_of(napari_viewer)
-        map_layers_of(napari_viewer, self.session)
-        self.state_label = plain_label()
         self.message_label = plain_label()
         self.message_label.hide()
         self.job_bar = JobBar()
@@ -61,24 +56,15 @@ class StepPanel(QWidget):
         layout.addLayout(self.content)
         layout.addWidget(self.job_bar)
         layout.addWidget(self.message_label)
-        layout.addWidget(self.state_label)
         layout.addStretch(1)
         self._failed = False  # the last job
         self._jobs: list[JobHandle[Any, Any]] = []
         self._connections = Connections()
         self.destroyed.connect(partial(_let_go, self._connections, self._jobs))
-        self.listen(self.session.steps_changed, self._on_steps_changed)
-        if self.step is not Step.OPEN:
-            self.listen(self.session.datacube_changed, self._on_another_scan)
 
     def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:
         """Connect a signal of the Session to a method of this widget, for as long as the widget lives."""
         self._connections.connect(signal, slot)
-
-    @property
-    def wants_attention(self) -> bool:
-        """Whether the panel has something to say that must stay in sight: why its last job failed, or a question."""
-        return self._failed
 
     def show_message(self, text: str) -> None:
         """Show one line about what was done or went wrong; nothing for an empty text."""
@@ -125,9 +111,38 @@ class StepPanel(QWidget):
         try:
             return action()
         except Exception as error:  # noqa: BLE001 - no click may end in a traceback
-            log_error(error, what=self.step.value)
+            log_error(error, what=type(self).__name__)
             self.show_message(error_message(error))
             return None
+
+
+class StepPanel(JobPanel):
+    """Base of the step widgets; each is whole by itself, and they meet in the Session only.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose Session this shows.
+    """
+
+    step: ClassVar[Step]
+    asks = Signal()  # the panel has a question that must be seen
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        map_layers_of(napari_viewer, self.session)
+        self.state_label = plain_label()
+        layout = self.layout()
+        assert isinstance(layout, QVBoxLayout)
+        layout.insertWidget(layout.indexOf(self.message_label) + 1, self.state_label)
+        self.listen(self.session.steps_changed, self._on_steps_changed)
+        if self.step is not Step.OPEN:
+            self.listen(self.session.datacube_changed, self._on_another_scan)
+
+    @property
+    def wants_attention(self) -> bool:
+        """Whether the panel has something to say that must stay in sight: why its last job failed, or a question."""
+        return self._failed
 
     def refresh(self) -> None:
         """Bring the buttons in line with the state of the step; subclasses extend this."""

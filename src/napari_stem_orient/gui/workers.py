@@ -145,8 +145,9 @@ class JobHandle(Generic[RecordType, ResultType]):
                 self._finish()
 
     def _note_progress(self, progress: Progress) -> None:
-        if self._first is None:
-            self._first = (time.monotonic(), progress.done)
+        before = self.progress
+        if before is None or (before.unit, before.total) != (progress.unit, progress.total):
+            self._first = (time.monotonic(), progress.done)  # the next part has a pace of its own
         self.progress = progress
         self.progressed.emit(progress)
 

@@ -139,7 +139,7 @@ def report_text(errors: HeldOutErrors, *, title: str, lines: Iterable[str], n_ph
     n_phases
         How many phases the model tells apart.
     """
-    text = [f"# {title}", "", *(f"- {line}" for line in lines), "", *_error_table(errors)]
+    text = [f"## {title}", "", *(f"- {line}" for line in lines), "", *_error_table(errors)]
     if n_phases > 1:
         right = 100 * float(errors.phase_right.float().mean())
         text += ["", f"The phase is right for {right:.1f} % of the patterns ({n_phases} phases)."]

@@ -22,7 +22,7 @@ class TrainingStage(StrEnum):
     WARMING_UP = "warming up"
     LEARNING = "learning"
     FINISHING = "finishing early"
-    REPORTING = "holding out"
+    REPORTING = "measuring the held-out errors"
 
 
 class LearningSchedule:
