@@ -14,7 +14,6 @@ from napari_stem_orient.network.checkpoint import (
     CheckpointError,
     CheckpointSummary,
     TrainingSettings,
-    TrainingState,
     read_checkpoint,
 )
 from napari_stem_orient.network.model_folder import read_card
@@ -70,8 +69,7 @@ def train_model(
     parameters
         The recipe.
     output
-        Model folder; written every 500 steps or two minutes, at the end and when stopped. A training that has not
-        ended keeps its checkpoint there.
+        Model folder; written every 500 steps or two minutes, at the end and when stopped, then with a checkpoint.
     name
         The model's name; the folder's name where none is given.
     whole_structure_type
@@ -84,8 +82,7 @@ def train_model(
         Go on from the checkpoint in the folder; on a CPU, and without a time limit, the model is then the same as if
         the training had never been stopped.
     build_library
-        What makes the libraries of dynamical patterns, where the recipe asks for them; one that keeps them on disk
-        spares the time when it is asked for the same one again.
+        What makes the libraries of dynamical patterns, where the recipe asks for them.
 
     Yields
     ------
@@ -96,7 +93,7 @@ def train_model(
 
     Returns
     -------
-    The model folder. It then holds the hold-out report as well, "report.md".
+    The model folder, with the hold-out report "report.md" in it.
 
     Raises
     ------
@@ -105,31 +102,21 @@ def train_model(
     DivergedError
         When the loss is no number any more; the folder holds the model as it was last saved.
     """
-    output = Path(output)
     settings = TrainingSettings(
         crystals=tuple(crystals),
         parameters=parameters,
-        name=name or output.name,
+        name=name or Path(output).name,
         structure_type=common_structure_type(crystals) if whole_structure_type else None,
         start_from=None if start_from is None else Path(start_from).name,
     )
     if not settings.crystals:
         raise ValueError("no crystal to train for; name at least one")
-    state: TrainingState | None = None
-    if resume:
-        earlier = _checkpoint_of(settings, output)
-        settings, state = earlier.settings, earlier.state
-    chosen = choose_device(device)
-    libraries, held_out_libraries = yield from _libraries(settings, chosen, build_library)
-    trainer = Trainer(
-        settings.phases,
-        parameters,
-        device=chosen,
-        start_from=None if resume else start_from,
-        libraries=libraries,
-        held_out_libraries=held_out_libraries,
-    )
-    run = TrainingRun(settings, output, trainer=trainer, resume_from=state)
+    earlier = _checkpoint_of(settings, Path(output)) if resume else None
+    if earlier is not None:
+        settings, start_from = earlier.settings, None
+    state = None if earlier is None else earlier.state
+    trainer = yield from _trainer(settings, choose_device(device), start_from, build_library)
+    run = TrainingRun(settings, Path(output), trainer=trainer, resume_from=state)
     yield from run.learn()
     return (yield from run.conclude())
 
@@ -139,6 +126,24 @@ def recipe_to_start_from(parameters: TrainingParameters, folder: str | Path | No
     if folder is None:
         return parameters
     return parameters.model_copy(update={"network": read_card(folder).network})
+
+
+def _trainer(
+    settings: TrainingSettings,
+    device: torch.device,
+    start_from: str | Path | None,
+    build_library: LibraryBuilder,
+) -> Generator[LibraryStep, None, Trainer]:
+    """The network and its patterns, after those that are dynamical have been simulated."""
+    libraries, held_out_libraries = yield from _libraries(settings, device, build_library)
+    return Trainer(
+        settings.phases,
+        settings.parameters,
+        device=device,
+        start_from=start_from,
+        libraries=libraries,
+        held_out_libraries=held_out_libraries,
+    )
 
 
 def _libraries(
