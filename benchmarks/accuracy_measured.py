@@ -55,7 +55,8 @@ SIGMA3_PAIRS = ((0, 1), (0, 4), (2, 3), (3, 4))
 
 NO_MODEL = "no model given that knows it"
 
-Row = list[object]
+#: Data set, what was measured, and the result of each method.
+Row = tuple[str, str, dict[str, str]]
 
 
 def share(good: NDArray[np.bool_]) -> str:
@@ -84,8 +85,8 @@ def silver(data: Path, run: dict[str, Method]) -> Iterator[Row]:
             for a, b in SIGMA3_PAIRS
         ]
         twins[name] = ", ".join(f"{float(angle):.1f}" for angle in pairs)
-    yield ["ag_sped", "distance from the five published orientations in degrees (goal: below 3)", angles]
-    yield ["ag_sped", "angle of the four Σ3 pairs in degrees (goal: 60 ± 2)", twins]
+    yield "ag_sped", "distance from the five published orientations in degrees (goal: below 3)", angles
+    yield "ag_sped", "angle of the four Σ3 pairs in degrees (goal: 60 ± 2)", twins
 
 
 def _single(run: dict[str, Method]) -> dict[str, Method]:
@@ -100,7 +101,7 @@ def silver_grains(data: Path, run: dict[str, Method]) -> Iterator[Row]:
     for name, index in run.items():
         found = index(scan.peaks, scan.crystals, everywhere(scan.peaks)).result
         within[name] = share((errors_deg(found, scan.quaternion) < 3)[was_done(found) & (scan.phase == 0)])
-    yield ["ag_sped, as a scan", "positions within 3° of the published orientation", within]
+    yield "ag_sped, as a scan", "positions within 3° of the published orientation", within
 
 
 def multislice(data: Path, run: dict[str, Method]) -> Iterator[Row]:
@@ -119,7 +120,7 @@ def multislice(data: Path, run: dict[str, Method]) -> Iterator[Row]:
         for measure, value in _two_phases(both, scan).items():
             measures.setdefault(measure, {})[name] = value
     for measure, by_method in measures.items():
-        yield ["multislice_cu_cu2o", measure, {name: by_method.get(name, NO_MODEL) for name in run}]
+        yield "multislice_cu_cu2o", measure, {name: by_method.get(name, NO_MODEL) for name in run}
 
 
 def _two_phases(found: OrientationMap, scan: KnownScan) -> dict[str, str]:
@@ -158,7 +159,7 @@ def nickel(data: Path, run: dict[str, Method]) -> Iterator[Row]:
         for measure, value in results.items():
             measures.setdefault(measure, {})[name] = value
     for measure, by_method in measures.items():
-        yield ["bent_ni_scan", measure, by_method]
+        yield "bent_ni_scan", measure, by_method
 
 
 def austenite(data: Path, run: dict[str, Method]) -> Iterator[Row]:
@@ -177,7 +178,7 @@ def austenite(data: Path, run: dict[str, Method]) -> Iterator[Row]:
         direction = np.sort(np.abs(zone_axis_direction(found.quaternion)), axis=-1)[:, ::-1]
         cosine = direction @ published / np.linalg.norm(published)
         results[name] = ", ".join(f"{angle:.1f}" for angle in np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
-    yield ["austenite_nbed", "beam direction from ASTAR's in degrees (goal: below 3)", results]
+    yield "austenite_nbed", "beam direction from ASTAR's in degrees (goal: below 3)", results
 
 
 def lithium_cobalt_oxide(data: Path, run: dict[str, Method]) -> Iterator[Row]:
@@ -211,7 +212,7 @@ def lithium_cobalt_oxide(data: Path, run: dict[str, Method]) -> Iterator[Row]:
             measures.setdefault(measure, {})[name] = value
     for measure, by_method in measures.items():
         by_method.update(dict.fromkeys(without_model, NO_MODEL))
-        yield ["lco_bragg_peaks", measure, by_method]
+        yield "lco_bragg_peaks", measure, by_method
 
 
 DataSet = Callable[[Path, dict[str, Method]], Iterator[Row]]
@@ -234,7 +235,7 @@ def main() -> None:
     method_options(parser)
     arguments = parser.parse_args()
     run = methods(arguments, neighbours=True)
-    rows: list[Row] = []
+    rows: list[list[str]] = []
     for name in arguments.sets:
         if not (arguments.data / name).is_dir():
             print(f"{name} is left out: {arguments.data / name} is no folder")

@@ -96,9 +96,10 @@ def _beams(crystal: Any, matrix: NDArray[np.float64], *, sigma: float) -> Any:
 
 def _seen(disks: NDArray[Any], drop_below: float) -> NDArray[np.float64]:
     """The disks (n, 3) that are strong enough; py4DSTEM's frame (x down, y right) is ours with x and y exchanged."""
-    pattern = np.stack([disks["qy"], disks["qx"], disks["intensity"]], axis=1)
+    pattern: NDArray[np.float64] = np.stack([disks["qy"], disks["qx"], disks["intensity"]], axis=1)
     diffracted = np.hypot(pattern[:, 0], pattern[:, 1]) > 1e-6
-    return pattern[pattern[:, 2] >= drop_below * pattern[diffracted, 2].max(initial=0.0)]
+    strong: NDArray[np.bool_] = pattern[:, 2] >= drop_below * pattern[diffracted, 2].max(initial=0.0)
+    return pattern[strong]
 
 
 def _known(

@@ -57,7 +57,7 @@ def detected_peaks(
     return found
 
 
-def silver_reference(folder: Path) -> tuple[NDArray[np.float64], dict[str, float]]:
+def silver_reference(folder: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """The five published orientations (5, 4), and the calibration of the patterns."""
     reference: dict[str, Any] = json.loads((folder / "reference_orientations.json").read_text())
     published = quaternion_to_matrix(from_euler_bunge_deg(np.array(reference["euler_bunge_deg_orix"])))

@@ -166,8 +166,8 @@ def was_done(orientation_map: OrientationMap) -> NDArray[np.bool_]:
 
 def errors_deg(
     orientation_map: OrientationMap,
-    quaternion: NDArray[np.floating],
-    phase: NDArray[np.integer] | None = None,
+    quaternion: NDArray[np.float64],
+    phase: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """(n,) distance from the true orientations (n, 4) over all symmetric equivalents.
 

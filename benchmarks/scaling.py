@@ -19,6 +19,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from acom import match_with_py4dstem
@@ -205,7 +206,7 @@ def index_file(path: Path, arguments: argparse.Namespace) -> Run:
     with clock.stage("maps"):
         map_colours(found)
     stages = clock.stop()
-    data = [peaks.x_px, peaks.y_px, peaks.q_x, peaks.q_y, peaks.intensity, peaks.offsets]
+    data: list[Any] = [peaks.x_px, peaks.y_px, peaks.q_x, peaks.q_y, peaks.intensity, peaks.offsets]
     data += [getattr(found, name) for name in ARRAY_NAMES]
     on_gpu = device.type == "cuda"
     return Run(

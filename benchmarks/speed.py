@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import Any
 
 from methods import everywhere, method_options, methods, warm_up, was_done
 from report import Timed, finish, machine, table
@@ -43,7 +44,7 @@ def simulated_scan(n_positions: int) -> DataCube:
 def detection_rows(datacube: DataCube, *, device: str, most_py4dstem: int) -> tuple[list[Row], BraggPeaks]:
     """Frames a second of both detectors, and the peaks."""
     suggestion = suggest_detection(datacube)
-    choice = {"probe": suggestion.probe, "parameters": suggestion.parameters}
+    choice: dict[str, Any] = {"probe": suggestion.probe, "parameters": suggestion.parameters}
     timed = finish(detect_bragg_peaks(datacube, **choice, device=device))
     rows: list[Row] = [["frames to disks", "batched detector", *rate(datacube.n_positions, timed)]]
     few = max(1, most_py4dstem // datacube.scan_shape[1])
