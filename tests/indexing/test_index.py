@@ -205,3 +205,69 @@ def test_missing_crystals_and_models_are_named() -> None:
         next(index_bragg_peaks(peaks, [CU, CU], device="cpu"))
     with pytest.raises(ValueError, match="train one"):
         next(index_bragg_peaks(peaks, [load_crystal("LiCoO2")], device="cpu"))
+
+
+def test_an_answer_that_is_too_unsure_is_left_out_and_both_are_listed() -> None:
+    peaks, _ = scene(n=60, seed=6)
+    _, everything = drain(index_bragg_peaks(peaks, [CU], parameters=ALONE, device="cpu"))
+    strict = IndexParameters(neighbours=False, largest_expected_error_deg=10.0)
+    _, result = drain(index_bragg_peaks(peaks, [CU], parameters=strict, device="cpu"))
+    left_out = result.reason == Reason.AMBIGUOUS
+    np.testing.assert_array_equal(left_out, everything.indexed & (everything.confidence_deg > 10))
+    assert 3 < left_out.sum() < 57
+    assert not result.indexed[left_out].any()
+    both = left_out & (result.alternative_phase_id >= 0)
+    assert both.any()
+    assert (result.rejected_phase_id[left_out] == 0).all()
+    np.testing.assert_array_equal(result.quaternion[both], everything.quaternion[both])
+    assert (result.unexplained_disks[left_out] == peaks.counts()[left_out]).all()
+
+
+def mixed(part: float, *, n: int = 40) -> BraggPeaks:
+    """Patterns of two random orientations of copper, ``part`` of the intensity being the second's."""
+    first, second = (scene(n=n, seed=seed)[0] for seed in (11, 12))
+    patterns = []
+    for number in range(n):
+        disks = []
+        for peaks, weight in ((first, 1 - part), (second, part)):
+            pattern = peaks.at(number // 10, number % 10).copy()
+            pattern[:, 2] = weight * np.sqrt(pattern[:, 2] / pattern[:, 2].max())
+            disks.append(pattern)
+        both = np.concatenate(disks)
+        patterns.append(both[both[:, 2] > 0.05 * both[:, 2].max()])
+    return BraggPeaks.from_lists(patterns, (n // 10, 10), CALIBRATION)
+
+
+def test_two_grains_on_top_of_each_other_are_called_so_and_single_ones_are_not() -> None:
+    found = {}
+    for part in (0.0, 0.45):
+        _, result = drain(index_bragg_peaks(mixed(part), [CU], parameters=ALONE, device="cpu"))
+        found[part] = (result.reason == Reason.TWO_GRAINS).mean()
+        assert not result.indexed[result.reason == Reason.TWO_GRAINS].any()
+    assert found[0.0] == 0
+    assert found[0.45] > 0.4
+
+
+def test_what_fits_nothing_outside_the_trained_range_says_that() -> None:
+    good = scene(n=10)[0].at(0, 0)
+    rng = np.random.default_rng(0)
+    noise = np.concatenate([rng.uniform(-1.5, 1.5, (25, 2)), np.ones((25, 1))], axis=1)
+    reasons = {}
+    for voltage_kv in (300, 20):
+        peaks = BraggPeaks.from_lists([good, noise], (1, 2), CALIBRATION.updated(voltage_kv=voltage_kv))
+        _, result = drain(index_bragg_peaks(peaks, [CU], device="cpu"))
+        reasons[voltage_kv] = Reason(result.reason[1])
+    assert reasons == {300: Reason.NO_PHASE_FITS, 20: Reason.OUTSIDE_TRAINED_RANGE}
+
+
+def test_the_probability_of_the_phase_is_high_where_it_is_right() -> None:
+    copper, _ = scene("Cu", n=30, seed=3)
+    _, result = drain(index_bragg_peaks(copper, [CU, load_crystal("Au"), load_crystal("Al")], device="cpu"))
+    right = result.indexed & (result.phase_id == 0)
+    assert np.median(result.phase_probability[right]) > 0.9
+    assert (
+        (result.phase_probability[result.indexed] > 0.2) & (result.phase_probability[result.indexed] <= 1)
+    ).all()
+    assert np.isnan(result.phase_probability[~result.indexed]).all()
+    _, alone = drain(index_bragg_peaks(copper, [CU], device="cpu"))
+    np.testing.assert_allclose(alone.phase_probability[alone.indexed], 1, atol=1e-5)

@@ -18,8 +18,10 @@ from napari_stem_orient.core.orientation import (
     random_quaternions,
 )
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.indexing import indexing_job, neighbour_pass
 from napari_stem_orient.indexing.candidates import Candidates
 from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.indexing.neighbour_pass import NeighbourPass
 from napari_stem_orient.indexing.neighbours import (
     OFFSETS,
     Coupling,
@@ -298,3 +300,45 @@ def test_scans_of_a_row_a_column_or_one_position_work(shape: tuple[int, int]) ->
     if shape == (1, 1):
         _, alone = run(small, neighbours=False)
         np.testing.assert_allclose(result.quaternion, alone.quaternion, atol=1e-5)
+
+
+def test_the_expected_error_is_not_too_small_after_neighbours(
+    indexed: tuple[BraggPeaks, Polycrystal, list[IndexedBlock], OrientationMap],
+) -> None:
+    _, truth, _, result = indexed
+    error = disorientation_angle_deg(result.quaternion, truth.quaternion, CU.proper_point_group)
+    expected = result.confidence_deg
+    here = result.indexed & ~truth.vacuum
+    for low, high in ((0, 2), (2, 8), (8, 90)):
+        which = here & (expected >= low) & (expected < high)
+        assert which.sum() > 10
+        assert error[which].mean() < 1.5 * expected[which].mean() + 0.5
+
+
+def test_the_rows_that_are_kept_do_not_become_more_in_a_longer_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour_pass, "PROPOSED_TOGETHER", 12)
+    monkeypatch.setattr(neighbour_pass, "HEARD_TOGETHER", 24)
+    monkeypatch.setattr(indexing_job, "LARGEST_BLOCK", 16)
+    most = []
+    for n_rows in (24, 48):
+        kept = _most_rows_kept(n_rows, monkeypatch)
+        most.append(kept)
+    assert most[0] == most[1]
+    assert most[0] < 24
+
+
+def _most_rows_kept(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    peaks, _ = simulated(shape=(n_rows, 8))
+    passes: list[NeighbourPass] = []
+    original = NeighbourPass.__init__
+
+    def remember(self: NeighbourPass, *arguments: object, **keywords: object) -> None:
+        passes.append(self)
+        original(self, *arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(NeighbourPass, "__init__", remember)
+    most = 0
+    for _ in index_bragg_peaks(peaks, [CU], device="cpu"):
+        most = max(most, *(each.n_rows_kept for each in passes), 0)
+    monkeypatch.setattr(NeighbourPass, "__init__", original)
+    return most

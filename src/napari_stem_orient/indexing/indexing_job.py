@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.indexing.candidates import Candidates
 from napari_stem_orient.indexing.neighbour_pass import NeighbourPass, rows_together
 from napari_stem_orient.indexing.pattern_indexer import PatternIndexer
 
 #: A block aims at this time, in seconds: several a second, yet large enough to be quick.
 BLOCK_SECONDS = 0.15
 SMALLEST_BLOCK, FIRST_BLOCK, LARGEST_BLOCK = 16, 64, 8192
+
+#: Answers with neighbours that come in one block.
+MOST_ANSWERED = 1024
 
 #: Part of a position's work that is its own pattern; the rest is asking its neighbours.
 OWN_PART = 0.8
@@ -93,12 +97,7 @@ class IndexingJob:
             start += len(block_positions)
             self._n_solved = start
             new = np.flatnonzero(self._shown_alone[block_positions])
-            block = self._indexer.decide(
-                found.patterns(torch.as_tensor(new, device=self._indexer.device)),
-                n_disks[new],
-                block_positions[new],
-                progress=self._progress(),
-            )
+            block = self._answers(block_positions, found, n_disks, new, last=neighbour_pass is None)
             taken = max(time.monotonic() - begun, 1e-3)
             size = int(np.clip(size * min(4.0, BLOCK_SECONDS / taken), SMALLEST_BLOCK, LARGEST_BLOCK))
             yield block
@@ -113,13 +112,29 @@ class IndexingJob:
             self._peaks.scan_shape[0] if row is None else int(row)
         ):
             chosen = np.flatnonzero(self._answered[positions])
-            self._n_answered += len(chosen)
-            yield self._indexer.decide(
-                found.patterns(torch.as_tensor(chosen, device=self._indexer.device)),
-                n_disks[chosen],
-                positions[chosen],
-                progress=self._progress(),
+            for start in range(0, max(1, len(chosen)), MOST_ANSWERED):
+                part = chosen[start : start + MOST_ANSWERED]
+                self._n_answered += len(part)
+                yield self._answers(positions, found, n_disks, part, last=True)
+
+    def _answers(
+        self,
+        positions: NDArray[np.int64],
+        found: Candidates,
+        n_disks: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+        *,
+        last: bool,
+    ) -> IndexedBlock:
+        """Answers to the ``chosen`` (k,) of m patterns; two grains are looked for when nothing more will come."""
+        there = found.patterns(torch.as_tensor(chosen, device=self._indexer.device))
+        at = positions[chosen]
+        block = self._indexer.decide(there, n_disks[chosen], at, progress=self._progress())
+        if last:
+            self._indexer.look_for_two_grains(
+                block, there, lambda rows: self._indexer.pad(self._peaks.select(at[rows]))
             )
+        return block
 
     def _progress(self) -> Progress:
         """Positions done, those of earlier runs among them; a position counts whole when its neighbours were asked."""

@@ -61,6 +61,11 @@ class NeighbourPass:
         self._sideways: dict[int, Tensor] = {}  # agreements within a row, (1, W - 1, C, C)
         self._upward: dict[int, list[Tensor]] = {}  # of the row before with this one, (1, W', C, C) each
 
+    @property
+    def n_rows_kept(self) -> int:
+        """How many rows are in memory now."""
+        return len(self._own.keys() | self._n_disks.keys() | self._extended.keys() | self._upward.keys())
+
     def add(self, positions: NDArray[np.int64], found: Candidates, n_disks: NDArray[np.int64]) -> None:
         """Take in the candidates (m, C) of positions (m,) with ``n_disks`` (m,) disks."""
         rows, columns = np.divmod(positions, self._width)

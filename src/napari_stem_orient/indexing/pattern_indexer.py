@@ -12,7 +12,7 @@ from torch import Tensor
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, PeakSelection
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation_map import IndexedBlock
+from napari_stem_orient.core.orientation_map import IndexedBlock, Reason
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import in_halving_batches
 from napari_stem_orient.indexing.candidates import MOST_CANDIDATES, Candidates
@@ -20,9 +20,11 @@ from napari_stem_orient.indexing.neighbours import Coupling, distinct, padded_sy
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.proposals import Proposals
 from napari_stem_orient.indexing.refine import PatternFitter
-from napari_stem_orient.indexing.solution_block import solution_block
+from napari_stem_orient.indexing.solution_block import may_be_two_grains, reject, solution_block
+from napari_stem_orient.indexing.two_grains import are_two_grains, without_explained
 from napari_stem_orient.indexing.verification import verify
 from napari_stem_orient.network.loss import symmetry_matrices
+from napari_stem_orient.network.model_card import outside_trained_range
 from napari_stem_orient.network.model_folder import OrientationModel
 from napari_stem_orient.network.tokens import strongest_peaks
 
@@ -53,6 +55,9 @@ class PhaseIndexer:
         self.parameters = parameters
         self._phase_of_model = phase
         self._conditions = (calibration.wavelength_angstrom / crystal.lattice_scale, crystal.axial_ratio)
+        self.outside_trained_range = outside_trained_range(
+            model.card, crystal, voltage_kv=calibration.voltage_kv, q_limit_inv_angstrom=q_limit
+        )
         self.fitter = PatternFitter(
             crystal,
             voltage_kv=calibration.voltage_kv,
@@ -145,6 +150,7 @@ class PatternIndexer:
         self.device = device
         self.coupling = Coupling()
         self.symmetries = padded_symmetries(symmetry_matrices([i.crystal for i in self.indexers], device))
+        self._is_outside_trained_range = any(i.outside_trained_range for i in self.indexers)
         # Nearer to the origin than this, in Å⁻¹, no crystal has a reflection.
         self._direct_beam_radius = 0.6 * min(float(i.fitter.g.norm(dim=1).min()) for i in self.indexers)
 
@@ -181,7 +187,10 @@ class PatternIndexer:
         progress: Progress,
     ) -> IndexedBlock:
         """Index patterns, each for itself: peaks (B, N, 3), mask (B, N), at flat scan positions (B,)."""
-        return self.decide(self.solve(peaks, mask), mask.sum(axis=1), positions, progress=progress)
+        found = self.solve(peaks, mask)
+        block = self.decide(found, mask.sum(axis=1), positions, progress=progress)
+        self.look_for_two_grains(block, found, lambda rows: (peaks[rows], mask[rows]))
+        return block
 
     @torch.inference_mode()
     def solve(self, peaks: NDArray[np.float32], mask: NDArray[np.bool_]) -> Candidates:
@@ -233,7 +242,7 @@ class PatternIndexer:
         progress: Progress,
     ) -> IndexedBlock:
         """Answers (B,) from candidates (B, C) of patterns with ``n_disks`` (B,) disks."""
-        return solution_block(
+        block = solution_block(
             found,
             n_disks=n_disks,
             symmetries=self.symmetries,
@@ -241,6 +250,41 @@ class PatternIndexer:
             positions=positions,
             progress=progress,
         )
+        if self._is_outside_trained_range:
+            block.reason[block.reason == Reason.NO_PHASE_FITS] = Reason.OUTSIDE_TRAINED_RANGE
+        return block
+
+    @torch.inference_mode()
+    def look_for_two_grains(
+        self,
+        block: IndexedBlock,
+        found: Candidates,
+        disks: Callable[[NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    ) -> None:
+        """Take back answers of a block that are not sure where two grains explain what none does alone.
+
+        Parameters
+        ----------
+        block
+            Made of ``found``; changed in place.
+        found
+            (B, C) candidates.
+        disks
+            Gives the padded disks and mask of rows (m,) of the block.
+        """
+        rows = np.flatnonzero(may_be_two_grains(block))
+        if not len(rows):
+            return
+        peaks, mask = disks(rows)
+        fitters = [indexer.fitter for indexer in self.indexers]
+        there = found.patterns(torch.as_tensor(rows, device=self.device))
+        best = there.take(there.evidence.argmax(dim=1, keepdim=True))
+        on_device = torch.as_tensor(peaks).to(self.device), torch.as_tensor(mask).to(self.device)
+        rest, left = without_explained(fitters, best, *on_device)
+        second = self.solve(rest.cpu().numpy(), left.cpu().numpy())
+        every = Candidates.of_all_phases([there, second])
+        two = are_two_grains(fitters, every, self.symmetries, on_device[0][..., :2], on_device[1])
+        reject(block, rows[two.cpu().numpy()], Reason.TWO_GRAINS)
 
     def _in_batches(
         self,

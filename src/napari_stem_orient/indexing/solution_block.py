@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_stem_orient.core.orientation import matrix_to_quaternion
-from napari_stem_orient.core.orientation_map import IndexedBlock, Reason
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, Reason
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.indexing.candidates import Candidates
 from napari_stem_orient.indexing.verification import expected_error_deg, probabilities
@@ -25,6 +25,10 @@ RUNNER_UP_DISTANCE_DEG = 10.0
 
 #: A wrong phase counts as an error of so many degrees.
 WRONG_PHASE_DEG = 45.0
+
+#: An answer whose expected error is larger, in degrees, may be taken back for two grains, given that many disks.
+UNSURE_DEG = 10.0
+FEWEST_DISKS_OF_TWO = 8
 
 
 def explains_enough(found: Candidates, n_disks: Tensor, parameters: IndexParameters) -> Tensor:
@@ -112,6 +116,22 @@ def _withdraw(block: IndexedBlock, rows: NDArray[np.int64]) -> None:
     block.unexplained_disks[rows] += block.explained_disks[rows]
     block.explained_disks[rows] = 0
     block.phase_probability[rows] = np.nan
+
+
+def may_be_two_grains(block: IndexedBlock) -> NDArray[np.bool_]:
+    """(m,) bool: patterns of disks enough for two whose answer is not sure, or for which there is none."""
+    n_disks = block.explained_disks + block.unexplained_disks
+    unsure = ~(block.confidence_deg < UNSURE_DEG) & (block.reason != Reason.TOO_FEW_DISKS)
+    return np.asarray(unsure & (n_disks >= FEWEST_DISKS_OF_TWO))
+
+
+def reject(block: IndexedBlock, rows: NDArray[np.int64], reason: Reason) -> None:
+    """Leave rows of a block without an answer, for a reason."""
+    nothing = IndexedBlock.not_indexed(block.positions[rows], reason, progress=block.progress)
+    unexplained = block.unexplained_disks[rows] + block.explained_disks[rows]
+    for name in ARRAY_NAMES:
+        getattr(block, name)[rows] = getattr(nothing, name)
+    block.unexplained_disks[rows] = unexplained
 
 
 def angle_from_deg(found: Candidates, best: Tensor, symmetries: Tensor) -> Tensor:
