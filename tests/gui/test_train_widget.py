@@ -214,6 +214,13 @@ def test_closing_the_panel_ends_the_training_and_keeps_the_checkpoint(qtbot: QtB
     panel.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     assert has_checkpoint(models_home() / "Si")
+    # Another day, in another window:
+    again = TrainWidget(ViewerModel())  # type: ignore[arg-type]
+    qtbot.addWidget(again)
+    again.show()
+    until(again.resume_button.isVisible)
+    assert again.form.choice.crystals == (SI,)
+    assert "a training for Si that was stopped" in again.stopped_label.text()
 
 
 def test_an_error_is_said_in_one_line_and_the_panel_can_be_used_again(

@@ -121,6 +121,10 @@ class TrainingForm(QWidget):
         others = [name for name in type(p).model_fields if name not in OWN_PLACE]
         self.recipe_form = ParameterForm(p, skip=OWN_PLACE, advanced=others)
         self._recipe_place.addWidget(self.recipe_form)
+        if choices.stopped is not None and not self.choice.crystals:
+            folder, crystals = choices.stopped
+            self.choice.set_crystals(crystals)
+            self.name_edit.setText(folder.name)
         self._show_folder()
 
     def set_voltage(self, voltage_kv: float | None) -> None:

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainingChoices:
-    """What the panel offers: a recipe, devices (name, in words), and the folder of the user's models."""
+    """What the panel offers: a recipe, devices (name, in words), and the folder of the user's models.
+
+    `stopped` is the training there that was stopped last: its folder and its crystals.
+    """
 
     parameters: TrainingParameters
     devices: tuple[tuple[str, str], ...]
     models_home: Path
+    stopped: tuple[Path, tuple[Crystal, ...]] | None = None
 
 
 def training_choices() -> TrainingChoices:
@@ -34,7 +38,20 @@ def training_choices() -> TrainingChoices:
 
     devices = [("auto", f"Automatic – {describe_device(choose_device('auto'))}")]
     devices += [(name, describe_device(name)) for name in available_devices()]
-    return TrainingChoices(TrainingParameters(), tuple(devices), models_home())
+    home = models_home()
+    return TrainingChoices(TrainingParameters(), tuple(devices), home, _stopped_last(home))
+
+
+def _stopped_last(home: Path) -> tuple[Path, tuple[Crystal, ...]] | None:
+    from napari_stem_orient.network.checkpoint import CHECKPOINT_NAME, CheckpointError, read_checkpoint
+
+    paths = home.glob(f"*/{CHECKPOINT_NAME}")
+    for path in sorted(paths, key=lambda p: p.stat().st_mtime, reverse=True):
+        try:
+            return path.parent, read_checkpoint(path.parent).settings.crystals
+        except CheckpointError:
+            continue  # damaged: there is nothing to go on with
+    return None
 
 
 @dataclass(frozen=True, slots=True)

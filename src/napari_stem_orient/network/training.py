@@ -79,8 +79,7 @@ def train_model(
     start_from
         Model folder to take the first weights from; random weights where none is given.
     resume
-        Go on from the checkpoint in the folder; on a CPU, and without a time limit, the model is then the same as if
-        the training had never been stopped.
+        Go on from the checkpoint in the folder; on a CPU, without a time limit, to the same model as without a stop.
     build_library
         What makes the libraries of dynamical patterns, where the recipe asks for them.
 
