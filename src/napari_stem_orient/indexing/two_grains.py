@@ -16,7 +16,7 @@ from napari_stem_orient.indexing.refine import PatternFitter
 NEAR, NEAR_DEPTH = 0.02, 0.08
 
 #: Disks that only the one of the two grains explains: at least so many, and this part of all. With the limits below
-#: this finds five of six simulated patterns that hold 30 % to 50 % of another grain, and none that hold 5 % or less.
+#: this is true of five in six simulated patterns that hold 30 % to 50 % of another grain, and of none that hold 5 %.
 FEWEST_OWN_DISKS, SMALLEST_SHARE = 3, 0.25
 
 #: The part of all disks that one explains alone at most, and that the two explain together at least.
