@@ -148,7 +148,7 @@ def test_an_error_that_stands_still_brings_the_end_nearer_with_a_falling_rate() 
     schedule = LearningSchedule(recipe)
     schedule.watch([9, 8, 7, 6, 5, 4], fraction=0.2)
     assert schedule.end == 1.0
-    schedule.watch([5, 4, 3, 2.999, 2.999, 2.999], fraction=0.3)
+    schedule.watch([5, 3, 3, 3, 2.999, 2.999, 2.999], fraction=0.3)
     assert schedule.end == pytest.approx(0.3 + FINAL_PART)
     assert schedule.stage(0.3) is TrainingStage.FINISHING
     assert schedule.rate(0.3) == pytest.approx(LearningSchedule(recipe).rate(0.3))

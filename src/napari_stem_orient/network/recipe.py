@@ -75,7 +75,7 @@ class TrainingParameters(BaseModel):
         10,
         ge=1,
         title="Patience",
-        description="Evaluations whose lowest error is compared with that of as many before them",
+        description="Evaluations whose mean error is compared with that of as many before them",
     )
     least_improvement: float = Field(
         0.01, ge=0, lt=1, title="Least improvement", description="Relative; with less, the error stands still"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from statistics import mean
 
 from napari_stem_orient.network.recipe import TrainingParameters
 
@@ -73,9 +74,9 @@ class LearningSchedule:
         if not p.early_stopping or self.plateau is not None or len(errors) < 2 * p.patience:
             return
         # Compared with the evaluations before, not with the best of all: a run that goes on from another model is
-        # worse for a while before it is better.
-        before = min(errors[-2 * p.patience : -p.patience])
-        if min(errors[-p.patience :]) > (1 - p.least_improvement) * before:
+        # worse for a while before it is better. Means, because the lowest of a few is mostly a matter of luck.
+        before, latest = mean(errors[-2 * p.patience : -p.patience]), mean(errors[-p.patience :])
+        if latest > (1 - p.least_improvement) * before:
             self.plateau = fraction
 
 
