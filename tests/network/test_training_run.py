@@ -94,6 +94,10 @@ def test_a_finished_training_leaves_no_checkpoint_and_a_report(tmp_path: Path) -
     assert "| disks | patterns |" in report
     assert "| all | " in report
     assert "is right for" in report
+    held_out = load_model(tmp_path).card.held_out
+    few, many = (held_out[f"candidate_median_deg_{disks}_disks"] for disks in ("4_to_6", "11_to_16"))
+    assert f"{few:.2f}°" in report
+    assert f"{many:.2f}°" in report
 
 
 def test_a_stopped_training_says_so_in_its_card(tmp_path: Path) -> None:

@@ -57,6 +57,15 @@ class HeldOutErrors:
             numbers["phase_accuracy"] = round(float(self.phase_right.float().mean()), 4)
         return numbers
 
+    def by_disks(self) -> dict[str, float]:
+        """Median errors by the number of disks, for the model card."""
+        numbers = {}
+        for words, part in self.disk_classes():
+            name = f"{words.replace(' ', '_')}_disks"
+            numbers[f"candidate_median_deg_{name}"] = round(float(part.best_deg.median()), 3)
+            numbers[f"chosen_median_deg_{name}"] = round(float(part.chosen_deg.median()), 3)
+        return numbers
+
     def disk_classes(self) -> Iterator[tuple[str, HeldOutErrors]]:
         """The same by the number of disks; classes without patterns are left out."""
         for low, above in pairwise((*DISK_CLASSES, 2**30)):

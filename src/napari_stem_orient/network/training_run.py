@@ -272,7 +272,8 @@ class TrainingRun:
         except (GeneratorExit, KeyboardInterrupt):
             self._save()
             raise
-        card = self._card(errors.summary(n_phases=self.settings.n_phases), complete=True)
+        numbers = {**errors.summary(n_phases=self.settings.n_phases), **errors.by_disks()}
+        card = self._card(numbers, complete=True)
         report = report_text(
             errors, title=card.name, lines=self._story(card), n_phases=self.settings.n_phases
         )
