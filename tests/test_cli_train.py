@@ -21,6 +21,7 @@ from napari_stem_orient.network.model_folder import (
     read_card,
     trained_models,
 )
+from napari_stem_orient.network.recipe import TrainingParameters
 
 RECIPE = ["--steps", "2", "--batch-size", "8", "--simulation", "kinematic", "--quiet"]
 EVALUATION = 3  # records: one after each piece, and one with the result
@@ -86,9 +87,11 @@ def test_training_starts_from_the_nearest_shipped_model_with_its_network(tmp_pat
     card = read_card(tmp_path / "near")
     assert card.training["start_from"] == nearest.name
     assert card.network == read_card(nearest).network
+    assert card.training["learning_rate"] == TrainingParameters().learning_rate / 2
     assert train("--crystal", "Pd", "--output", str(tmp_path / "new"), "--start-from", "none") == 0
     fresh = read_card(tmp_path / "new")
     assert fresh.training["start_from"] is None
+    assert fresh.training["learning_rate"] == TrainingParameters().learning_rate
     assert fresh.held_out["candidate_median_deg"] > 3 * card.held_out["candidate_median_deg"]
 
 

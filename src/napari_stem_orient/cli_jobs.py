@@ -298,9 +298,10 @@ def follow(
         try:
             while True:
                 record = next(job)
-                if unit not in ("", record.progress.unit):
-                    bar.reset()  # the next part of the job has a pace of its own
-                unit = record.progress.unit
+                if unit != record.progress.unit:
+                    unit = record.progress.unit
+                    bar.reset()  # each part of a job has a pace of its own, and what was done before it has none
+                    bar.initial = bar.n = bar.last_print_n = record.progress.done
                 bar.total, bar.unit = record.progress.total, f" {unit}"
                 bar.update(record.progress.done - bar.n)
                 note = on_record(record)

@@ -31,6 +31,9 @@ from napari_stem_orient.simulation.bloch_library import (
 #: Zone axes of the library that a model is judged by, relative to that which it learns from.
 HELD_OUT_LIBRARY = 0.25
 
+#: Learning rate of a training that goes on from a model, relative to that of one from random weights.
+HEAD_START_RATE = 0.5
+
 
 class LibraryBuilder(Protocol):
     """What simulates the dynamical patterns of the members of one structure type."""
@@ -121,10 +124,18 @@ def train_model(
 
 
 def recipe_to_start_from(parameters: TrainingParameters, folder: str | Path | None) -> TrainingParameters:
-    """The same recipe with the size of the network that a model folder holds, so that all its weights are of use."""
+    """The same recipe, fit to go on from a model folder; the recipe itself where there is none.
+
+    The network gets the size of that model, so that all weights are of use. A learning rate that was left at its
+    default is halved: at the full one a short training unlearns more than it learns.
+    """
     if folder is None:
         return parameters
-    return parameters.model_copy(update={"network": read_card(folder).network})
+    changes: dict[str, object] = {"network": read_card(folder).network}
+    default: float = TrainingParameters.model_fields["learning_rate"].default
+    if parameters.learning_rate == default:
+        changes["learning_rate"] = HEAD_START_RATE * default
+    return parameters.model_copy(update=changes)
 
 
 def _trainer(
