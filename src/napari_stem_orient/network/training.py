@@ -50,6 +50,10 @@ class LibraryBuilder(Protocol):
         ...
 
 
+#: Structure types whose members have the same lattice, Laue class and sites: one model serves them.
+TYPES_OF_ONE_MODEL = ({"diamond", "zinc blende"},)
+
+
 def train_model(
     crystals: Sequence[Crystal],
     *,
@@ -178,7 +182,7 @@ def _libraries(
 
 
 def common_structure_type(crystals: Sequence[Crystal]) -> str:
-    """The structure type that all crystals are of.
+    """The structure type that all crystals are of; that of the first where they are of types with one model.
 
     Raises
     ------
@@ -186,7 +190,7 @@ def common_structure_type(crystals: Sequence[Crystal]) -> str:
         When they are of several, or of none that is known by name.
     """
     kinds = {crystal.structure_type for crystal in crystals}
-    kind = kinds.pop() if len(kinds) == 1 else None
+    kind = crystals[0].structure_type if len(kinds) == 1 or kinds in TYPES_OF_ONE_MODEL else None
     if kind is None:
         names = ", ".join(f"{c.name} ({c.structure_type or 'no common type'})" for c in crystals)
         raise ValueError(

@@ -303,6 +303,7 @@ class TrainingRun:
         return ModelCard(
             name=s.name,
             structure_type=s.structure_type,
+            structure_types=_types(s),
             crystals=tuple(c.to_dict() for c in s.crystals[: s.n_phases]),
             trained_on=tuple(c.name for c in s.crystals[s.n_phases :] and s.crystals),
             voltage_kv=(p.voltage_low_kv, p.voltage_high_kv),
@@ -322,3 +323,10 @@ class TrainingRun:
             held_out=held_out,
             software_version=__version__,
         )
+
+
+def _types(settings: TrainingSettings) -> tuple[str, ...]:
+    """The structure types of the members, where the model is for whole types."""
+    if settings.structure_type is None:
+        return ()
+    return tuple(dict.fromkeys(c.structure_type for c in settings.crystals if c.structure_type is not None))
