@@ -19,7 +19,7 @@ from napari_stem_orient.indexing.proposals import MOST_PROPOSALS, Proposals, pro
 from napari_stem_orient.indexing.solution_block import explains_enough
 
 #: Positions that neighbours propose to together, and whose neighbours are heard together; whole rows.
-PROPOSED_TOGETHER = 2048
+PROPOSED_TOGETHER = 1024
 HEARD_TOGETHER = 8192
 
 #: Patterns with fewer disks than this are asked nothing: one disk fits anything.
@@ -66,6 +66,7 @@ class NeighbourPass:
         """How many rows are in memory now."""
         return len(self._own.keys() | self._n_disks.keys() | self._extended.keys() | self._upward.keys())
 
+    @torch.inference_mode()
     def add(self, positions: NDArray[np.int64], found: Candidates, n_disks: NDArray[np.int64]) -> None:
         """Take in the candidates (m, C) of positions (m,) with ``n_disks`` (m,) disks."""
         rows, columns = np.divmod(positions, self._width)

@@ -42,7 +42,7 @@ class Coupling:
         How many positions far a word travels.
     """
 
-    width_deg: float = 2.0
+    width_deg: float = 1.5
     floor: float = 0.1
     unknown: float = 0.3
     strength: float = 0.2

@@ -15,6 +15,9 @@ from napari_stem_orient.indexing.verification import probabilities
 #: A proposal needs this many neighbours that are sure of it, or more that are less sure.
 FEWEST_VOTES = 0.7
 
+#: Candidates of each neighbour that are voted for: where it is torn between two, both are worth a look.
+HEARD_OF_EACH = 2
+
 #: Positions that believe so firmly in a candidate of their own are asked nothing.
 CONVINCED = 0.95
 
@@ -38,7 +41,7 @@ class Proposals:
 
 
 def propose(rows: Candidates, symmetries: Tensor, *, asking: Tensor, width_deg: float) -> Proposals:
-    """What the neighbours of positions propose, by the candidate that each believes in most.
+    """What the neighbours of positions propose, by the candidates that each believes in most.
 
     Parameters
     ----------
@@ -52,21 +55,22 @@ def propose(rows: Candidates, symmetries: Tensor, *, asking: Tensor, width_deg: 
         Of the agreement.
     """
     probability = probabilities(rows.evidence.flatten(0, 1)).view_as(rows.evidence)
-    vote, index = probability.max(dim=-1, keepdim=True)
-    best = rows.take(index).flat()
-    bordered = functional.pad(vote[..., 0], (1, 1))
+    vote, index = probability.topk(min(HEARD_OF_EACH, probability.shape[-1]), dim=-1)
+    likely = rows.take(index).flat()
+    bordered = functional.pad(vote, (0, 0, 1, 1))
     n_rows, width = asking.shape
-    votes = torch.stack([bordered[1 + y : 1 + y + n_rows, 1 + x : 1 + x + width] for y, x in AROUND], dim=-1)
+    around = [bordered[1 + y : 1 + y + n_rows, 1 + x : 1 + x + width] for y, x in AROUND]
+    votes = torch.cat(around, dim=-1)  # (R, W, 8 H)
     asked = asking & (vote[1:-1, :, 0] < CONVINCED) & (votes.sum(-1) >= FEWEST_VOTES)
     row, column = torch.nonzero(asked, as_tuple=True)
     offset = torch.tensor(AROUND, device=row.device)
     neighbour = (row[:, None] + 1 + offset[:, 0]) * width + (column[:, None] + offset[:, 1]).clamp(
         0, width - 1
     )
-    around = Candidates.of_all_phases([best.patterns(number) for number in neighbour.unbind(1)])
+    theirs = Candidates.of_all_phases([likely.patterns(number) for number in neighbour.unbind(1)])
     position = row * width + column
     own = rows.at(slice(1, -1)).flat().patterns(position)
-    return _chosen(own, around, votes[row, column], symmetries, position=position, width_deg=width_deg)
+    return _chosen(own, theirs, votes[row, column], symmetries, position=position, width_deg=width_deg)
 
 
 def _chosen(
@@ -78,7 +82,7 @@ def _chosen(
     position: Tensor,
     width_deg: float,
 ) -> Proposals:
-    """Proposals to m positions: of what is ``around`` (m, 8), the most voted for (m, 8) that is not their ``own``."""
+    """Proposals to m positions: of what is ``around`` (m, V), the most voted for (m, V) that is not their ``own``."""
     known = agreement(own, around, symmetries, width_deg=width_deg)
     known = (known * torch.isfinite(own.evidence)[..., None]).amax(dim=1) > SAME
     votes = votes * ~known
@@ -91,7 +95,7 @@ def _chosen(
         most, index = count.max(dim=1, keepdim=True)
         chosen.append(index)
         there.append(most >= FEWEST_VOTES)
-        like_it = together.gather(1, index[..., None].expand(-1, 1, len(AROUND)))[:, 0]
+        like_it = together.gather(1, index[..., None].expand(-1, 1, votes.shape[1]))[:, 0]
         votes = votes * (like_it < SAME)
     taken, is_there = around.take(torch.cat(chosen, dim=1)), torch.cat(there, dim=1)
     some = is_there.any(dim=1)
