@@ -267,6 +267,41 @@ def test_a_resumed_map_is_the_one_that_was_never_stopped(
     assert apart[result.indexed].max() < 0.1
 
 
+def test_scattered_positions_that_are_left_come_out_as_in_the_whole_map(
+    indexed: tuple[BraggPeaks, Polycrystal, list[IndexedBlock], OrientationMap],
+) -> None:
+    peaks, _, _, result = indexed
+    holes = result.copy()
+    left = np.array([3, 4, 128, 250, 251, 399])
+    holes.reason[left], holes.phase_id[left], holes.confidence_deg[left] = Reason.NOT_DONE, -1, np.nan
+    blocks, filled = run(peaks, resume_from=holes)
+    done = [block.progress.done for block in blocks]
+    assert done == sorted(done)
+    assert done[0] >= peaks.n_positions - len(left)
+    np.testing.assert_array_equal(filled.reason, result.reason)
+    apart = disorientation_angle_deg(filled.quaternion, result.quaternion, CU.proper_point_group)
+    assert apart[result.indexed].max() < 0.1
+
+
+def test_several_phases_ask_their_neighbours_together() -> None:
+    crystals = [CU, load_crystal("Au")]
+    truth = make_polycrystal(crystals, scan_shape=(14, 14), n_grains=4, seed=2)
+    peaks = simulate_bragg_peaks(
+        truth, position_noise_inv_angstrom=0.006, intensity_noise=0.5, missing_fraction=0.2, seed=2
+    )
+    several = [*crystals, load_crystal("Al"), load_crystal("Ni")]
+    job = index_bragg_peaks(peaks, several, device="cpu")
+    while True:
+        try:
+            next(job)
+        except StopIteration as stop:
+            result = stop.value
+            break
+    here = result.indexed & ~truth.vacuum
+    assert here.sum() > 0.9 * (~truth.vacuum).sum()
+    assert (result.phase_id[here] == truth.phase_id[here]).mean() > 0.97
+
+
 def test_masked_positions_are_left_alone_and_say_nothing(
     indexed: tuple[BraggPeaks, Polycrystal, list[IndexedBlock], OrientationMap],
 ) -> None:

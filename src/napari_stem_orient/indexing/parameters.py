@@ -24,7 +24,7 @@ class IndexParameters(RefinementParameters):
         "off, with one candidate, is the published method",
     )
     n_refined: int = Field(
-        6,
+        8,
         ge=1,
         le=64,
         title="Candidates refined to the end",
@@ -56,5 +56,5 @@ class IndexParameters(RefinementParameters):
         True,
         title="Ask the neighbours",
         description="Let the eight neighbours in the scan help to choose between orientations that explain a pattern "
-        "about equally well; grain boundaries stay where the patterns put them",
+        "about equally well; grain boundaries stay where the patterns put them. Needs 'Refine and verify'",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -61,8 +62,8 @@ def are_two_grains(
     only_one = each[:, :, None] - both  # (B, C, C): disks of the first that are not the second's
     own = torch.minimum(only_one, only_one.transpose(1, 2))
     together = (only_one + each[:, None, :]) / n_disks
-    width_deg = APART_DEG / 2
-    apart = agreement(found, found, symmetries, width_deg=width_deg) < torch.exp(torch.tensor(-2.0))
+    # A Gaussian of half the width is exp(-2) at the whole.
+    apart = agreement(found, found, symmetries, width_deg=APART_DEG / 2) < math.exp(-2)
     enough = (own >= FEWEST_OWN_DISKS) & (own / n_disks >= SMALLEST_SHARE) & (together >= LEAST_TOGETHER)
     alone: Tensor = each.amax(dim=1) / n_disks[:, 0, 0]
     return (enough & apart).flatten(1).any(dim=1) & (alone <= MOST_ALONE)
