@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,9 @@ from napari_stem_orient.simulation.bloch import (
     inversion_centre,
     simulate_bloch,
 )
+
+#: Raise this when the same parameters and seed give other patterns: libraries kept in files are then made anew.
+SIMULATION_VERSION = 1
 
 #: Orientations simulated at once.
 CHUNK = 256
@@ -151,8 +154,7 @@ def build_bloch_library(
     crystals = tuple(crystals)
     if not crystals:
         raise ValueError("no crystal to simulate; name at least one")
-    generator = torch.Generator().manual_seed(seed)
-    variants = _variants(crystals, parameters, generator)
+    variants = _variants(crystals, parameters, torch.Generator().manual_seed(seed))
     thickness = torch.linspace(
         parameters.thickness_low_angstrom, parameters.thickness_high_angstrom, parameters.n_thicknesses
     )
@@ -160,28 +162,51 @@ def build_bloch_library(
     done = 0
     q, intensity = [], []
     for variant in variants:
-        matrix = StructureMatrix(
-            crystals[variant.member],
-            voltage_kv=variant.voltage_kv,
-            q_max=parameters.q_max_inv_angstrom,
-            absorption=parameters.absorption,
-            device=device,
-        )
-        for start in range(0, len(variant.rotation), CHUNK):
-            part = slice(start, start + CHUNK)
-            rotation = variant.rotation[part]
-            patterns = simulate_bloch(
-                matrix,
-                rotation.to(device),
-                thickness_angstrom=thickness.to(device),
-                excitation_cut=parameters.excitation_cut,
-                tilts=None if variant.tilts is None else variant.tilts[part].to(device),
-            )
-            kept = _strongest(patterns, rotation.to(device), n_beams=parameters.n_beams)
-            q.append(kept[0])
-            intensity.append(kept[1])
-            done += len(rotation)
+        for chunk in _chunks(variant, crystals[variant.member], parameters, thickness, device):
+            q.append(chunk[0])
+            intensity.append(chunk[1])
+            done += len(chunk[0])
             yield LibraryStep(Progress(done, total, "zone axes"))
+    return _library(crystals, parameters, variants, torch.cat(q), torch.cat(intensity), thickness)
+
+
+def _chunks(
+    variant: _Variant,
+    crystal: Crystal,
+    parameters: BlochParameters,
+    thickness: Tensor,
+    device: torch.device | str,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The strongest beams of one variant, some zone axes at a time: q and intensity, as `_strongest` gives them."""
+    matrix = StructureMatrix(
+        crystal,
+        voltage_kv=variant.voltage_kv,
+        q_max=parameters.q_max_inv_angstrom,
+        absorption=parameters.absorption,
+        device=device,
+    )
+    for start in range(0, len(variant.rotation), CHUNK):
+        part = slice(start, start + CHUNK)
+        rotation = variant.rotation[part].to(device)
+        patterns = simulate_bloch(
+            matrix,
+            rotation,
+            thickness_angstrom=thickness.to(device),
+            excitation_cut=parameters.excitation_cut,
+            tilts=None if variant.tilts is None else variant.tilts[part].to(device),
+        )
+        yield _strongest(patterns, rotation, n_beams=parameters.n_beams)
+
+
+def _library(
+    crystals: tuple[Crystal, ...],
+    parameters: BlochParameters,
+    variants: Sequence[_Variant],
+    q: Tensor,
+    intensity: Tensor,
+    thickness: Tensor,
+) -> BlochLibrary:
+    """The patterns of all variants with what they were simulated for."""
     wavelengths = [
         torch.full((len(v.rotation),), electron_wavelength_angstrom(v.voltage_kv)) for v in variants
     ]
@@ -191,8 +216,8 @@ def build_bloch_library(
         rotation=torch.cat([v.rotation for v in variants]),
         member=torch.cat([torch.full((len(v.rotation),), v.member) for v in variants]),
         wavelength=torch.cat(wavelengths),
-        q=torch.cat(q),
-        intensity=torch.cat(intensity),
+        q=q,
+        intensity=intensity,
         thickness_angstrom=thickness,
         mirrored=all(inversion_centre(c) is not None for c in crystals),
     )
