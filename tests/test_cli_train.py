@@ -147,3 +147,29 @@ def test_a_line_that_makes_no_sense_is_told_so(
         main(["train", *words, *output])
     assert said in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+def test_a_second_training_reads_the_libraries_that_the_first_one_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import platformdirs
+
+    from napari_stem_orient.gui.training_jobs import TrainingTask, training_job
+    from napari_stem_orient.io import bloch_cache
+    from napari_stem_orient.io.bloch_cache import cached_library_path
+    from napari_stem_orient.network.transformer import TransformerConfig
+
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_args, **_keywords: tmp_path)
+    brief = {"steps": 2, "batch_size": 8, "zone_axes": 100, "variants": 1, "q_max_high_inv_angstrom": 1.0}
+    words = [word for name, value in brief.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    output = ["--output", str(tmp_path / "one"), "--start-from", "none", "--quiet"]
+    assert main(["train", "--crystal", "Cu", *output, *words]) == 0
+    assert len(list(cached_library_path().iterdir())) == 2  # to learn from, and to judge by
+    monkeypatch.setattr(bloch_cache, "build_bloch_library", lambda *_, **__: pytest.fail("simulated twice"))
+    recipe = TrainingParameters(**brief, network=TransformerConfig())
+    crystals = (load_crystal("Cu"),)
+    job = training_job(TrainingTask(crystals, recipe, tmp_path / "two", from_nearest=False))
+    for _ in job:
+        pass
+    first, second = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "two"))
+    assert first == second

@@ -86,6 +86,7 @@ class _Task:
 
 def run_train(arguments: argparse.Namespace) -> str:
     """Train a model for some crystals on simulated patterns, write its folder and say how good it is."""
+    from napari_stem_orient.io.bloch_cache import cached_bloch_library
     from napari_stem_orient.network.checkpoint import has_checkpoint
     from napari_stem_orient.network.training import train_model
     from napari_stem_orient.network.training_run import REPORT_NAME
@@ -100,6 +101,7 @@ def run_train(arguments: argparse.Namespace) -> str:
         device=arguments.device,
         start_from=task.start_from,
         resume=arguments.resume,
+        build_library=cached_bloch_library,
     )
     try:
         folder = follow(job, "Training", arguments, on_record=_note)

@@ -113,6 +113,7 @@ class TrainingResult:
 
 def training_job(task: TrainingTask) -> Generator[TrainingStep | LibraryStep, None, TrainingResult]:
     """Train as the task says; a training that is gone on with keeps the settings that it was begun with."""
+    from napari_stem_orient.io.bloch_cache import cached_bloch_library
     from napari_stem_orient.network.checkpoint import read_checkpoint, remove_checkpoint
     from napari_stem_orient.network.model_folder import nearest_shipped_model
     from napari_stem_orient.network.training import recipe_to_start_from, train_model
@@ -135,5 +136,6 @@ def training_job(task: TrainingTask) -> Generator[TrainingStep | LibraryStep, No
         device=task.device,
         start_from=start_from,
         resume=task.resume,
+        build_library=cached_bloch_library,
     )
     return TrainingResult(folder, crystals, (folder / REPORT_NAME).read_text(encoding="utf-8"))
