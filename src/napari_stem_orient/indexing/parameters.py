@@ -23,14 +23,6 @@ class IndexParameters(RefinementParameters):
         description="Fit every candidate to the measured disks and choose by the fit; "
         "off, with one candidate, is the published method",
     )
-    n_refined: int = Field(
-        8,
-        ge=1,
-        le=64,
-        title="Candidates refined to the end",
-        description="The best so many candidates also get their tilt fitted",
-        json_schema_extra={"advanced": True},
-    )
     min_disks: int = Field(
         4, ge=2, le=100, title="Fewest disks", description="Patterns with fewer Bragg disks are not indexed"
     )

@@ -80,7 +80,7 @@ class PhaseIndexer:
     def n_found(self) -> int:
         """Candidates that each pattern gets."""
         n_proposed = min(self.parameters.n_candidates, self.model.card.network.n_candidates)
-        return min(self.parameters.n_refined, n_proposed) if self.parameters.refine else 1
+        return n_proposed if self.parameters.refine else 1
 
     def proposed(self, rotation: Tensor, reference: Candidates, peaks: Tensor, mask: Tensor) -> Candidates:
         """Fit and weigh orientations that come from elsewhere, on the scale of a candidate that each pattern has.
@@ -95,8 +95,7 @@ class PhaseIndexer:
             As for `candidates`.
         """
         q, intensity = _disks(peaks, mask)
-        rotation = self.fitter.fit_positions(rotation, q, intensity**self.parameters.intensity_exponent)
-        rotation = self.fitter.fit_tilt(rotation, q, intensity)
+        rotation = self.refine(rotation, q, intensity)
         found = verify(self.fitter, torch.cat([reference.rotation, rotation], dim=1), q, intensity, mask)
         evidence = reference.evidence + found.evidence[:, 1:] - found.evidence[:, :1]
         bare = ~torch.isfinite(reference.evidence[:, 0])
@@ -120,11 +119,8 @@ class PhaseIndexer:
         return _take(proposal.rotations[:, self._phase_of_model], likely)
 
     def refine(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
-        """Fit positions of all candidates, then tilts of the best: (B, n_refined, 3, 3)."""
+        """Fit positions, then tilts, of candidates (B, K, 3, 3)."""
         rotation = self.fitter.fit_positions(rotation, q, intensity**self.parameters.intensity_exponent)
-        if self.parameters.n_refined < rotation.shape[1]:
-            first = self.fitter.score(rotation, q, intensity)
-            rotation = _take(rotation, first.topk(self.parameters.n_refined, dim=1).indices)
         return self.fitter.fit_tilt(rotation, q, intensity)
 
 

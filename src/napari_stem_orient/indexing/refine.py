@@ -24,6 +24,12 @@ WEAKEST_REFLECTION = 1e-5
 #: Reflections fainter than this, relative to the strongest of the crystal, are not missed where they are not seen.
 FAINTEST_MISSED = 2e-3
 
+#: Tilts are fitted three times: with the excitation width of the parameters, and with these parts of it.
+NARROWINGS = (0.5, 0.3)
+
+#: A tilt is fitted to so many reflections, the nearest to the Ewald sphere: the others stay dark within its reach.
+NEARBY_REFLECTIONS = 96
+
 #: How far off a proposed candidate may well be, in radians (some 11°).
 CANDIDATE_WIDTH_RAD = 0.2
 
@@ -58,7 +64,19 @@ class RefinementParameters(BaseModel):
         4, ge=0, le=50, title="Position steps", description="Gauss-Newton steps on the positions of the disks"
     )
     tilt_steps: int = Field(
-        4, ge=0, le=50, title="Tilt steps", description="Gauss-Newton steps on the intensities"
+        4,
+        ge=0,
+        le=50,
+        title="Tilt steps",
+        description="Gauss-Newton steps on the intensities, so many for each of three excitation widths",
+    )
+    n_refined: int = Field(
+        5,
+        ge=1,
+        le=64,
+        title="Candidates refined to the end",
+        description="The best so many candidates also get their tilt fitted with narrow excitation widths",
+        json_schema_extra={"advanced": True},
     )
 
 
@@ -74,6 +92,22 @@ class Assignment:
     reflection: Tensor
     offset: Tensor
     vector: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Nearby:
+    """Reflections (B, K, M') of a tilt fit.
+
+    g (B, K, M', 3) in Å⁻¹ in the crystal; amplitude and measured (B, K, M'), intensities to the fit's exponent.
+    """
+
+    g: Tensor
+    amplitude: Tensor
+    measured: Tensor
+
+    def take(self, index: Tensor) -> _Nearby:
+        """Those of candidates (B, k)."""
+        return _Nearby(_take(self.g, index), _take(self.amplitude, index), _take(self.measured, index))
 
 
 class PatternFitter:
@@ -175,21 +209,56 @@ class PatternFitter:
         return rotation
 
     def fit_tilt(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
-        """Rotations (B, K, 3, 3) tilted so that simulated intensities fit those of the disks (B, N)."""
-        width, exponent = self.excitation_width, self.parameters.intensity_exponent
+        """Rotations (B, K, 3, 3) tilted so that simulated intensities fit those of the disks (B, N).
+
+        A wide excitation error catches, a narrow one is precise, and which is right depends on the thickness: after
+        the first fit the ``n_refined`` best candidates are fitted with narrower ones, and each keeps what fits best.
+        """
+        parameters = self.parameters
+        nearby = self._nearby(rotation, q, intensity)
+        rotation, cosine = self._tilted(rotation, nearby, width=self.excitation_width)
+        best = cosine.topk(min(parameters.n_refined, cosine.shape[1]), dim=1).indices
+        trial, highest, nearby = _take(rotation, best), _take(cosine, best), nearby.take(best)
+        kept = trial
+        for narrowing in NARROWINGS:
+            width = self.swept_width(narrowing * parameters.excitation_width)
+            trial, cosine = self._tilted(trial, nearby, width=width)
+            better = cosine > highest
+            kept = torch.where(better[..., None, None], trial, kept)
+            highest = torch.maximum(cosine, highest)
+        return rotation.scatter(1, best[..., None, None].expand(-1, -1, 3, 3), kept)
+
+    def _nearby(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> _Nearby:
+        """The reflections nearest to the Ewald sphere for rotations (B, K, 3, 3), and what was measured at them."""
+        exponent = self.parameters.intensity_exponent
         measured = self.measured_amplitudes(
-            self.assign(rotation, q), intensity, exponent=exponent, width=width
+            self.assign(rotation, q), intensity, exponent=exponent, width=self.excitation_width
         )
+        _, s = self.reflections(rotation)
+        index = s.abs().topk(min(NEARBY_REFLECTIONS, self.n_reflections), dim=-1, largest=False).indices
+        amplitude = self.strength**exponent * self._expected
+        return _Nearby(self.g[index], amplitude[index], measured.gather(2, index))
+
+    def _tilted(self, rotation: Tensor, nearby: _Nearby, *, width: float) -> tuple[Tensor, Tensor]:
+        """Rotations (B, K, 3, 3) fitted to the amplitudes of reflections nearby, and how well they fit them (B, K)."""
+        exponent = self.parameters.intensity_exponent
+
+        def simulated(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            g = nearby.g @ rotation
+            s = excitation_error(g, self.wavelength)
+            return g, s, nearby.amplitude * torch.exp(-0.5 * exponent * torch.square(s / width))
+
         for _ in range(self.parameters.tilt_steps):
-            g, s = self.reflections(rotation)
-            model = self.model_amplitudes(s, exponent=exponent, width=width)
-            scale = (measured * model).sum(-1) / (model * model).sum(-1).clamp_min(1e-12)
+            g, s, model = simulated(rotation)
+            scale = (nearby.measured * model).sum(-1) / (model * model).sum(-1).clamp_min(1e-12)
             slope = -exponent * s / width**2 * model * scale[..., None]
             # g turns by t: s changes by -(t_x g_y - t_y g_x).
             d_x, d_y = -slope * g[..., 1], slope * g[..., 0]
-            turn = _solve_tilt(d_x, d_y, model, measured - scale[..., None] * model)
+            turn = _solve_tilt(d_x, d_y, model, nearby.measured - scale[..., None] * model)
             rotation = rotation @ rotation_from_vector(-turn)
-        return rotation
+        model = simulated(rotation)[2]
+        norm = torch.linalg.vector_norm(model, dim=-1) * torch.linalg.vector_norm(nearby.measured, dim=-1)
+        return rotation, (nearby.measured * model).sum(-1) / norm.clamp_min(1e-12)
 
     def reflections(self, rotation: Tensor) -> tuple[Tensor, Tensor]:
         """All reflections in the sample frame (B, K, M, 3) and their excitation errors (B, K, M), Å⁻¹."""
@@ -239,6 +308,12 @@ class PatternFitter:
         return (measured * model).sum(-1) / norm
 
 
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    """Values (B, K, ...) at index (B, k)."""
+    shape = (*index.shape, *values.shape[2:])
+    return values.gather(1, index.reshape(*index.shape, *([1] * (values.dim() - 2))).expand(shape))
+
+
 def _gauss_newton_turn(
     vector: Tensor, offset: Tensor, weight: Tensor, scale: Tensor, moved: Tensor
 ) -> Tensor:
@@ -275,7 +350,7 @@ def _solve_tilt(d_x: Tensor, d_y: Tensor, model: Tensor, residual: Tensor) -> Te
     turn_x = (yy * right_x - xy * right_y) / determinant
     turn_y = (xx * right_y - xy * right_x) / determinant
     turn = torch.stack([turn_x, turn_y, torch.zeros_like(turn_x)], dim=-1)
-    return _limited(turn, largest=0.015)
+    return _limited(turn, largest=0.03)
 
 
 def _limited(turn: Tensor, *, largest: float) -> Tensor:
