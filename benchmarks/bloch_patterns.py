@@ -50,6 +50,17 @@ def simulate_bloch_patterns(
     rng = np.random.default_rng(seed)
     quaternion = random_quaternions(n_patterns, rng)
     thickness = rng.uniform(*THICKNESS_ANGSTROM, n_patterns)
+    return bloch_patterns_of(crystal, quaternion, thickness, drop_below=drop_below)
+
+
+def bloch_patterns_of(
+    crystal: Crystal,
+    quaternion: NDArray[np.float64],
+    thickness_angstrom: NDArray[np.float64],
+    *,
+    drop_below: float = DROP_BELOW,
+) -> KnownPatterns:
+    """Simulate the patterns of orientations (n, 4), sample to crystal, at thicknesses (n,) in Å."""
     dynamical = py4dstem_crystal(crystal)
     dynamical.calculate_dynamical_structure_factors(
         VOLTAGE_KV * 1e3,
@@ -60,13 +71,13 @@ def simulate_bloch_patterns(
         g_vec_precision=4,
     )
     patterns = []
-    for matrix, depth in zip(py4dstem_from_sample(quaternion), thickness, strict=True):
+    for matrix, depth in zip(py4dstem_from_sample(quaternion), thickness_angstrom, strict=True):
         beams = _beams(dynamical, matrix, sigma=EXCITATION_ERROR_CUT / 3)
         disks = dynamical.generate_dynamical_diffraction_pattern(
             beams, thickness=float(depth), zone_axis_cartesian=matrix[:, 2]
         ).data
         patterns.append(_seen(disks, drop_below))
-    return _known(patterns, quaternion, thickness)
+    return _known(patterns, quaternion, thickness_angstrom)
 
 
 def simulate_kinematic_patterns(crystal: Crystal, n_patterns: int, *, seed: int = 0) -> KnownPatterns:

@@ -22,6 +22,8 @@ SCRIPTS = (
     "ablation",
     "accuracy_bloch",
     "accuracy_measured",
+    "ambiguity",
+    "bloch_convergence",
     "inspect_rate",
     "reliability",
     "scaling",
@@ -161,3 +163,78 @@ def test_a_forecast_that_comes_true_on_average_has_no_calibration_error(benchmar
 def test_errors_count_what_is_not_indexed_as_neither_right_nor_gross(benchmark: Any) -> None:
     summary = benchmark("report").error_summary(np.array([0.5, 1.5, 3.0, 50.0, np.nan]))
     assert summary == ["2.25°", "40.0 %", "60.0 %", "20.0 %", "20.0 %"]
+
+
+def _along(first: tuple[float, ...], across: tuple[float, ...]) -> Any:
+    """The orientation (4,), sample to crystal, seen along a direction, with another along the sample's x."""
+    from napari_stem_orient.core.orientation import matrix_to_quaternion
+
+    beam, x = -np.array(first) / np.linalg.norm(first), np.array(across) / np.linalg.norm(across)
+    return matrix_to_quaternion(np.stack([x, np.cross(beam, x), beam], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("seen_along", "across", "turned_deg"),
+    [((1, 1, 2), (1, -1, 0), 60.0), ((1, 1, 1), (1, -1, 0), 60.0), ((0, 1, 3), (1, 0, 0), 36.87)],
+)
+def test_seen_along_an_axis_that_is_not_two_fold_an_fcc_crystal_has_a_mate(
+    benchmark: Any, seen_along: tuple[int, ...], across: tuple[int, ...], turned_deg: float
+) -> None:
+    from napari_stem_orient.core.crystal import load_crystal
+    from napari_stem_orient.core.orientation import multiply
+
+    ambiguity = benchmark("ambiguity")
+    finder = ambiguity.MateFinder(load_crystal("Cu"))
+    # A degree off the axis, as real patterns are.
+    tilt = np.array([np.cos(0.009), np.sin(0.009) * 0.8, np.sin(0.009) * 0.6, 0.0])
+    quaternion = multiply(_along(seen_along, across), tilt)
+    disks = finder.disks(quaternion, 400.0)
+    mate = finder.mate(disks, quaternion, 400.0)
+    assert sorted(map(abs, mate.uvw)) == sorted(seen_along)
+    assert mate.disorientation_deg == pytest.approx(turned_deg, abs=0.1)
+    assert mate.part == 1
+    assert mate.cosine > 0.9999
+
+
+def test_seen_along_a_two_fold_axis_the_mate_is_the_same_orientation(benchmark: Any) -> None:
+    from napari_stem_orient.core.crystal import load_crystal
+
+    ambiguity = benchmark("ambiguity")
+    finder = ambiguity.MateFinder(load_crystal("Cu"))
+    for axis, across in (((0, 0, 1), (1, 0, 0)), ((1, 1, 0), (0, 0, 1))):
+        quaternion = _along(axis, across)
+        assert finder.mate(finder.disks(quaternion, 400.0), quaternion, 400.0) is None
+
+
+def test_patterns_are_as_alike_as_the_disks_that_they_share(benchmark: Any) -> None:
+    cosine = benchmark("ambiguity").cosine
+    disks = np.array([[0.5, 0.0, 1.0], [0.0, 0.5, 1.0], [-0.5, 0.0, 1.0], [0.0, -0.5, 1.0]])
+    assert cosine(disks, disks[::-1]) == pytest.approx(1)
+    assert cosine(disks, disks[:1]) == pytest.approx(0.5)
+    assert cosine(disks, disks + np.array([0.1, 0.1, 0.0])) == 0
+
+
+def test_a_method_errs_half_the_time_where_two_orientations_have_one_pattern(benchmark: Any) -> None:
+    ambiguity = benchmark("ambiguity")
+    near, far = (ambiguity.Mate((1, 2, 3), 1.0, np.eye(4)[0], angle, 1.0) for angle in (20.0, 60.0))
+    assert "at most 80.0 %, and beyond 34° for at least 10.0 %" in ambiguity.bounds(
+        [near, far, None, None, None]
+    )
+
+
+def test_a_strong_beam_that_is_missing_is_off_by_all_of_it(benchmark: Any) -> None:
+    deviation = benchmark("bloch_convergence").deviation
+    true = {(0, 1, 1, 1): np.array([0.1, 0.2, 0.001]), (0, 2, 0, 0): np.array([0.4, 0.4, 0.4])}
+    # The third thickness of the first beam is weak and does not count.
+    own = {(0, 1, 1, 1): np.array([0.11, 0.22, 0.9])}
+    assert deviation(own, true) == ["100.00 %", "100.00 %"]
+    own[0, 2, 0, 0] = np.array([0.4, 0.4, 0.4])
+    assert deviation(own, true) == ["0.00 %", "10.00 %"]
+
+
+def test_absorption_is_that_of_py4dstem(benchmark: Any) -> None:
+    pytest.importorskip("py4DSTEM")
+    rows = benchmark("bloch_convergence").absorption().splitlines()[2:]
+    ratios = [float(row.split("|")[-2]) for row in rows]
+    assert len(ratios) == 15
+    assert ratios == pytest.approx([1.0] * 15, abs=0.03)
