@@ -14,6 +14,16 @@ def test_forward_scattering_factor_of_copper_is_that_of_the_tables() -> None:
     assert electron_scattering_factor("Cu", np.array([0.0]))[0] == pytest.approx(5.6, rel=0.03)
 
 
+def test_scattering_factor_of_copper_follows_mott_and_bethe() -> None:
+    # X-ray form factor of Cu by Cromer and Mann, Acta Cryst. A24 (1968) 321; s = q / 2.
+    a, b, c = [13.338, 7.1676, 5.6158, 1.6735], [3.5828, 0.247, 11.3966, 64.8126], 1.191
+    q = np.arange(0.45, 2.0, 0.05)
+    s_squared = np.square(q)[:, None] / 4
+    x_ray = (np.array(a) * np.exp(-np.array(b) * s_squared)).sum(axis=1) + c
+    expected = 0.0239337 * (29 - x_ray) / s_squared[:, 0]
+    np.testing.assert_allclose(electron_scattering_factor("Cu", q), expected, rtol=0.007)
+
+
 def test_fcc_structure_factor_is_four_times_the_atom() -> None:
     cu = load_crystal("Cu")
     value = structure_factors(cu, np.array([[2, 0, 0]]), thermal_sigma_angstrom=0)[0]

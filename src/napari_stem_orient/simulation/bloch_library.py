@@ -145,7 +145,8 @@ def build_bloch_library(
     Yields
     ------
     LibraryStep
-        After every 256 zone axes. Peak memory: 200 MB besides the library, which takes B (8 + 2 T) bytes a zone axis.
+        After every 256 zone axes. Peak memory: 200 MB besides the library, 500 MB where 350 beams are excited (a cell
+        of 550 Å³). The library takes B (8 + 2 T) bytes a zone axis.
 
     Returns
     -------
