@@ -130,7 +130,7 @@ def test_a_sharp_boundary_stays_where_it_is() -> None:
 
 def test_a_position_without_support_keeps_its_own_best() -> None:
     evidence = evidence_of([[0] * 5] * 5)
-    evidence[2, 2] = torch.tensor([-torch.inf, 0.3, 0.2])
+    evidence[2, 2] = torch.tensor([-torch.inf, 0.3, -torch.inf])
     after = heard(scene(evidence))
     assert int(after[2, 2].argmax()) == 1
     torch.testing.assert_close(after[2, 2], evidence[2, 2], atol=0.01, rtol=0.01)
@@ -377,3 +377,10 @@ def _most_rows_kept(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> int:
         most = max(most, *(each.n_rows_kept for each in passes), 0)
     monkeypatch.setattr(NeighbourPass, "__init__", original)
     return most
+
+
+def test_a_whole_grain_of_ties_stays_unsure() -> None:
+    """A small difference that comes from the fit is the same in a whole grain: it must not add up to certainty."""
+    after = heard(scene(evidence_of([[0] * 9] * 9, right=2.0, wrong=1.7)))
+    assert torch.all(after.argmax(dim=-1) == 0)
+    assert float(probabilities(after.reshape(-1, after.shape[-1]))[40, 0]) < 0.75

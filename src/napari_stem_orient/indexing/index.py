@@ -12,6 +12,7 @@ from napari_stem_orient.device import choose_device
 from napari_stem_orient.indexing.indexing_job import IndexingJob
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.pattern_indexer import PatternIndexer, PhaseIndexer
+from napari_stem_orient.indexing.position_noise import measured_position_tolerance
 from napari_stem_orient.network.model_folder import find_models, load_model
 
 __all__ = ["IndexParameters", "index_bragg_peaks", "make_pattern_indexer", "visible_q_limit"]
@@ -45,7 +46,7 @@ def make_pattern_indexer(
     folders = find_models(crystals, folders=models)
     loaded = {folder: load_model(folder, device=chosen) for folder in set(folders.values())}
     q_limit = visible_q_limit(peaks, largest=min(m.card.q_limit_inv_angstrom[1] for m in loaded.values()))
-    return PatternIndexer(
+    indexer = PatternIndexer(
         [
             PhaseIndexer(
                 crystal,
@@ -60,6 +61,11 @@ def make_pattern_indexer(
         parameters=parameters,
         device=chosen,
     )
+    if parameters.refine and parameters.position_tolerance is None:
+        tolerance = measured_position_tolerance(peaks, indexer)
+        for phase_indexer in indexer.indexers:
+            phase_indexer.fitter.set_position_tolerance(tolerance)
+    return indexer
 
 
 def visible_q_limit(peaks: BraggPeaks, *, largest: float = 2.0) -> float:

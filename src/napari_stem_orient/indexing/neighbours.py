@@ -40,6 +40,10 @@ class Coupling:
         hardly more than one and a half.
     n_rounds
         How many positions far a word travels.
+    tie, tie_part
+        Candidates whose log odds differ by less than ``tie`` are as good as each other: of such a difference only the
+        part ``tie_part`` counts. It comes from the fit and is the same in the whole grain, so that many neighbours
+        would make a certainty of it.
     """
 
     width_deg: float = 1.5
@@ -47,6 +51,8 @@ class Coupling:
     unknown: float = 0.3
     strength: float = 0.2
     n_rounds: int = 4
+    tie: float = 0.6
+    tie_part: float = 0.15
 
 
 def padded_symmetries(symmetries: Sequence[Tensor]) -> Tensor:
@@ -129,6 +135,7 @@ def hear_neighbours(evidence: Tensor, agreements: Sequence[Tensor], coupling: Co
     -------
     evidence : (R, W, C); exact for rows at least ``coupling.n_rounds`` from rows that are missing.
     """
+    evidence = _with_ties(evidence, coupling)
     heard = [[torch.zeros_like(evidence) for _ in OFFSETS] for _ in range(2)]
     belief = evidence
     for _ in range(coupling.n_rounds):
@@ -143,6 +150,16 @@ def hear_neighbours(evidence: Tensor, agreements: Sequence[Tensor], coupling: Co
         heard = words
         belief = evidence + sum(heard[0]) + sum(heard[1])
     return belief
+
+
+def _with_ties(evidence: Tensor, coupling: Coupling) -> Tensor:
+    """Evidence (..., C) whose small differences from the best candidate are made smaller; its sum of odds is kept."""
+    behind = evidence.amax(dim=-1, keepdim=True) - evidence
+    behind = torch.where(torch.isfinite(evidence), behind, torch.inf)
+    nearer = behind - (1 - coupling.tie_part) * behind.clamp_max(coupling.tie)
+    tied = torch.where(torch.isfinite(evidence), -nearer, -torch.inf)
+    total = torch.logsumexp(evidence, dim=-1, keepdim=True) - torch.logsumexp(tied, dim=-1, keepdim=True)
+    return torch.where(torch.isfinite(evidence), tied + total, evidence)
 
 
 def _word(belief: Tensor, same: Tensor, coupling: Coupling) -> Tensor:

@@ -30,6 +30,12 @@ NARROWINGS = (0.5, 0.3)
 #: A tilt is fitted to so many reflections, the nearest to the Ewald sphere: the others stay dark within its reach.
 NEARBY_REFLECTIONS = 96
 
+#: A disk counts as a reflection within this part of the shortest reciprocal lattice vector, or less.
+TOLERANCE_PART = 0.1
+
+#: Position tolerance in Å⁻¹ where none is given and no scan was looked at.
+DEFAULT_TOLERANCE = 0.05
+
 #: How far off a proposed candidate may well be, in radians (some 11°).
 CANDIDATE_WIDTH_RAD = 0.2
 
@@ -39,12 +45,13 @@ class RefinementParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    position_tolerance: float = Field(
-        0.02,
+    position_tolerance: float | None = Field(
+        None,
         gt=0,
         le=0.2,
         title="Position tolerance",
-        description="Distance in 1/Å within which a measured disk counts as a simulated reflection",
+        description="Distance in 1/Å within which a measured disk counts as a simulated reflection; at most a tenth "
+        "of the crystal's shortest reciprocal lattice vector. Empty: from the scatter of the disks in this scan",
     )
     excitation_width: float = Field(
         0.02,
@@ -153,6 +160,8 @@ class PatternFitter:
         self.g = simulator.g
         self.strength = simulator.strength.clamp_min(WEAKEST_REFLECTION)
         self._expected = self.strength > FAINTEST_MISSED
+        self._largest_tolerance = TOLERANCE_PART * float(torch.linalg.vector_norm(self.g, dim=1).min())
+        self.set_position_tolerance(parameters.position_tolerance or DEFAULT_TOLERANCE)
         # Dot products with primitive lattice vectors are integers for allowed reflections, and for no other.
         self._to_indices = torch.as_tensor(crystal.primitive_basis, dtype=torch.float32, device=device)
         indices = torch.round(self.g @ self._to_indices.T).long()
@@ -161,6 +170,10 @@ class PatternFitter:
         table = torch.full((side**3,), -1, dtype=torch.long, device=device)
         table[self._flat(indices)] = torch.arange(len(indices), device=device)
         self._table = table
+
+    def set_position_tolerance(self, tolerance: float) -> None:
+        """Let disks count as a reflection within this distance in Å⁻¹, or within what the lattice allows."""
+        self.position_tolerance = min(tolerance, self._largest_tolerance)
 
     def _flat(self, indices: Tensor) -> Tensor:
         side = 2 * self._reach + 1
@@ -196,7 +209,7 @@ class PatternFitter:
         moved = rotation.new_zeros(*rotation.shape[:2], 3)
         for step in range(p.position_steps):
             # Wide at first, to catch candidates that are some degrees off.
-            tolerance = p.position_tolerance * max(0.5, 2.0 * 0.6**step)
+            tolerance = self.position_tolerance * max(0.5, 2.0 * 0.6**step)
             assignment = self.assign(rotation, q)
             distance = (assignment.offset[..., :2] ** 2).sum(-1) / tolerance**2
             depth = assignment.offset[..., 2] ** 2 / (1.5 * self.excitation_width) ** 2
@@ -275,7 +288,7 @@ class PatternFitter:
     ) -> Tensor:
         """Intensities to the power ``exponent`` (B, K, M) of the measured disks, each at its reflection."""
         amplitude = intensity.clamp_min(0.0)[:, None] ** exponent
-        distance = (assignment.offset[..., :2] ** 2).sum(-1) / self.parameters.position_tolerance**2
+        distance = (assignment.offset[..., :2] ** 2).sum(-1) / self.position_tolerance**2
         near = torch.exp(-0.5 * distance) * (assignment.offset[..., 2].abs() < 4 * width)
         near = near * (assignment.reflection >= 0)
         out = amplitude.new_zeros(*near.shape[:2], self.n_reflections)

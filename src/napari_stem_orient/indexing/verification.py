@@ -15,8 +15,8 @@ from napari_stem_orient.indexing.refine import PatternFitter
 SHARP = (0.25, 0.012)
 DIFFUSE = (0.1, 0.03)
 
-#: A disk within this distance of a reflection, in the plane and along the beam, is explained by it; Å⁻¹.
-EXPLAINED_WITHIN = 0.03
+#: A disk within so many position tolerances of a reflection, and this far along the beam in Å⁻¹, is explained by it.
+EXPLAINED_WITHIN = 1.5
 EXPLAINED_DEPTH = 0.08
 
 #: Weights of the features, fitted by benchmarks/fit_verifier.py to Bloch-wave patterns that py4DSTEM simulated, with
@@ -68,7 +68,9 @@ def verification_features(
     _, s = fitter.reflections(rotation)
     distance = torch.linalg.vector_norm(assignment.offset[..., :2], dim=-1)
     depth = assignment.offset[..., 2]
-    explained = (distance < EXPLAINED_WITHIN) & (depth.abs() < fitter.swept_width(EXPLAINED_DEPTH))
+    explained = (distance < EXPLAINED_WITHIN * fitter.position_tolerance) & (
+        depth.abs() < fitter.swept_width(EXPLAINED_DEPTH)
+    )
     explained = explained & (assignment.reflection >= 0) & mask[:, None]
     weight = (intensity.clamp_min(0.0) ** 0.25 * mask)[:, None] * explained
     everything = (intensity.clamp_min(0.0) ** 0.25 * mask).sum(-1)[:, None].clamp_min(1e-6)

@@ -196,7 +196,7 @@ class PeakAugmenter:
         radius = p.q_limit_high * torch.sqrt(torch.rand((n, slots), generator=self._generator))
         angle = self._uniform((n, slots), 0.0, 2 * math.pi)
         random_position = radius[..., None] * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
-        height = intensity[:, :1] * self._log_uniform((n, slots), p.threshold_low, 0.3)
+        height = intensity[:, :1] * self._log_uniform((n, slots), p.threshold_low, 1.0)
         position = position.clone()
         intensity = intensity.clone()
         position[:, -slots:] = torch.where(used[..., None], random_position, position[:, -slots:])
