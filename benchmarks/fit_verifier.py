@@ -67,7 +67,7 @@ def candidate_features(
     disks, mask = torch.as_tensor(padded[worth]), torch.as_tensor(present[worth])
     phase = indexer.indexers[0]
     q, intensity = disks[..., :2], disks[..., 2] / disks[..., 2].amax(dim=1, keepdim=True)
-    rotation = phase.refine(phase.propose(disks, mask), q, intensity)
+    rotation, q = phase.refine(phase.propose(disks, mask), q, intensity)
     features, _ = verification_features(phase.fitter, rotation, q, intensity, mask)
     true_rotation = torch.as_tensor(quaternion_to_matrix(truth[worth])).float()
     symmetry = symmetry_matrices([crystal], torch.device("cpu"))[0]

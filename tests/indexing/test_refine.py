@@ -109,3 +109,25 @@ def test_an_empty_pattern_changes_nothing_and_scores_zero() -> None:
 def test_rotation_vectors_turn_by_their_length() -> None:
     turn = rotation_from_vector(torch.tensor([0.0, 0.0, np.pi / 2], dtype=torch.float64))
     np.testing.assert_allclose(turn.numpy() @ [1, 0, 0], [0, 1, 0], atol=1e-9)
+
+
+def test_scale_and_origin_come_back_where_they_are_asked_for() -> None:
+    q, intensity, truth = scene("Cu", seed=3)
+    shift = torch.tensor([0.006, -0.004])
+    fit = fitter()
+    fitted = fit.corrected(
+        as_rotations(truth), (q - shift) / 1.01 * (intensity > 0)[..., None], intensity**0.25
+    )
+    rich = (intensity > 0).sum(dim=1) >= 8
+    off = (fitted[:, 0] - q).norm(dim=-1)[(intensity > 0) & rich[:, None]]
+    assert off.numel() > 50
+    assert float(off.median()) < 0.001
+
+
+def test_few_disks_change_the_calibration_little() -> None:
+    q, intensity, truth = scene("Cu", seed=3, n=4)
+    alone = torch.zeros_like(intensity)
+    alone[:, 0] = 1.0
+    moved = q + torch.tensor([0.05, 0.0])
+    fitted = fitter().corrected(as_rotations(truth), moved, alone)
+    assert float((fitted[:, 0, 0] - moved[:, 0]).norm(dim=-1).max()) < 0.05

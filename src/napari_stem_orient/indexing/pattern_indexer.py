@@ -71,7 +71,9 @@ class PhaseIndexer:
         """Solutions for peaks (B, N, 3) = q_x, q_y in Å⁻¹ and intensity, mask (B, N); labelled as ``phase``."""
         rotation = self.propose(peaks, mask)
         q, intensity = _disks(peaks, mask)
-        rotation = self.refine(rotation, q, intensity) if self.parameters.refine else rotation[:, :1]
+        rotation = rotation if self.parameters.refine else rotation[:, :1]
+        if self.parameters.refine:
+            rotation, q = self.refine(rotation, q, intensity)
         found = verify(self.fitter, rotation, q, intensity, mask)
         label = torch.full_like(found.explained, phase)
         return Candidates(rotation, found.similarity, found.evidence, found.explained, label)
@@ -95,15 +97,20 @@ class PhaseIndexer:
             As for `candidates`.
         """
         q, intensity = _disks(peaks, mask)
-        rotation = self.refine(rotation, q, intensity)
-        found = verify(self.fitter, torch.cat([reference.rotation, rotation], dim=1), q, intensity, mask)
+        rotation, fitted = self.refine(rotation, q, intensity)
+        together = torch.cat([reference.rotation, rotation], dim=1)
+        if self.parameters.fit_calibration:
+            weight = intensity**self.parameters.intensity_exponent
+            fitted = torch.cat([self.fitter.corrected(reference.rotation, q, weight), fitted], dim=1)
+        found = verify(self.fitter, together, fitted, intensity, mask)
         evidence = reference.evidence + found.evidence[:, 1:] - found.evidence[:, :1]
         bare = ~torch.isfinite(reference.evidence[:, 0])
         if bool(bare.any()):
             # A pattern without a candidate of its own: each proposal stands alone.
-            for slot in range(rotation.shape[1]):
-                disks = q[bare], intensity[bare], mask[bare]
-                evidence[bare, slot] = verify(self.fitter, rotation[bare, slot, None], *disks).evidence[:, 0]
+            for slot in range(1, together.shape[1]):
+                places = fitted[bare, slot, None] if fitted.dim() == 4 else fitted[bare]
+                alone = verify(self.fitter, together[bare, slot, None], places, intensity[bare], mask[bare])
+                evidence[bare, slot - 1] = alone.evidence[:, 0]
         label = reference.phase.expand(-1, rotation.shape[1])
         return Candidates(rotation, found.similarity[:, 1:], evidence, found.explained[:, 1:], label)
 
@@ -118,10 +125,17 @@ class PhaseIndexer:
         likely = logit.topk(min(self.parameters.n_candidates, logit.shape[1]), dim=1).indices
         return _take(proposal.rotations[:, self._phase_of_model], likely)
 
-    def refine(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
-        """Fit positions, then tilts, of candidates (B, K, 3, 3)."""
-        rotation = self.fitter.fit_positions(rotation, q, intensity**self.parameters.intensity_exponent)
-        return self.fitter.fit_tilt(rotation, q, intensity)
+    def refine(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> tuple[Tensor, Tensor]:
+        """Fit positions, then tilts, of candidates (B, K, 3, 3); the disks come back as they were fitted.
+
+        These are q (B, N, 2), or (B, K, N, 2) where pixel size and origin were fitted as well.
+        """
+        weight = intensity**self.parameters.intensity_exponent
+        rotation = self.fitter.fit_positions(rotation, q, weight)
+        if self.parameters.fit_calibration:
+            q = self.fitter.corrected(rotation, q, weight)
+            rotation = self.fitter.fit_positions(rotation, q, weight)
+        return self.fitter.fit_tilt(rotation, q, intensity), q
 
 
 def _disks(peaks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,9 @@ FAINTEST_MISSED = 2e-3
 #: Tilts are fitted three times: with the excitation width of the parameters, and with these parts of it.
 NARROWINGS = (0.5, 0.3)
 
+#: How far the scale of a pattern, and its origin in x and in y (Å⁻¹), may well be off.
+CALIBRATION_WIDTHS = (0.01, 0.01, 0.01)
+
 #: A tilt is fitted to so many reflections, the nearest to the Ewald sphere: the others stay dark within its reach.
 NEARBY_REFLECTIONS = 96
 
@@ -66,6 +69,12 @@ class RefinementParameters(BaseModel):
         le=1,
         title="Intensity exponent",
         description="Intensities count with this power: small values weigh presence above exact intensity",
+    )
+    fit_calibration: bool = Field(
+        False,
+        title="Fit pixel size and origin",
+        description="Let the pixel size (by some 1 %) and the origin (by some 0.01 1/Å) of every pattern follow its "
+        "disks; for scans whose calibration is uncertain or drifts",
     )
     position_steps: int = Field(
         4, ge=0, le=50, title="Position steps", description="Gauss-Newton steps on the positions of the disks"
@@ -190,8 +199,8 @@ class PatternFitter:
         return len(self.g)
 
     def assign(self, rotation: Tensor, q: Tensor) -> Assignment:
-        """Index the disks q (B, N, 2) under rotations (B, K, 3, 3), sample to crystal."""
-        measured = self._on_ewald_sphere(q)[:, None]  # (B, 1, N, 3)
+        """Index the disks q (B, N, 2), or (B, K, N, 2), under rotations (B, K, 3, 3), sample to crystal."""
+        measured = self._on_ewald_sphere(q if q.dim() == 4 else q[:, None])  # (B, 1 or K, N, 3)
         in_crystal = measured @ rotation.transpose(-1, -2)
         indices = torch.round(in_crystal @ self._to_indices.T).long()
         reflection = self._table[self._flat(indices)]
@@ -220,6 +229,32 @@ class PatternFitter:
             moved = moved + turn
             rotation = rotation @ rotation_from_vector(-turn)
         return rotation
+
+    def corrected(self, rotation: Tensor, q: Tensor, weight: Tensor) -> Tensor:
+        """Disks (B, K, N, 2) with the scale and origin that fit their reflections best under each candidate.
+
+        Linear least squares for one scale and one shift of disks q (B, N, 2) of weight (B, N), held by priors of
+        CALIBRATION_WIDTHS: few disks change little.
+        """
+        assignment = self.assign(rotation, q)
+        offset = assignment.offset[..., :2]
+        distance = (offset * offset).sum(-1) / self.position_tolerance**2
+        robust = weight[:, None] / (1 + distance) ** 2 * (assignment.reflection >= 0)
+        # Disks scatter by a quarter of the tolerance.
+        robust = (
+            robust / weight.amax(dim=1).clamp_min(1e-12)[:, None, None] * (4 / self.position_tolerance) ** 2
+        )
+        columns = torch.zeros(
+            *q.shape, 3, dtype=q.dtype, device=q.device
+        )  # (B, N, 2, 3): scale, shift x, shift y
+        columns[..., 0] = q
+        columns[..., 0, 1] = columns[..., 1, 2] = 1.0
+        normal = torch.einsum("bkn,bnij,bnil->bkjl", robust, columns, columns)
+        right = torch.einsum("bkn,bnij,bkni->bkj", robust, columns, offset)
+        prior = torch.diag(1 / torch.square(q.new_tensor(CALIBRATION_WIDTHS)))
+        change = torch.linalg.solve(normal + prior, right)  # (B, K, 3)
+        fitted: Tensor = q[:, None] * (1 + change[..., None, :1]) + change[..., None, 1:]
+        return fitted
 
     def fit_tilt(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> Tensor:
         """Rotations (B, K, 3, 3) tilted so that simulated intensities fit those of the disks (B, N).
