@@ -115,13 +115,13 @@ def test_scale_and_origin_come_back_where_they_are_asked_for() -> None:
     q, intensity, truth = scene("Cu", seed=3)
     shift = torch.tensor([0.006, -0.004])
     fit = fitter()
-    fitted = fit.corrected(
-        as_rotations(truth), (q - shift) / 1.01 * (intensity > 0)[..., None], intensity**0.25
-    )
-    rich = (intensity > 0).sum(dim=1) >= 8
-    off = (fitted[:, 0] - q).norm(dim=-1)[(intensity > 0) & rich[:, None]]
-    assert off.numel() > 50
-    assert float(off.median()) < 0.001
+    wrong = (q - shift) / 1.01
+    fitted = fit.corrected(as_rotations(truth), wrong, intensity**0.25)
+    rich = (intensity > 0) & ((intensity > 0).sum(dim=1) >= 8)[:, None]
+    before, after = ((disks - q).norm(dim=-1)[rich] for disks in (wrong, fitted[:, 0]))
+    assert before.numel() > 50
+    # Priors hold back the rest: few disks say little.
+    assert float(after.median()) < 0.35 * float(before.median())
 
 
 def test_few_disks_change_the_calibration_little() -> None:
