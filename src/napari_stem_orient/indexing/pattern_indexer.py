@@ -31,6 +31,10 @@ from napari_stem_orient.network.tokens import strongest_peaks
 #: Values (patterns x candidates x reflections) that one batch may hold: some 0.5 GB with all the temporaries.
 LARGEST_BATCH_VALUES = 6_000_000
 
+#: Patterns of one batch at most, so that memory does not grow with the scan; a GPU wants more at once.
+LARGEST_BATCH_OF_CPU = 1024
+LARGEST_BATCH_OF_GPU = 16_384
+
 
 class PhaseIndexer:
     """Finds orientations of one crystal: its model proposes, its fitter refines."""
@@ -180,7 +184,8 @@ class PatternIndexer:
     def batch_size(self) -> int:
         """Patterns that fit into one batch's memory."""
         values = max(i.fitter.n_reflections for i in self.indexers) * self.parameters.n_candidates
-        return max(1, LARGEST_BATCH_VALUES // values)
+        most = LARGEST_BATCH_OF_CPU if self.device.type == "cpu" else LARGEST_BATCH_OF_GPU
+        return max(1, min(most, LARGEST_BATCH_VALUES // values))
 
     @property
     def n_kept(self) -> int:
