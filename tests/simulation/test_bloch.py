@@ -141,6 +141,18 @@ def test_the_origin_of_the_cell_does_not_matter() -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-8, rtol=1e-6)
 
 
+def test_a_pattern_does_not_depend_on_those_simulated_with_it() -> None:
+    matrix = StructureMatrix(load_crystal("GaAs"), voltage_kv=300, q_max=1.2)
+    rotations, thickness = ROTATIONS.float(), THICKNESS.float()
+    together = simulate_bloch(matrix, rotations, thickness_angstrom=thickness)
+    n_beams = (together.reflection >= 0).sum(dim=1)
+    assert n_beams.min() < n_beams.max()  # some places have no beam
+    for row, count in enumerate(n_beams.tolist()):
+        alone = simulate_bloch(matrix, rotations[row, None], thickness_angstrom=thickness)
+        assert torch.equal(alone.reflection[0], together.reflection[row, :count])
+        torch.testing.assert_close(alone.intensity[0], together.intensity[row, :, :count], atol=1e-4, rtol=0)
+
+
 def test_tilts_are_averaged() -> None:
     matrix = StructureMatrix(load_crystal("Cu"), voltage_kv=300, q_max=1.5, dtype=torch.float64)
     tilt = 0.005

@@ -27,6 +27,9 @@ DEFAULT_EXCITATION_CUT = 0.1
 #: Values of one batch of structure matrices: 64 MiB in single precision.
 LARGEST_BATCH_VALUES = 2**24
 
+#: Excitation error, in Å⁻¹, of places without a beam: beyond all beams, and not so far that eigenvalues lose digits.
+NO_BEAM = 10.0
+
 #: Electron rest energy in keV.
 REST_ENERGY_KEV = 510.99895
 
@@ -123,7 +126,7 @@ def inversion_centre(crystal: Crystal) -> tuple[float, float, float] | None:
     return None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)  # some 20 MB for a large cell; every variant of a library has another voltage
 def _potential(
     crystal: Crystal,
     reach: tuple[int, int, int],
@@ -243,7 +246,7 @@ def _intensities(
     """(Z, T, B) intensities of the beams of structure matrices (Z, B, B) with excitation errors s (Z, B) in Å⁻¹."""
     # In Å⁻¹: (2 K s + U) / 2 K; places without a beam are far off and coupled to nothing.
     structure = elastic * (0.5 * wavelength)
-    structure.diagonal(dim1=1, dim2=2).copy_(torch.where(there, s, 1e3 + 0 * s))
+    structure.diagonal(dim1=1, dim2=2).copy_(torch.where(there, s, NO_BEAM))
     eigenvalue, vector = torch.linalg.eigh(structure)
     damping = torch.einsum("zbj,zbc,zcj->zj", vector.conj(), absorptive, vector).real * (0.5 * wavelength)
     phase = 2 * math.pi * thickness[:, None] * eigenvalue[:, None]  # (Z, T, J)
