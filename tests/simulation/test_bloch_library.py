@@ -10,6 +10,7 @@ import torch
 
 from napari_stem_orient.core.calibration import electron_wavelength_angstrom
 from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.network.loss import symmetry_matrices
 from napari_stem_orient.simulation.bloch import StructureMatrix, simulate_bloch
 from napari_stem_orient.simulation.bloch_library import (
     BlochLibrary,
@@ -69,10 +70,17 @@ def test_patterns_are_those_of_their_rotations() -> None:
     torch.testing.assert_close(library.intensity[row, :, 0].float(), relative, atol=2e-3, rtol=0)
 
 
-def test_rotations_are_proper_and_spread_over_the_sphere_of_a_triclinic_like_sector() -> None:
+def test_rotations_are_proper_and_every_direction_has_a_zone_axis_nearby() -> None:
     library, _ = build("LiCoO2")
     torch.testing.assert_close(torch.linalg.det(library.rotation), torch.ones(len(library)))
     assert float(library.q.norm(dim=-1).max()) <= 1.2
+    directions = torch.nn.functional.normalize(
+        torch.randn((500, 3), generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    (symmetry,) = symmetry_matrices([load_crystal("LiCoO2")], torch.device("cpu"))
+    beams = library.rotation[:, :, 2] @ symmetry.transpose(1, 2)  # (S, Z, 3)
+    nearest = (directions @ beams.flatten(0, 1).T).amax(dim=1).clamp_max(1.0).acos().rad2deg()
+    assert float(nearest.max()) < 1.5 * COARSE.spacing_deg
 
 
 def test_the_same_seed_gives_the_same_library() -> None:
