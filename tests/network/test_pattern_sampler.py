@@ -109,6 +109,14 @@ def test_phases_come_in_equal_parts() -> None:
     assert batch.phase.bincount().tolist() == [32, 32]
 
 
+def test_a_batch_may_be_smaller_than_the_number_of_phases() -> None:
+    copper = load_crystal("Cu")
+    library = library_of(copper)
+    batch = PatternSampler([copper] * 3, RECIPE, seed=4, libraries=[library] * 3).batch(2)
+    assert len(batch.phase) == len(batch.peaks) == 2
+    assert len(set(batch.phase.tolist())) == 2
+
+
 def test_the_same_seed_gives_the_same_batch() -> None:
     copper = load_crystal("Cu")
     library = library_of(copper)

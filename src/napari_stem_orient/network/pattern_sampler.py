@@ -138,7 +138,7 @@ class PatternSampler:
             return self._kinematic(index, size)
         n_kinematic = round(self.parameters.kinematic_part * size)
         parts = [self._dynamical(index, size - n_kinematic), self._kinematic(index, n_kinematic)]
-        return _joined([part for part in parts if len(part.phase)])
+        return _joined([part for part in parts if len(part.phase)] or parts[:1])
 
     def _dynamical(self, index: int, size: int) -> TrainingBatch:
         """Patterns of the library: any zone axis, thickness and in-plane angle, and mirror images where they exist."""
