@@ -71,8 +71,7 @@ def train_model(
     Parameters
     ----------
     crystals
-        The phases that the model shall tell apart and propose orientations for; with ``whole_structure_type`` the
-        members of one structure type that it learns from.
+        The phases that the model shall tell apart; with ``whole_structure_type`` the members that it learns from.
     parameters
         The recipe.
     output
@@ -108,21 +107,22 @@ def train_model(
     DivergedError
         When the loss is no number any more; the folder holds the model as it was last saved.
     """
+    if not crystals:
+        raise ValueError("no crystal to train for; name at least one")
+    output = Path(output)
     settings = TrainingSettings(
         crystals=tuple(crystals),
         parameters=parameters,
-        name=name or Path(output).name,
+        name=name or output.name,
         structure_type=common_structure_type(crystals) if whole_structure_type else None,
         start_from=None if start_from is None else Path(start_from).name,
     )
-    if not settings.crystals:
-        raise ValueError("no crystal to train for; name at least one")
-    earlier = _checkpoint_of(settings, Path(output)) if resume else None
+    earlier = _checkpoint_of(settings, output) if resume else None
     if earlier is not None:
         settings, start_from = earlier.settings, None
-    state = None if earlier is None else earlier.state
     trainer = yield from _trainer(settings, choose_device(device), start_from, build_library)
-    run = TrainingRun(settings, Path(output), trainer=trainer, resume_from=state)
+    state = None if earlier is None else earlier.state
+    run = TrainingRun(settings, output, trainer=trainer, resume_from=state)
     yield from run.learn()
     return (yield from run.conclude())
 
