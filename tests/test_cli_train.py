@@ -114,6 +114,29 @@ def test_ctrl_c_keeps_the_checkpoint_says_how_to_go_on_and_that_works(
     assert not has_checkpoint(folder)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--start-over"], "leave one of them out"),
+        (["--name", "other"], "begun as cu"),
+        (["--start-from", "elsewhere"], "begun with --start-from none"),
+        (["--whole-structure-type"], "begun for its crystals alone"),
+    ],
+)
+def test_going_on_otherwise_than_it_was_begun_is_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ["--output", str(tmp_path / "cu")]
+    with ctrl_c_after(EVALUATION + 1):
+        assert train("--crystal", "Cu", "--start-from", "none", *folder) == 130
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", *folder, "--quiet", *words])
+    assert said in capsys.readouterr().err
+    assert has_checkpoint(tmp_path / "cu")
+    same = ["--name", "cu", "--start-from", "none"]
+    assert main(["train", "--resume", *folder, "--quiet", *same]) == 0
+
+
 def test_a_stopped_training_is_let_go_on_demand(tmp_path: Path) -> None:
     with ctrl_c_after(EVALUATION + 1):
         assert train("--crystal", "Cu", "--output", str(tmp_path)) == 130

@@ -20,6 +20,7 @@ from napari_stem_orient.cli_options import (
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.network.checkpoint import TrainingSettings
     from napari_stem_orient.network.recipe import TrainingParameters
     from napari_stem_orient.network.training_run import TrainingStep
     from napari_stem_orient.simulation.bloch_library import LibraryStep
@@ -168,10 +169,32 @@ def _resumed_task(arguments: argparse.Namespace) -> _Task:
     named = tuple(load_crystal(name) for name in (*(arguments.crystal or ()), *(arguments.member or ())))
     output = _output(arguments, "-".join(crystal.name for crystal in named))
     earlier = read_checkpoint(output).settings
+    _refuse_contradictions(arguments, earlier)
     given = given_values(arguments, TrainingParameters)
     build_model(arguments, TrainingParameters)  # an error in words where one is out of bounds
     parameters = earlier.parameters.model_copy(update=given)
     return _Task(named or earlier.crystals, parameters, output, earlier.structure_type is not None, None)
+
+
+def _refuse_contradictions(arguments: argparse.Namespace, earlier: TrainingSettings) -> None:
+    """Refuse options of a training that is gone on with where they say another thing than when it was begun."""
+    if arguments.start_over:
+        raise UsageError(
+            "--resume goes on with a stopped training, --start-over lets it go: leave one of them out"
+        )
+    start = NONE if earlier.start_from is None else earlier.start_from
+    wanted = Path(arguments.start_from).name
+    for option, differs, begun in (
+        ("--name", arguments.name not in (None, earlier.name), f"as {earlier.name}"),
+        ("--start-from", wanted not in (NEAREST, start), f"with --start-from {start}"),
+        (
+            "--whole-structure-type",
+            arguments.whole_structure_type and earlier.structure_type is None,
+            "for its crystals alone",
+        ),
+    ):
+        if differs:
+            raise UsageError(f"{option} has no effect on a training that was begun {begun}: leave it out")
 
 
 def _output(arguments: argparse.Namespace, name: str) -> Path:
