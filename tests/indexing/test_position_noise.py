@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -25,6 +26,27 @@ def test_the_tolerance_is_four_standard_deviations_within_limits(noise: float, t
     # The orientation follows part of the noise.
     assert measured_position_tolerance(peaks, indexer) == pytest.approx(tolerance, rel=0.25)
     assert indexer.indexers[0].fitter.position_tolerance == pytest.approx(tolerance, rel=0.25)
+
+
+def test_a_few_disks_tell_nothing_and_the_largest_tolerance_holds() -> None:
+    few = scan(0.0005).select(np.arange(2))
+    peaks = BraggPeaks.from_q(
+        few.q_x,
+        few.q_y,
+        few.intensity,
+        few.offsets,
+        (1, 2),
+        scan(0.0005).calibration,
+        detector_shape=(128, 128),
+    )
+    indexer = make_pattern_indexer(peaks, [CU], parameters=IndexParameters(), device="cpu")
+    assert indexer.indexers[0].fitter.position_tolerance == pytest.approx(0.05, rel=0.05)
+
+
+def test_disks_of_another_phase_do_not_widen_the_tolerance() -> None:
+    crystals = [load_crystal("Au"), CU]
+    indexer = make_pattern_indexer(scan(0.002), crystals, parameters=IndexParameters(), device="cpu")
+    assert indexer.indexers[1].fitter.position_tolerance == pytest.approx(0.02, rel=0.05)
 
 
 def test_a_tolerance_that_was_given_stays() -> None:
