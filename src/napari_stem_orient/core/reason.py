@@ -29,8 +29,8 @@ _SENTENCES = {
     Reason.NOT_DONE: "Not indexed yet: run Index, or let it finish.",
     Reason.TOO_FEW_DISKS: "Not indexed: too few Bragg disks (vacuum, very thin, or thresholds too strict).",
     Reason.NO_PHASE_FITS: "Not indexed: none of the crystals explains this pattern. Is one missing from the list?",
-    Reason.AMBIGUOUS: "Not indexed: too unsure. Where two orientations explain this pattern about as well, Inspect lists "
-    "both.",
+    Reason.AMBIGUOUS: "Not indexed: too unsure. Where two orientations explain this pattern about as well, Inspect "
+    "lists both.",
     Reason.NOT_DETECTED: "Not indexed: Bragg disks were not detected here yet.",
     Reason.MASKED: "Not indexed: this position is outside the chosen region.",
     Reason.TWO_GRAINS: "Not indexed: probably two grains overlap here, neither explains the pattern alone.",
