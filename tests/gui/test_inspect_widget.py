@@ -142,6 +142,21 @@ def test_the_runner_up_can_be_chosen(indexed, session, scene, qtbot):
     assert choices.count() == 0
 
 
+def test_the_picture_stays_in_its_place_while_positions_and_answers_change(indexed, session, scene, qtbot):
+    """What is flipped between must not jump: a runner-up, none, or no solution at all."""
+    indexed.resize(400, 900)
+    indexed.show()
+    heights = []
+    for position in ((10, 12), (10, 13), (0, 0)):
+        go_to(indexed, session, qtbot, position)
+        for choice in range(max(1, indexed.panel.choices.count())):
+            indexed.panel.choices.setCurrentIndex(choice)
+            qtbot.wait(50)
+            heights.append((indexed.panel.view.geometry().top(), indexed.panel.view.height()))
+    assert len(heights) == 4
+    assert len(set(heights)) == 1
+
+
 def test_the_panel_says_how_sure_it_is(indexed, session, scene, qtbot):
     go_to(indexed, session, qtbot, (10, 12))
     solution = scene.truth.at(10, 12)

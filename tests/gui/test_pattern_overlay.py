@@ -18,6 +18,8 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation import from_euler_bunge_deg
 from napari_stem_orient.detection.probe import synthetic_probe
 from napari_stem_orient.gui.pattern_overlay import (
+    LARGEST_EXCITATION_ERROR,
+    Disks,
     detected_disks,
     detector_shape_of,
     disk_radius_px,
@@ -70,6 +72,27 @@ def test_a_wrong_orientation_does_not_land_on_the_disks():
     drawn = np.column_stack([reflections.x_px, reflections.y_px])
     distance = np.linalg.norm(disks[:, None] - drawn[None], axis=-1).min(axis=1)
     assert distance.max() > 2
+
+
+def test_a_weak_reflection_is_shown_where_it_explains_a_disk():
+    crystal, origin = crystal_of(0), np.asarray(CALIBRATION.origin_px)
+    arguments = {"calibration": CALIBRATION, "origin_px": origin, "detector_shape": DETECTOR_SHAPE}
+    # A few degrees off: some reflections have left the Ewald sphere, and multiple scattering still shows them.
+    tilted = from_euler_bunge_deg(np.add(EULERS_DEG[0], (0.0, 6.0, 0.0)))
+    strong = simulated_reflections(crystal, tilted, **arguments)
+    everywhere = np.stack(
+        np.meshgrid(*(np.arange(0.0, n, 2.0) for n in DETECTOR_SHAPE[::-1])), axis=-1
+    ).reshape(-1, 2)
+    disks = Disks(*everywhere.T.astype(np.float32), np.ones(len(everywhere), dtype=np.float32), 2.0)
+    shown = simulated_reflections(crystal, tilted, disks=disks, **arguments)
+    assert {tuple(hkl) for hkl in strong.hkl} < {tuple(hkl) for hkl in shown.hkl}
+    added = ~np.isin(shown.x_px, strong.x_px)
+    assert np.abs(shown.excitation_error[added]).max() <= LARGEST_EXCITATION_ERROR
+    # One disk on a reflection that is drawn anyway, and one on nothing at all: nothing is added.
+    alone = Disks(
+        *(np.array([value], dtype=np.float32) for value in (strong.x_px[0], strong.y_px[0], 1.0)), 2.0
+    )
+    assert len(simulated_reflections(crystal, tilted, disks=alone, **arguments).hkl) == len(strong.hkl)
 
 
 def test_reflections_outside_the_detector_are_left_out():

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 UPDATE_INTERVAL_MS = 15
 """Positions that come within this time while dragging are drawn once: up to 60 updates a second."""
 
+LEAST_HEADER_WIDTH = 140
+
 LATE_MS = 250
 """After this time without its pattern, a position is shown without it."""
 
@@ -79,6 +81,7 @@ class InspectWidget(QWidget):
         self._late_timer = self._single_shot(LATE_MS, self._on_late)
         self._header, self._body, self._scroll = QLabel(), QWidget(), QScrollArea()
         self._panel, self._comparison = SolutionPanel(), SolutionPanel()
+        self._splitter = QSplitter(Qt.Orientation.Horizontal)
         self._mean_button = QPushButton("Mean pattern")
         self._compare, self._side_by_side = QCheckBox("Compare methods"), QCheckBox("Maps side by side")
         self.display = DisplayControls()
@@ -106,7 +109,7 @@ class InspectWidget(QWidget):
         top = QHBoxLayout()
         top.addWidget(self._header, 1)
         top.addWidget(self._mean_button)
-        splitter = QSplitter(Qt.Orientation.Horizontal)
+        splitter = self._splitter
         splitter.addWidget(self._panel)
         splitter.addWidget(self._comparison)
         splitter.setChildrenCollapsible(False)
@@ -255,6 +258,7 @@ class InspectWidget(QWidget):
             self.display.apply_to(panel.view)
 
     def _on_compare_toggled(self, shown: bool) -> None:
+        self._splitter.setOrientation(self._orientation() if shown else Qt.Orientation.Horizontal)
         self._comparison.setVisible(shown)
         self._fit_width()
         self._layers.framing.frame_soon()
@@ -266,13 +270,27 @@ class InspectWidget(QWidget):
         self._side_by_side.setChecked(bool(self._viewer.canvas.grid.enabled))
         self._side_by_side.blockSignals(False)
 
+    def _orientation(self) -> Qt.Orientation:
+        """Put the methods beside each other where the screen has room for the window that this takes, else below."""
+        window, screen = self.window(), self.screen()
+        if window is None or screen is None:
+            return Qt.Orientation.Horizontal
+        needed = (
+            max(window.minimumSizeHint().width(), window.minimumWidth()) + self._comparison.minimumWidth()
+        )
+        fits = needed <= screen.availableGeometry().width()
+        return Qt.Orientation.Horizontal if fits else Qt.Orientation.Vertical
+
     def _fit_width(self) -> None:
         """Ask for the width that the panels need: the scroll area scrolls up and down only."""
-        panels = sum(panel.minimumWidth() for panel in self._panels())
+        widths = [panel.minimumWidth() for panel in self._panels()]
+        beside = self._splitter.orientation() is Qt.Orientation.Horizontal
+        panels = sum(widths) if beside else max(widths)
         bar = self._scroll.verticalScrollBar()
         bar_width = 0 if bar is None else bar.sizeHint().width()
         below = self._body.minimumSizeHint().width()
         self._scroll.setMinimumWidth(max(panels, below) + bar_width)
+        self._header.setMinimumWidth(LEAST_HEADER_WIDTH)  # where nothing is open it is all there is
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Fit the width again: napari's style, which makes the controls wider, comes with the dock."""
@@ -319,7 +337,7 @@ class InspectWidget(QWidget):
         text = f"Row {y}, column {x}"
         step_nm = None if session.calibration is None else session.calibration.scan_step_nm
         if step_nm is not None:
-            text += f"  (y {y * step_nm:.4g} nm, x {x * step_nm:.4g} nm)"
+            text += f"\ny {y * step_nm:.4g} nm, x {x * step_nm:.4g} nm"  # always two lines: the picture stays
         self._header.setText(f"{text}\n{message}" if message else text)
 
     def _panels(self) -> tuple[SolutionPanel, ...]:
@@ -351,14 +369,18 @@ class InspectWidget(QWidget):
     def _draw_disks(self) -> None:
         """Draw the preview of the Detect step where there is one, else the disks that were detected."""
         session = self._session
-        disks: Disks | None = None
+        disks = self._detected()
         preview = session.preview if self._shown == session.position else None
         if self._shown is not None and preview is not None:
             disks = preview_disks(preview, radius_px=self._radius_px())
-        elif self._shown is not None and session.peaks is not None:
-            disks = detected_disks(session.peaks, self._shown, radius_px=self._radius_px())
         for panel in self._panels():
             panel.view.set_disks(disks, preview=preview is not None)
+
+    def _detected(self) -> Disks | None:
+        peaks = self._session.peaks
+        if self._shown is None or peaks is None:
+            return None
+        return detected_disks(peaks, self._shown, radius_px=self._radius_px())
 
     def _draw_comparison(self) -> None:
         """Show the other method's map here, or match this pattern where there is none."""
@@ -382,6 +404,7 @@ class InspectWidget(QWidget):
                     calibration=self._calibration_of_map(),
                     origin_px=self._origin_px(shape),
                     detector_shape=shape,
+                    disks=self._detected(),
                 )
             panel.view.set_reflections(reflections, radius_px=self._radius_px())
         if not self._comparison.isHidden():

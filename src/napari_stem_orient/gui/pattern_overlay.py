@@ -21,7 +21,14 @@ Q_MAX_LIMIT = 3.0
 """Largest q in Å⁻¹ that is simulated, however far out the detector reaches."""
 
 WEAKEST_SHOWN = 2e-3
-"""Reflections weaker than this, relative to the crystal's strongest in any orientation, are not drawn."""
+"""Reflections weaker than this, relative to the crystal's strongest in any orientation, are drawn in disks only."""
+
+WEAKEST_IN_A_DISK = 1e-7
+LARGEST_EXCITATION_ERROR = 0.08
+"""In a detected disk, reflections are drawn that are as weak, and as far from the Ewald sphere in Å⁻¹, as this.
+
+They are what explains the disk: multiple scattering makes reflections visible that single scattering leaves dark.
+"""
 
 _FALLBACK_RADIUS_PX = 3.0
 
@@ -59,6 +66,7 @@ def simulated_reflections(
     calibration: Calibration,
     origin_px: ArrayLike,
     detector_shape: tuple[int, int] | None = None,
+    disks: Disks | None = None,
 ) -> Reflections | None:
     """Return the kinematic pattern of a solution where it falls on the raw detector, or None where that is unknown.
 
@@ -70,6 +78,7 @@ def simulated_reflections(
     calibration : without voltage or pixel size nothing can be simulated
     origin_px : (2,) row and column of the direct beam of this pattern
     detector_shape : (det_y, det_x); reflections outside are left out
+    disks : what was detected; a weak reflection is shown where it lies in one that holds no strong one
     """
     from napari_stem_orient.simulation.kinematic import simulate_pattern  # torch: a second at first
 
@@ -81,10 +90,14 @@ def simulated_reflections(
         voltage_kv=calibration.voltage_kv or 0.0,
         q_max=largest_q(calibration, origin_px, detector_shape),
         precession_angle_deg=calibration.precession_angle_deg,
-        minimum_intensity=WEAKEST_SHOWN,
+        minimum_intensity=WEAKEST_SHOWN if disks is None else WEAKEST_IN_A_DISK,
     )
     x_px, y_px = calibration.q_to_pixels(pattern.q_x, pattern.q_y, origin_px=np.asarray(origin_px))
     inside = _on_detector(x_px, y_px, detector_shape)
+    if disks is not None:
+        strong = pattern.intensity >= WEAKEST_SHOWN
+        near = np.abs(pattern.excitation_error) <= LARGEST_EXCITATION_ERROR
+        inside &= strong | (near & _in_an_empty_disk(x_px, y_px, disks, strong=strong))
     intensity = pattern.intensity[inside]
     return Reflections(
         x_px=x_px[inside],
@@ -173,6 +186,16 @@ def reflection_text(reflections: Reflections, index: int) -> str:
 def hkl_text(reflections: Reflections, index: int) -> str:
     """Return the indices of a reflection, with a bar (U+0304) over negative ones."""
     return " ".join(f"{abs(int(i))}" + ("\u0304" if i < 0 else "") for i in reflections.hkl[index])
+
+
+def _in_an_empty_disk(
+    x_px: NDArray[np.float64], y_px: NDArray[np.float64], disks: Disks, *, strong: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which reflections lie in a disk that holds no strong one, (m,) bool."""
+    in_disk = np.hypot(x_px[:, None] - disks.x_px, y_px[:, None] - disks.y_px) <= disks.radius_px
+    empty = ~in_disk[strong].any(axis=0)
+    found: NDArray[np.bool_] = in_disk[:, empty].any(axis=1)
+    return found
 
 
 def _on_detector(

@@ -45,7 +45,7 @@ class SolutionPanel(QWidget):
         self.view = PatternView()
         self._phase, self._zone_axis, self._euler = QLabel(), QLabel(), QLabel()
         self._score, self._error, self._disks = QLabel(), QLabel(), QLabel()
-        self._facts = QWidget()
+        self._facts, self._words = QWidget(), QWidget()
         self._build()
 
     def _build(self) -> None:
@@ -70,9 +70,13 @@ class SolutionPanel(QWidget):
         layout.addWidget(self._title)
         layout.addWidget(self.view, 1)
         layout.addWidget(self._reflection)
-        layout.addWidget(self._choice)
-        layout.addWidget(self._facts)
-        layout.addWidget(self._message)
+        layout.addWidget(self._words)
+        words = QVBoxLayout(self._words)
+        words.setContentsMargins(0, 0, 0, 0)
+        words.setSpacing(3)
+        for widget in (self._choice, self._facts, self._message):
+            words.addWidget(widget)
+        words.addStretch(1)
         self.set_title("")
         self.set_solution(None)
 
@@ -134,7 +138,13 @@ class SolutionPanel(QWidget):
                 message += f" Disks detected here: {solution.unexplained_disks}."
         self._message.setText(message)
         self._message.setVisible(bool(message))
+        self._words.setMinimumHeight(0 if solution is None else self._height_of_words())
         self._write_facts()
+
+    def _height_of_words(self) -> int:
+        """Return the room for a choice and all facts: the picture shall not jump from one position to the next."""
+        row = self._phase.fontMetrics().height() + self._form.verticalSpacing()
+        return self._choice.sizeHint().height() + 3 + (1 + self._form.rowCount()) * row
 
     def chosen(self) -> tuple[Crystal, NDArray[np.float64]] | None:
         """Return crystal and quaternion of what is chosen: the solution or its runner-up; None if not indexed."""
