@@ -20,7 +20,7 @@ from napari_stem_orient.gui.range_box import RangeBox
 from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.train_widget import TrainWidget
-from napari_stem_orient.gui.training_plot import MOST_POINTS, Curve
+from napari_stem_orient.gui.training_plot import MOST_POINTS, Curve, DegreeAxis
 from napari_stem_orient.network import training_run
 from napari_stem_orient.network.checkpoint import has_checkpoint, read_checkpoint
 from napari_stem_orient.network.hold_out import PIECE
@@ -71,6 +71,7 @@ def learning(panel: TrainWidget) -> Callable[[], bool]:
 
 def test_start_waits_for_a_crystal_and_a_name(panel: TrainWidget) -> None:
     assert not panel.start_button.isEnabled()
+    assert "Needs a crystal" in panel.stopped_label.text()
     panel.form.crystals.add("Si")
     panel.form.crystals.add("Ge")
     assert panel.start_button.isEnabled()
@@ -78,6 +79,7 @@ def test_start_waits_for_a_crystal_and_a_name(panel: TrainWidget) -> None:
     panel.form.name_edit.setText("")
     panel.form.name_edit.textEdited.emit("")
     assert not panel.start_button.isEnabled()
+    assert "Needs a name" in panel.stopped_label.text()
     # They are the panel's own: those to index with stay as they are.
     assert panel.session.crystals == ()
 
@@ -234,6 +236,33 @@ def test_an_error_is_said_in_one_line_and_the_panel_can_be_used_again(
     assert errors
 
 
+def test_what_cannot_be_trained_is_said_at_once_with_the_way_out(
+    panel: TrainWidget, until: Until, tmp_path: Path, errors: list[str]
+) -> None:
+    ready(panel, ENDLESS)
+    panel.form.q_limit.set_values(0.1, 0.15)
+    panel.start_button.click()
+    until(lambda: not panel.running)
+    assert "first disks of Si lie at 0.319 1/Å: raise" in panel.message_label.text()
+    panel.form.q_limit.set_values(0.9, 2.0)
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder", encoding="utf-8")
+    panel.form._parent_folder = blocked
+    panel.form._show_folder()
+    panel.start_button.click()
+    until(lambda: not panel.running)
+    assert "choose another folder" in panel.message_label.text()
+    assert panel._latest is None  # nothing was learned in vain
+    assert len(errors) == 2
+
+
+def test_numbers_of_the_error_axis_do_not_run_into_each_other() -> None:
+    axis = DegreeAxis("left")
+    many = list(np.log10([0.2, 0.5, 0.6, 1, 2, 3, 5, 7, 10]))
+    assert axis.logTickStrings(many, 1, 1) == ["0.2", "0.5", "", "1", "2", "", "5", "", "10"]
+    assert axis.logTickStrings(list(np.log10([3, 4])), 1, 1) == ["3", "4"]
+
+
 def test_index_offers_to_train_for_a_crystal_that_no_model_knows(
     make_napari_viewer_proxy: Callable[..., Viewer], until: Until
 ) -> None:
@@ -242,6 +271,8 @@ def test_index_offers_to_train_for_a_crystal_that_no_model_knows(
     unknown = load_crystal("LiCoO2")
     index.session.set_crystals((CU, unknown))
     until(lambda: not index.train_button.isHidden())
+    assert "No model knows LiCoO2" in index.model_label.text()
+    assert "train one, or choose template matching" in index.model_label.text()
     index.train_button.click()
     _, panel = viewer.window.add_plugin_dock_widget(NAME, "Train a model")
     assert isinstance(panel, TrainWidget)

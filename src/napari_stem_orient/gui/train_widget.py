@@ -47,6 +47,11 @@ if TYPE_CHECKING:
     from napari_stem_orient.simulation.bloch_library import LibraryStep
 
 DRAWN_EVERY_MS = 300
+_STATE_TOOLTIP = (
+    "<qt>Patterns: how many simulated ones the network has seen. Loss: what the training makes small. Best candidate: "
+    "median angle from the truth of the best of the orientations that it proposes. Held out: the same on patterns "
+    "that it never learns from. Warming up: the learning rate rises.</qt>"
+)
 SMALLEST = (376, 250)  # below another dock on a small screen
 
 
@@ -72,6 +77,7 @@ class TrainWidget(JobPanel):
         self.form_folding = Folding("What to train", self.form, unfolded=True)
         self.stopped_label = plain_label()
         self.state_label = plain_label()
+        self.state_label.setToolTip(_STATE_TOOLTIP)
         self.plot = TrainingPlot()
         self.plot.setMinimumHeight(220)
         self._fill_scroll_area()
@@ -165,7 +171,7 @@ class TrainWidget(JobPanel):
     def _on_draw(self) -> None:
         self.plot.draw()
         if self._latest is not None:
-            self.state_label.setText(step_text(self._latest))
+            self.state_label.setText(step_text(self._latest, running=self.running))
 
     def _on_done(self, result: TrainingResult) -> None:
         self._end()
@@ -288,15 +294,19 @@ class TrainWidget(JobPanel):
         return f"Training for {', '.join(crystal.name for crystal in crystals)}, kept in {self._task.output}."
 
     def _what_lies_there(self) -> str:
-        if self._content is None or self.form.output is None:
+        if not self.form.choice.crystals:
+            return "Needs a crystal: add one above."
+        if self.form.output is None:
+            return "" if self.form.recipe_form is None else "Needs a name to save it as."
+        if self._content is None:
             return ""
         if self._content.stopped is not None:
             settings, state = self._content.stopped.settings, self._content.stopped.state
             names = ", ".join(crystal.name for crystal in settings.crystals)
-            part = 100 * min(1.0, state.fraction)
+            percent = f"{100 * min(1.0, state.fraction):.0f} %" if state.fraction >= 0.01 else "less than 1 %"
             return (
-                f"Here lies a training for {names} that was stopped at {part:.0f} %: Resume goes on as it was begun, "
-                "Start over lets it go."
+                f"Here lies a training for {names} that was stopped at {percent}: Resume goes on as it was begun, "
+                "Start over discards it."
             )
         if self._content.model_name is not None and self._result is None:
             return f"Here lies the model {self._content.model_name}; a new one takes its place."
@@ -316,7 +326,7 @@ class TrainWidget(JobPanel):
             self.state_label,
         ):
             column.addWidget(widget)
-        column.addWidget(self._result_view(), 1)
+        column.addWidget(self._result_view(), 1000)  # the empty room below belongs to the report
         column.addStretch(1)
         area = self._scroll_area = QScrollArea()
         area.setWidgetResizable(True)
@@ -347,7 +357,6 @@ class TrainWidget(JobPanel):
     def _result_view(self) -> QWidget:
         self.report_view = QTextBrowser()
         self.report_view.setMinimumHeight(200)
-        self.report_view.setLineWrapMode(QTextBrowser.LineWrapMode.NoWrap)
         self.report_view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.use_button = QPushButton("Use in Index")
         self.use_button.setToolTip("Index with this model, and with the crystals that it was trained for.")
@@ -360,9 +369,10 @@ class TrainWidget(JobPanel):
         return self.result_box
 
 
-def step_text(step: TrainingStep) -> str:
-    """Say in a line how a training goes."""
-    words = [step.stage.value[:1].upper() + step.stage.value[1:], f"{step.patterns:,} patterns"]
+def step_text(step: TrainingStep, *, running: bool = True) -> str:
+    """Say in a line how a training goes, or how far it has come."""
+    stage = [step.stage.value[:1].upper() + step.stage.value[1:]] if running else []
+    words = [*stage, f"{step.patterns:,} patterns"]
     if step.patterns and step.loss == step.loss:
         words += [f"loss {step.loss:.3f}", f"best candidate off by {step.best_error_deg:.2f}°"]
     if step.lowest_held_out_deg is not None:

@@ -181,9 +181,11 @@ class TrainingForm(QWidget):
     def _rows(self) -> QVBoxLayout:
         form = form_layout()
         name_row = QHBoxLayout()
+        name_row.setSpacing(4)
         name_row.addWidget(self.name_edit, 1)
         name_row.addWidget(self.folder_button)
         time_row = QHBoxLayout()
+        time_row.setSpacing(4)
         time_row.addWidget(self.minutes, 1)
         time_row.addWidget(QLabel("min"))
         rows: dict[str, QWidget | QHBoxLayout] = {

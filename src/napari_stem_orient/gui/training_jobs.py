@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_stem_orient.core.crystal import Crystal
+
+FEWEST_REFLECTIONS = 4  # two pairs: with fewer, no pattern tells an orientation
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -111,6 +115,39 @@ class TrainingResult:
     report: str
 
 
+def check_reach(crystals: tuple[Crystal, ...], q_max: float) -> None:
+    """Say so where a crystal has no disks as far out (Å⁻¹) as they are seen: nothing can be learned from it.
+
+    Raises
+    ------
+    ValueError
+        Names the crystal and where its first disks lie.
+    """
+    for crystal in crystals:
+        if len(crystal.reflections(q_max)[0]) < FEWEST_REFLECTIONS:
+            nearest = float(np.linalg.norm(crystal.reciprocal_basis, axis=1).min())
+            lengths = np.linalg.norm(crystal.reflections(4 * nearest)[1], axis=1)
+            raise ValueError(
+                f"disks are seen out to {q_max:.3g} 1/Å, but the first disks of {crystal.name} lie at "
+                f"{lengths.min():.3g} 1/Å: raise the highest number of 'Disks out to'"
+            )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the model's folder before the training, not after: where it cannot be, nothing is learned in vain.
+
+    Raises
+    ------
+    OSError
+        Names the folder and the way out.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OSError(f"the model cannot be saved in {folder} ({reason}); choose another folder") from error
+
+
 def training_job(task: TrainingTask) -> Generator[TrainingStep | LibraryStep, None, TrainingResult]:
     """Train as the task says; a training that is gone on with keeps the settings that it was begun with."""
     from napari_stem_orient.io.bloch_cache import cached_bloch_library
@@ -125,6 +162,8 @@ def training_job(task: TrainingTask) -> Generator[TrainingStep | LibraryStep, No
         whole, start_from = settings.structure_type is not None, None
     else:
         crystals, whole = task.crystals, task.whole_structure_type
+        check_reach(crystals, task.parameters.q_max_high_inv_angstrom)
+        make_folder(task.output)
         start_from = nearest_shipped_model(crystals) if task.from_nearest else None
         parameters = recipe_to_start_from(task.parameters, start_from)
         remove_checkpoint(task.output)

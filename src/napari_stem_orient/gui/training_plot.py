@@ -22,6 +22,10 @@ LOSS_COLOUR = "#cc79a7"
 MOST_POINTS = 800
 
 
+#: An axis of a modest plot has room for so many numbers.
+MOST_NUMBERS = 5
+
+
 class Curve:
     """A growing curve that never holds more than a screen can show."""
 
@@ -47,8 +51,11 @@ class DegreeAxis(pg.AxisItem):
     """A logarithmic axis with plain numbers: 0.5, 1, 2, not powers of ten."""
 
     def logTickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:  # noqa: ARG002, N802 - pyqtgraph's
-        """Write the values themselves."""
-        return [f"{10**value:.2g}" for value in values]
+        """Write the values themselves; where they would run into each other, those that begin with 1, 2 and 5."""
+        texts = [f"{10**value:.2g}" for value in values]
+        if len(texts) <= MOST_NUMBERS:
+            return texts
+        return [text if text.lstrip("0.")[:1] in "125" else "" for text in texts]
 
 
 class TrainingPlot(pg.GraphicsLayoutWidget):
