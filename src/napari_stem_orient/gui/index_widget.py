@@ -232,7 +232,8 @@ class IndexWidget(StepPanel):
         """Open the panel that trains, for the crystals that no model knows."""
         known = {name for use in (self._models.models if self._models else ()) for name in use.crystals}
         unknown = tuple(crystal for crystal in self.session.crystals if crystal.name not in known)
-        _, panel = self.viewer.window.add_plugin_dock_widget("napari-stem-orient", "Train a model")
+        dock, panel = self.viewer.window.add_plugin_dock_widget("napari-stem-orient", "Train a model")
+        dock.raise_()  # it may be there already, behind another tab
         panel.propose(unknown)
 
     def _on_measurement_changed(self, _: object) -> None:

@@ -252,7 +252,7 @@ def models_for(
     peaks: BraggPeaks | None = None,
 ) -> ModelsFound:
     """Look for the models that know the crystals, read their cards and compare them with the measurement."""
-    from napari_stem_orient.network.model_folder import models_of, no_model_message, read_card
+    from napari_stem_orient.network.model_folder import models_of, read_card
 
     try:
         found = models_of(crystals, folders=folders)
@@ -266,7 +266,7 @@ def models_for(
         _model_use(card, [c for c in crystals if found[c.name] == folder], voltage_kv, q_limit)
         for folder, card in zip(used, cards, strict=True)
     )
-    missing = [no_model_message(crystal) for crystal in crystals if found[crystal.name] is None]
+    missing = [_no_model(crystal) for crystal in crystals if found[crystal.name] is None]
     sentences = [f"model {use.name} for {' and '.join(use.crystals)}" for use in models]
     if missing:
         sentences = missing
@@ -287,6 +287,11 @@ def _model_use(
     lines = card.lines()
     note = ", ".join(text for title, text in lines if title in ("Voltage", "Cell edge a"))
     return ModelUse(card.name, tuple(c.name for c in crystals), lines, note, tuple(dict.fromkeys(outside)))
+
+
+def _no_model(crystal: Crystal) -> str:
+    kind = f" ({crystal.structure_type})" if crystal.structure_type else ""
+    return f"no model knows {crystal.name}{kind}: train one, or choose template matching as the method"
 
 
 def _reach(peaks: BraggPeaks | None) -> float | None:
