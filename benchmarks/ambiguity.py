@@ -30,6 +30,7 @@ from bloch_patterns import (
     known_patterns,
 )
 from known_patterns import KnownPatterns, cache_option
+from methods import REFINED, TEMPLATE, errors_deg, everywhere, method_options, methods
 from numpy.typing import NDArray
 from report import machine, percent, table
 
@@ -61,6 +62,13 @@ GROSS_DEG = 34.0
 MOST_DISKS = 999
 MOST_AXES = 12  # in the table
 DISKS = ((4, 5), (6, 9), (10, 19), (20, MOST_DISKS), (FEWEST_DISKS, MOST_DISKS))
+MANY_DISKS = 6
+CLASSES = (
+    f"fewer than {FEWEST_DISKS} disks",
+    "a mate looks the same",
+    "all others",
+    f"of these, {MANY_DISKS} disks or more",
+)
 COLUMNS = (
     "diffracted disks",
     "patterns",
@@ -98,6 +106,7 @@ def main() -> None:
     parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
     parser.add_argument("--seed", type=int, default=31, help="of orientations and thicknesses (default: 31)")
     cache_option(parser)
+    method_options(parser, most_templates=0)
     arguments = parser.parse_args()
     crystal = load_crystal(arguments.crystal)
     patterns = known_patterns(crystal, arguments.patterns, seed=arguments.seed, cache=arguments.cache)
@@ -116,6 +125,7 @@ def main() -> None:
     print("\n" + table(("zone axis", "patterns", "turned by"), zone_rows(crystal, mates)))
     print("\n" + bounds(mates))
     print("\n" + agreement(crystal, patterns, disks, mates))
+    print("\n" + table(("method", *CLASSES), method_rows(arguments, crystal, patterns, number, mates)))
 
 
 def diffracted(disks: NDArray[np.float32]) -> FloatArray:
@@ -255,6 +265,29 @@ def bounds(mates: Sequence[Mate | None]) -> str:
         f"2° for at most {100 * (1 - alike.mean() / 2):.1f} %, and beyond {GROSS_DEG:.0f}° for at least "
         f"{50 * far.mean():.1f} %."
     )
+
+
+def method_rows(
+    arguments: argparse.Namespace,
+    crystal: Crystal,
+    patterns: KnownPatterns,
+    number: NDArray[np.int64],
+    mates: Sequence[Mate | None],
+) -> list[list[object]]:
+    """Within 2° and beyond 34° of both methods: few disks, patterns with a mate, all others."""
+    few = number < FEWEST_DISKS
+    alike = flags(mates)[1]
+    classes = (few, alike, ~few & ~alike, ~few & ~alike & (number >= MANY_DISKS))
+    counts = [f"{int(chosen.sum())} patterns" for chosen in classes]
+    rows: list[list[object]] = [["", *counts]]
+    for name, method in methods(arguments, min_disks=2).items():
+        if name not in (REFINED, TEMPLATE):
+            continue
+        timed = method(patterns.peaks, [crystal], everywhere(patterns.peaks))
+        error = errors_deg(timed.result, patterns.quaternion)
+        cells = [f"{percent(error[c] < 2)}, {percent(error[c] > GROSS_DEG)}" for c in classes]
+        rows.append([name, *cells])
+    return rows
 
 
 def agreement(

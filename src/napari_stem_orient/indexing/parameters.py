@@ -17,6 +17,15 @@ class IndexParameters(RefinementParameters):
         title="Candidates",
         description="Orientations that the transformer proposes for each pattern and phase",
     )
+    n_views: int = Field(
+        2,
+        ge=1,
+        le=8,
+        title="Views",
+        description="The transformer reads each pattern so many times, each time turned by another quarter, and its "
+        "candidates are put together: more find the way in noisy patterns, and take longer. Not without refinement",
+        json_schema_extra={"advanced": True},
+    )
     refine: bool = Field(
         True,
         title="Refine and verify",

@@ -36,6 +36,10 @@ LARGEST_BATCH_OF_CPU = 1024
 LARGEST_BATCH_OF_GPU = 16_384
 
 
+#: Of the candidates of several views, so many times those of one are fitted to the end.
+FITTED_PART = 1.5
+
+
 class PhaseIndexer:
     """Finds orientations of one crystal: its model proposes, its fitter refines."""
 
@@ -85,8 +89,10 @@ class PhaseIndexer:
     @property
     def n_found(self) -> int:
         """Candidates that each pattern gets."""
+        if not self.parameters.refine:
+            return 1
         n_proposed = min(self.parameters.n_candidates, self.model.card.network.n_candidates)
-        return n_proposed if self.parameters.refine else 1
+        return min(n_proposed * self.parameters.n_views, round(FITTED_PART * n_proposed))
 
     def proposed(self, rotation: Tensor, reference: Candidates, peaks: Tensor, mask: Tensor) -> Candidates:
         """Fit and weigh orientations that come from elsewhere, on the scale of a candidate that each pattern has.
@@ -119,7 +125,15 @@ class PhaseIndexer:
         return Candidates(rotation, found.similarity[:, 1:], evidence, found.explained[:, 1:], label)
 
     def propose(self, peaks: Tensor, mask: Tensor) -> Tensor:
-        """Rotations (B, K, 3, 3) that the transformer proposes, the likeliest first."""
+        """Rotations (B, K, 3, 3) that the transformer proposes, the likeliest of each view first."""
+        n_views = self.parameters.n_views if self.parameters.refine else 1
+        seen = []
+        for turn in _quarter_turns(n_views, like=peaks):
+            turned = torch.cat([peaks[..., :2] @ turn[:2, :2], peaks[..., 2:]], dim=-1)
+            seen.append(self._proposed_in_view(turned, mask) @ turn.T)
+        return torch.cat(seen, dim=1)
+
+    def _proposed_in_view(self, peaks: Tensor, mask: Tensor) -> Tensor:
         config = self.model.card.network
         scale = self.crystal.lattice_scale
         scaled = peaks[:, : config.n_tokens] * peaks.new_tensor([scale, scale, 1.0])
@@ -136,6 +150,9 @@ class PhaseIndexer:
         """
         weight = intensity**self.parameters.intensity_exponent
         rotation = self.fitter.fit_positions(rotation, q, weight)
+        if rotation.shape[1] > self.n_found:
+            score = self.fitter.score(rotation, q, intensity)
+            rotation = _take(rotation, score.topk(self.n_found, dim=1).indices)
         if self.parameters.fit_calibration:
             q = self.fitter.corrected(rotation, q, weight)
             rotation = self.fitter.fit_positions(rotation, q, weight)
@@ -146,6 +163,12 @@ def _disks(peaks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Positions (B, N, 2) in Å⁻¹ and intensities (B, N) relative to each pattern's strongest."""
     intensity = peaks[..., 2] * mask
     return peaks[..., :2], intensity / intensity.amax(dim=1, keepdim=True).clamp_min(1e-20)
+
+
+def _quarter_turns(number: int, *, like: Tensor) -> list[Tensor]:
+    """So many rotations (3, 3) about z by multiples of 90°, the identity first."""
+    quarter = like.new_tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    return [torch.linalg.matrix_power(quarter, times) for times in range(number)]
 
 
 def _take(rotation: Tensor, index: Tensor) -> Tensor:

@@ -30,8 +30,10 @@ NARROWINGS = (0.5, 0.3)
 #: How far the scale of a pattern, and its origin in x and in y (Å⁻¹), may well be off.
 CALIBRATION_WIDTHS = (0.01, 0.01, 0.01)
 
-#: A tilt is fitted to so many reflections, the nearest to the Ewald sphere: the others stay dark within its reach.
+#: A tilt is fitted to the reflections nearest to the Ewald sphere, so many or as many as lie within so many excitation
+#: widths of it: the others stay dark within the fit's reach.
 NEARBY_REFLECTIONS = 96
+NEARBY_WIDTHS = 4.0
 
 #: A disk counts as a reflection within this part of the shortest reciprocal lattice vector, or less.
 TOLERANCE_PART = 0.1
@@ -283,7 +285,9 @@ class PatternFitter:
             self.assign(rotation, q), intensity, exponent=exponent, width=self.excitation_width
         )
         _, s = self.reflections(rotation)
-        index = s.abs().topk(min(NEARBY_REFLECTIONS, self.n_reflections), dim=-1, largest=False).indices
+        number = int((s.abs() < NEARBY_WIDTHS * self.excitation_width).sum(dim=-1).amax())
+        number = min(max(NEARBY_REFLECTIONS, number), self.n_reflections)
+        index = s.abs().topk(number, dim=-1, largest=False).indices
         amplitude = self.strength**exponent * self._expected
         return _Nearby(self.g[index], amplitude[index], measured.gather(2, index))
 
