@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
@@ -124,3 +125,9 @@ def test_the_same_seed_gives_the_same_batch() -> None:
         PatternSampler([copper], RECIPE, seed=5, libraries=[library]).batch(16) for _ in range(2)
     )
     torch.testing.assert_close(first.peaks, second.peaks, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("field", ["voltage_low_kv", "thickness_low_angstrom", "q_max_low_inv_angstrom"])
+def test_a_range_that_runs_downwards_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match="give the lower end first"):
+        TrainingParameters(**{field: 2900.0})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_stem_orient.network.transformer import TransformerConfig
 from napari_stem_orient.simulation.augment import AugmentationParameters
@@ -80,3 +80,21 @@ class TrainingParameters(BaseModel):
     least_improvement: float = Field(
         0.01, ge=0, lt=1, title="Least improvement", description="Relative; with less, the error stands still"
     )
+
+    @model_validator(mode="after")
+    def _ranges_run_upwards(self) -> TrainingParameters:
+        for low, high, what in _RANGES:
+            first, last = getattr(self, low), getattr(self, high)
+            if first is not None and last is not None and first > last:
+                raise ValueError(
+                    f"the range of the {what} runs from {first:g} to {last:g}; give the lower end first"
+                )
+        return self
+
+
+_RANGES = (
+    ("voltage_low_kv", "voltage_high_kv", "voltage (kV)"),
+    ("thickness_low_angstrom", "thickness_high_angstrom", "thickness (Å)"),
+    ("q_max_low_inv_angstrom", "q_max_high_inv_angstrom", "q limit (1/Å)"),
+    ("lattice_scale_low_angstrom", "lattice_scale_high_angstrom", "cell edge (Å)"),
+)
