@@ -157,6 +157,17 @@ def test_the_picture_stays_in_its_place_while_positions_and_answers_change(index
     assert len(set(heights)) == 1
 
 
+def test_the_button_in_the_corner_of_the_picture_shows_the_whole_detector_again(indexed, session, qtbot):
+    go_to(indexed, session, qtbot, (3, 4))
+    plot = indexed.panel.view.getPlotItem()
+    box = plot.getViewBox()
+    whole = np.array(box.viewRange())
+    box.scaleBy((0.3, 0.3))
+    assert np.ptp(box.viewRange()[0]) < 0.5 * np.ptp(whole[0])
+    plot.autoBtn.clicked.emit(plot.autoBtn)
+    np.testing.assert_allclose(box.viewRange(), whole, atol=1e-6)
+
+
 def test_the_panel_says_how_sure_it_is(indexed, session, scene, qtbot):
     go_to(indexed, session, qtbot, (10, 12))
     solution = scene.truth.at(10, 12)

@@ -68,6 +68,7 @@ class PatternView(pg.PlotWidget):
         plot.invertY(True)
         plot.setMenuEnabled(False)
         plot.getViewBox().setDefaultPadding(0.0)
+        plot.autoBtn.clicked.connect(self._on_fit)  # by itself it fits nothing: the items have no bounds
         for axis in (plot.getAxis("bottom"), plot.getAxis("left")):
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickTextOffset=3)
@@ -86,6 +87,9 @@ class PatternView(pg.PlotWidget):
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a modest size: the maps need the window more."""
         return QSize(340, 340)
+
+    def _on_fit(self, _: object) -> None:
+        self.reset_view()
 
     # --- what is shown -------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QShowEvent
+from qtpy.QtGui import QShowEvent, QTextOption
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -357,6 +357,9 @@ class TrainWidget(JobPanel):
     def _result_view(self) -> QWidget:
         self.report_view = QTextBrowser()
         self.report_view.setMinimumHeight(200)
+        self.report_view.setWordWrapMode(
+            QTextOption.WrapMode.WordWrap
+        )  # not within the numbers of its tables
         self.report_view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.use_button = QPushButton("Use in Index")
         self.use_button.setToolTip("Index with this model, and with the crystals that it was trained for.")
