@@ -57,6 +57,7 @@ class RefinementParameters(BaseModel):
         title="Position tolerance",
         description="Distance in 1/Å within which a measured disk counts as a simulated reflection; at most a tenth "
         "of the crystal's shortest reciprocal lattice vector. Empty: from the scatter of the disks in this scan",
+        json_schema_extra={"unit": "1/Å"},
     )
     excitation_width: float = Field(
         0.02,
@@ -64,6 +65,7 @@ class RefinementParameters(BaseModel):
         le=0.2,
         title="Excitation width",
         description="Standard deviation in 1/Å of the fall-off with the excitation error",
+        json_schema_extra={"unit": "1/Å"},
     )
     intensity_exponent: float = Field(
         0.25,
