@@ -25,6 +25,7 @@ Method = Callable[[BraggPeaks, Sequence[Crystal], NDArray[np.bool_]], Timed]
 
 TEMPLATE = "py4DSTEM ACOM 2°/2°"
 REFINED = "transformer, refined"
+PAINSTAKING = "transformer, refined, two views, calibration fitted"
 NEIGHBOURS = "transformer, refined, neighbours"
 
 
@@ -66,6 +67,8 @@ def transformer_parameters(
         "transformer, not refined": IndexParameters(position_steps=0, tilt_steps=0, **common),
         REFINED: IndexParameters(**common),
     }
+    if not neighbours:
+        chosen[PAINSTAKING] = IndexParameters(n_views=2, fit_calibration=True, **common)
     if neighbours:
         chosen[NEIGHBOURS] = IndexParameters(**{**common, "neighbours": True})
     return chosen

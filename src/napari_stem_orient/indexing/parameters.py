@@ -18,12 +18,13 @@ class IndexParameters(RefinementParameters):
         description="Orientations that the transformer proposes for each pattern and phase",
     )
     n_views: int = Field(
-        2,
+        1,
         ge=1,
         le=8,
         title="Views",
         description="The transformer reads each pattern so many times, each time turned by another quarter, and its "
-        "candidates are put together: more find the way in noisy patterns, and take longer. Not without refinement",
+        "candidates are put together: with two, more noisy patterns find their orientation, in twice the time. "
+        "Only with refinement",
         json_schema_extra={"advanced": True},
     )
     refine: bool = Field(
