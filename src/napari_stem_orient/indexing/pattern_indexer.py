@@ -127,6 +127,8 @@ class PhaseIndexer:
     def propose(self, peaks: Tensor, mask: Tensor) -> Tensor:
         """Rotations (B, K, 3, 3) that the transformer proposes, the likeliest of each view first."""
         n_views = self.parameters.n_views if self.parameters.refine else 1
+        if n_views == 1:
+            return self._proposed_in_view(peaks, mask)
         seen = []
         for turn in _quarter_turns(n_views, like=peaks):
             turned = torch.cat([peaks[..., :2] @ turn[:2, :2], peaks[..., 2:]], dim=-1)
