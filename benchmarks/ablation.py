@@ -18,7 +18,7 @@ from typing import Any
 
 from bloch_patterns import known_patterns
 from candidate_errors import chosen_errors_deg, proposal_errors_deg
-from known_patterns import KnownPatterns, cache_option, degraded
+from known_patterns import KnownPatterns, degraded, pattern_options
 from report import machine, percent, table
 from short_training import KeptLibraries, folder_of_model, recipe_of_model, train_briefly
 
@@ -57,12 +57,9 @@ def main() -> None:
     )
     parser.add_argument("--start", type=Path, metavar="FOLDER", help="model to begin with (default: shipped)")
     parser.add_argument("--learning-rate", type=float, default=5e-4, help="highest (default: 5e-4)")
-    parser.add_argument("--patterns", type=int, default=1000, help="to compare on (default: 1000)")
-    parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
-    parser.add_argument("--seed", type=int, default=31, help="of orientations and thicknesses (default: 31)")
+    pattern_options(parser)
     parser.add_argument("--device", default="auto", help="of the training (default: auto)")
     parser.add_argument("--only", nargs="+", help="only these rows, by the words that they begin with")
-    cache_option(parser)
     arguments = parser.parse_args()
     crystal = load_crystal(arguments.crystal)
     clean = known_patterns(crystal, arguments.patterns, seed=arguments.seed, cache=arguments.cache)

@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 from bloch_patterns import known_patterns
 from candidate_errors import candidate_errors_deg
-from known_patterns import KnownPatterns, cache_option, degraded
+from known_patterns import KnownPatterns, degraded, pattern_options
 from methods import (
     errors_deg,
     everywhere,
@@ -43,9 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--patterns", type=int, default=1000, help="number of patterns (default: 1000)")
-    parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
-    parser.add_argument("--seed", type=int, default=31, help="of orientations and thicknesses (default: 31)")
+    pattern_options(parser)
     parser.add_argument(
         "--kinematic", action="store_true", help="kinematic patterns instead of dynamical ones"
     )
@@ -54,7 +52,6 @@ def main() -> None:
         action="store_true",
         help="20 %% of the disks missing, two spurious, 0.01 1/Å position noise, 1 %% error of the scale",
     )
-    cache_option(parser)
     method_options(parser, most_templates=0)
     arguments = parser.parse_args()
     crystal = load_crystal(arguments.crystal)

@@ -29,7 +29,7 @@ from bloch_patterns import (
     bloch_patterns_of,
     known_patterns,
 )
-from known_patterns import KnownPatterns, cache_option
+from known_patterns import KnownPatterns, pattern_options
 from methods import REFINED, TEMPLATE, errors_deg, everywhere, method_options, methods
 from numpy.typing import NDArray
 from report import machine, percent, table
@@ -102,10 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--patterns", type=int, default=1000, help="number of patterns (default: 1000)")
-    parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
-    parser.add_argument("--seed", type=int, default=31, help="of orientations and thicknesses (default: 31)")
-    cache_option(parser)
+    pattern_options(parser)
     method_options(parser, most_templates=0)
     arguments = parser.parse_args()
     crystal = load_crystal(arguments.crystal)

@@ -15,8 +15,6 @@ from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import py4dstem_from_sample, random_quaternions
 from napari_stem_orient.indexing.template_plan import py4dstem_crystal
 
-BlochPatterns = KnownPatterns
-
 VOLTAGE_KV = 300.0
 Q_MAX = 2.1  # Å⁻¹: 128 px of 0.0328 Å⁻¹
 EXCITATION_ERROR_CUT = 0.04  # Å⁻¹

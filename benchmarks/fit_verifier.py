@@ -14,7 +14,8 @@ import argparse
 
 import numpy as np
 import torch
-from bloch_patterns import BlochPatterns, simulate_bloch_patterns
+from bloch_patterns import simulate_bloch_patterns
+from known_patterns import KnownPatterns
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -30,7 +31,7 @@ REPEATS = 3  # thinned versions of each pattern
 MIXED = 0.3  # part of the patterns with a second, weaker grain
 
 
-def thinned(patterns: BlochPatterns, *, seed: int) -> tuple[BraggPeaks, NDArray[np.float64]]:
+def thinned(patterns: KnownPatterns, *, seed: int) -> tuple[BraggPeaks, NDArray[np.float64]]:
     """The patterns, REPEATS times each, as a detector might see them; and their true orientations (n, 4)."""
     rng = np.random.default_rng(seed)
     lists = []

@@ -85,6 +85,14 @@ def _degraded(disks: NDArray[np.float32], q_max: float, rng: np.random.Generator
     return np.vstack([values[direct], diffracted, spurious])
 
 
+def pattern_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which patterns are simulated, and where they are kept."""
+    parser.add_argument("--patterns", type=int, default=1000, help="number of patterns (default: 1000)")
+    parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
+    parser.add_argument("--seed", type=int, default=31, help="of orientations and thicknesses (default: 31)")
+    cache_option(parser)
+
+
 def cache_option(parser: argparse.ArgumentParser) -> None:
     """The option that names a file to keep simulated patterns in."""
     parser.add_argument(

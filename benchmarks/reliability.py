@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from bloch_patterns import known_patterns
-from known_patterns import cache_option, degraded
+from known_patterns import degraded, pattern_options
 from known_scans import bent_nickel_scan, multislice_scan
 from methods import NEIGHBOURS, REFINED, errors_deg, everywhere, method_options, methods
 from numpy.typing import NDArray
@@ -71,12 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--patterns", type=int, default=1000, help="number of patterns (default: 1000)")
-    parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
-    parser.add_argument("--seed", type=int, default=31, help="of orientations and thicknesses (default: 31)")
+    pattern_options(parser)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the data sets")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the figure into this file")
-    cache_option(parser)
     method_options(parser)
     arguments = parser.parse_args()
     found = {**of_patterns(arguments), **of_scans(arguments)}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bloch_patterns import known_patterns
 from candidate_errors import chosen_errors_deg, proposal_errors_deg, proposals_a_second
-from known_patterns import KnownPatterns, cache_option
+from known_patterns import KnownPatterns, pattern_options
 from report import machine, percent, table
 from short_training import KeptLibraries, folder_of_model, recipe_of_model, train_briefly
 
@@ -53,12 +53,9 @@ def main() -> None:
         metavar="WIDTH,LAYERS,TOKENS,CANDIDATES",
         help=f"networks to train (default: {' '.join(DEFAULT_SIZES)})",
     )
-    parser.add_argument("--patterns", type=int, default=1000, help="to compare on (default: 1000)")
-    parser.add_argument("--crystal", default="Cu", help="built-in name or CIF (default: Cu)")
-    parser.add_argument("--seed", type=int, default=31, help="of orientations and thicknesses (default: 31)")
+    pattern_options(parser)
     parser.add_argument("--device", default="auto", help="of the training (default: auto)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the trained models in this folder")
-    cache_option(parser)
     arguments = parser.parse_args()
     networks = [network_of(size) for size in arguments.sizes]
     crystal = load_crystal(arguments.crystal)

@@ -12,6 +12,14 @@ from torch import Tensor
 MOST_CANDIDATES = 8
 
 
+def taken(values: Tensor, index: Tensor) -> Tensor:
+    """Of values (..., C, *) of candidates those at index (..., c): (..., c, *)."""
+    dimension = index.dim() - 1
+    beyond = values.shape[dimension + 1 :]
+    spread = index.reshape(*index.shape, *[1] * len(beyond)).expand(*index.shape, *beyond)
+    return values.gather(dimension, spread)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """Solutions of patterns; the leading axes "..." are patterns (B,) or scan rows and columns (R, W).
@@ -55,15 +63,7 @@ class Candidates:
 
     def take(self, index: Tensor) -> Candidates:
         """The candidates at index (..., c)."""
-        at_rotation = index[..., None, None].expand(*index.shape, 3, 3)
-        dimension = index.dim() - 1
-        return Candidates(
-            self.rotation.gather(dimension, at_rotation),
-            self.similarity.gather(dimension, index),
-            self.evidence.gather(dimension, index),
-            self.explained.gather(dimension, index),
-            self.phase.gather(dimension, index),
-        )
+        return Candidates(*(taken(getattr(self, item.name), index) for item in fields(self)))
 
     def strongest(self, n: int) -> Candidates:
         """The n candidates with most evidence, or all where there are fewer."""

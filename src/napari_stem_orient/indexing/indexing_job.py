@@ -55,6 +55,8 @@ class IndexingJob:
         if self._asks_neighbours:
             self._shown_alone[np.flatnonzero(wanted)[-1]] = False
         self._n_solved = self._n_answered = 0
+        counted = (wanted, self._solved, self._answered)
+        self._n_wanted, self._n_to_solve, self._n_to_answer = (int(which.sum()) for which in counted)
 
     def _with_halo(self, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Positions (n,) bool to be solved, and to be answered with their neighbours.
@@ -139,11 +141,10 @@ class IndexingJob:
     def _progress(self) -> Progress:
         """Positions done, those of earlier runs among them; a position counts whole when its neighbours were asked."""
         total = self._peaks.n_positions
-        n_wanted = int((~self._done & self._possible).sum())
-        part = self._n_solved / max(1, int(self._solved.sum()))
+        part = self._n_solved / max(1, self._n_to_solve)
         if self._asks_neighbours:
-            part = OWN_PART * part + (1 - OWN_PART) * self._n_answered / max(1, int(self._answered.sum()))
-        return Progress(total - n_wanted + int(part * n_wanted + 1e-6), total, "patterns")
+            part = OWN_PART * part + (1 - OWN_PART) * self._n_answered / max(1, self._n_to_answer)
+        return Progress(total - self._n_wanted + int(part * self._n_wanted + 1e-6), total, "patterns")
 
 
 def _widened(rows: NDArray[np.bool_], *, before: int, after: int) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, Reason
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import in_halving_batches
-from napari_stem_orient.indexing.candidates import MOST_CANDIDATES, Candidates
+from napari_stem_orient.indexing.candidates import MOST_CANDIDATES, Candidates, taken
 from napari_stem_orient.indexing.neighbours import Coupling, distinct, padded_symmetries
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.proposals import Proposals
@@ -79,9 +79,10 @@ class PhaseIndexer:
         """Solutions for peaks (B, N, 3) = q_x, q_y in Å⁻¹ and intensity, mask (B, N); labelled as ``phase``."""
         rotation = self.propose(peaks, mask)
         q, intensity = _disks(peaks, mask)
-        rotation = rotation if self.parameters.refine else rotation[:, :1]
         if self.parameters.refine:
             rotation, q = self.refine(rotation, q, intensity)
+        else:
+            rotation = rotation[:, :1]
         found = verify(self.fitter, rotation, q, intensity, mask)
         label = torch.full_like(found.explained, phase)
         return Candidates(rotation, found.similarity, found.evidence, found.explained, label)
@@ -143,7 +144,7 @@ class PhaseIndexer:
         proposal = self.model.network(scaled, mask[:, : config.n_tokens], conditions)
         logit = proposal.candidate_logits[:, self._phase_of_model]
         likely = logit.topk(min(self.parameters.n_candidates, logit.shape[1]), dim=1).indices
-        return _take(proposal.rotations[:, self._phase_of_model], likely)
+        return taken(proposal.rotations[:, self._phase_of_model], likely)
 
     def refine(self, rotation: Tensor, q: Tensor, intensity: Tensor) -> tuple[Tensor, Tensor]:
         """Fit positions, then tilts, of candidates (B, K, 3, 3); the disks come back as they were fitted.
@@ -154,7 +155,7 @@ class PhaseIndexer:
         rotation = self.fitter.fit_positions(rotation, q, weight)
         if rotation.shape[1] > self.n_found:
             score = self.fitter.score(rotation, q, intensity)
-            rotation = _take(rotation, score.topk(self.n_found, dim=1).indices)
+            rotation = taken(rotation, score.topk(self.n_found, dim=1).indices)
         if self.parameters.fit_calibration:
             q = self.fitter.corrected(rotation, q, weight)
             rotation = self.fitter.fit_positions(rotation, q, weight)
@@ -171,11 +172,6 @@ def _quarter_turns(number: int, *, like: Tensor) -> list[Tensor]:
     """So many rotations (3, 3) about z by multiples of 90°, the identity first."""
     quarter = like.new_tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     return [torch.linalg.matrix_power(quarter, times) for times in range(number)]
-
-
-def _take(rotation: Tensor, index: Tensor) -> Tensor:
-    """Rotations (B, C, 3, 3) at index (B, c)."""
-    return rotation.gather(1, index[..., None, None].expand(-1, -1, 3, 3))
 
 
 class PatternIndexer:

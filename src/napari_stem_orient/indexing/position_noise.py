@@ -40,19 +40,16 @@ def measured_position_tolerance(peaks: BraggPeaks, indexer: PatternIndexer) -> f
     probability, best = probabilities(found.evidence).max(dim=1)
     residuals = []
     for phase, phase_indexer in enumerate(indexer.indexers):
-        rows = torch.nonzero((probability > SURE) & (found.phase.gather(1, best[:, None])[:, 0] == phase))[
-            :, 0
-        ]
+        of_phase = found.phase.gather(1, best[:, None])[:, 0] == phase
+        rows = torch.nonzero((probability > SURE) & of_phase)[:, 0]
         if not len(rows):
             continue
         rotation = found.rotation[rows, best[rows]][:, None]
         q = torch.as_tensor(padded, device=indexer.device)[rows, :, :2]
         mask = torch.as_tensor(present, device=indexer.device)[rows]
         assignment = phase_indexer.fitter.assign(rotation, q)
-        within = (
-            (assignment.reflection >= 0) & (assignment.offset[..., 2].abs() < EXPLAINED_DEPTH) & mask[:, None]
-        )
-        residuals.append(torch.linalg.vector_norm(assignment.offset[..., :2], dim=-1)[within])
+        near = phase_indexer.fitter.explains(assignment, within=math.inf, depth=EXPLAINED_DEPTH)
+        residuals.append(torch.linalg.vector_norm(assignment.offset[..., :2], dim=-1)[near & mask[:, None]])
     distance = torch.cat(residuals) if residuals else torch.zeros(0)
     if len(distance) < FEWEST_DISKS:
         return LARGEST_TOLERANCE

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.indexing.candidates import taken
 from napari_stem_orient.simulation.kinematic import KinematicSimulator, excitation_error
 
 #: Weakest reflection, relative to the strongest of the crystal, that a disk may be given to.
@@ -127,7 +128,7 @@ class _Nearby:
 
     def take(self, index: Tensor) -> _Nearby:
         """Those of candidates (B, k)."""
-        return _Nearby(_take(self.g, index), _take(self.amplitude, index), _take(self.measured, index))
+        return _Nearby(taken(self.g, index), taken(self.amplitude, index), taken(self.measured, index))
 
 
 class PatternFitter:
@@ -234,6 +235,16 @@ class PatternFitter:
             rotation = rotation @ rotation_from_vector(-turn)
         return rotation
 
+    def explains(self, assignment: Assignment, *, within: float, depth: float) -> Tensor:
+        """Which disks (B, K, N) have their reflection ``within`` a distance in the plane and ``depth`` along the beam.
+
+        Both in Å⁻¹; precession widens the depth.
+        """
+        near = torch.linalg.vector_norm(assignment.offset[..., :2], dim=-1) < within
+        near = near & (assignment.offset[..., 2].abs() < self.swept_width(depth))
+        explained: Tensor = near & (assignment.reflection >= 0)
+        return explained
+
     def corrected(self, rotation: Tensor, q: Tensor, weight: Tensor) -> Tensor:
         """Disks (B, K, N, 2) with the scale and origin that fit their reflections best under each candidate.
 
@@ -270,7 +281,7 @@ class PatternFitter:
         nearby = self._nearby(rotation, q, intensity)
         rotation, cosine = self._tilted(rotation, nearby, width=self.excitation_width)
         best = cosine.topk(min(parameters.n_refined, cosine.shape[1]), dim=1).indices
-        trial, highest, nearby = _take(rotation, best), _take(cosine, best), nearby.take(best)
+        trial, highest, nearby = taken(rotation, best), taken(cosine, best), nearby.take(best)
         kept = trial
         for narrowing in NARROWINGS:
             width = self.swept_width(narrowing * parameters.excitation_width)
@@ -360,12 +371,6 @@ class PatternFitter:
         everything = (intensity.clamp_min(0.0) ** (2 * exponent)).sum(-1)
         norm = torch.sqrt(everything[:, None] * (model * model).sum(-1)).clamp_min(1e-12)
         return (measured * model).sum(-1) / norm
-
-
-def _take(values: Tensor, index: Tensor) -> Tensor:
-    """Values (B, K, ...) at index (B, k)."""
-    shape = (*index.shape, *values.shape[2:])
-    return values.gather(1, index.reshape(*index.shape, *([1] * (values.dim() - 2))).expand(shape))
 
 
 def _gauss_newton_turn(

@@ -32,10 +32,9 @@ def explained_disks(fitters: Sequence[PatternFitter], found: Candidates, q: Tens
     explained = torch.zeros(*found.phase.shape, mask.shape[1], dtype=torch.bool, device=mask.device)
     for phase, fitter in enumerate(fitters):
         assignment = fitter.assign(found.rotation, q)
-        distance = torch.linalg.vector_norm(assignment.offset[..., :2], dim=-1)
-        near = (distance < NEAR) & (assignment.offset[..., 2].abs() < fitter.swept_width(NEAR_DEPTH))
+        near = fitter.explains(assignment, within=NEAR, depth=NEAR_DEPTH)
         here = (found.phase == phase) & torch.isfinite(found.evidence)
-        explained |= near & (assignment.reflection >= 0) & mask[:, None] & here[..., None]
+        explained |= near & mask[:, None] & here[..., None]
     return explained
 
 

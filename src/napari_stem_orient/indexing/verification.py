@@ -66,12 +66,9 @@ def verification_features(
     """
     assignment = fitter.assign(rotation, q)
     _, s = fitter.reflections(rotation)
-    distance = torch.linalg.vector_norm(assignment.offset[..., :2], dim=-1)
     depth = assignment.offset[..., 2]
-    explained = (distance < EXPLAINED_WITHIN * fitter.position_tolerance) & (
-        depth.abs() < fitter.swept_width(EXPLAINED_DEPTH)
-    )
-    explained = explained & (assignment.reflection >= 0) & mask[:, None]
+    within = EXPLAINED_WITHIN * fitter.position_tolerance
+    explained = fitter.explains(assignment, within=within, depth=EXPLAINED_DEPTH) & mask[:, None]
     weight = (intensity.clamp_min(0.0) ** 0.25 * mask)[:, None] * explained
     everything = (intensity.clamp_min(0.0) ** 0.25 * mask).sum(-1)[:, None].clamp_min(1e-6)
     length = torch.linalg.vector_norm(assignment.vector[..., :2], dim=-1)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from napari_stem_orient.core.calibration import electron_wavelength_angstrom
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation import quaternion_to_matrix
+from napari_stem_orient.core.orientation import quaternion_about_z, quaternion_to_matrix
 from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.simulation.augment import PeakAugmenter
 from napari_stem_orient.simulation.bloch_library import BlochLibrary, BlochParameters, spacing_for
@@ -154,7 +154,7 @@ class PatternSampler:
             library.intensity[row, thin].float() * (1 - part)
             + library.intensity[row, thin + 1].float() * part
         )
-        turn = rotation_about_z(2 * math.pi * draw[1])
+        turn = torch.as_tensor(quaternion_to_matrix(quaternion_about_z(2 * math.pi * draw[1]))).float()
         rotation = library.rotation[row] @ turn
         q = library.q[row] @ turn[:, :2, :2]
         if library.mirrored:
@@ -228,13 +228,6 @@ def _joined(parts: Sequence[TrainingBatch]) -> TrainingBatch:
     return TrainingBatch(
         *(torch.cat([getattr(part, name) for part in padded]) for name in TrainingBatch.__slots__)
     )
-
-
-def rotation_about_z(angle: Tensor) -> Tensor:
-    """Rotation matrices (n, 3, 3) about z by angles (n,) in rad."""
-    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-    nine: Tensor = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=-1)
-    return nine.view(-1, 3, 3)
 
 
 def lattice_range(crystal: Crystal, parameters: TrainingParameters) -> tuple[float, float]:
