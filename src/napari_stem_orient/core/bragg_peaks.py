@@ -21,6 +21,9 @@ Int64 = NDArray[np.int64]
 #: Pixel size in Å⁻¹ given to peaks that come without detector pixels.
 NOMINAL_PIXEL_SIZE_INV_ANGSTROM = 0.01
 
+#: Arrays of `BraggPeaks` with one entry a peak.
+PER_PEAK = ("x_px", "y_px", "q_x", "q_y", "intensity", "significance")
+
 #: Peaks nearer to the origin than this, in Å⁻¹, are the direct beam of any crystal: planes 20 Å apart.
 DIRECT_BEAM_INV_ANGSTROM = 0.05
 
@@ -39,6 +42,9 @@ class DetectedBlock:
         (m + 1,) int64; peaks of ``positions[i]`` are ``offsets[i]:offsets[i + 1]``.
     progress
         How far the detection is.
+    significance
+        (n,) float32; standard deviations (σ) by which each peak exceeds counting noise; None stands for NaN, where
+        nobody knows.
     """
 
     positions: Int64
@@ -47,6 +53,10 @@ class DetectedBlock:
     intensity: Float32
     offsets: Int64
     progress: Progress
+    significance: Float32 = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "significance", _known_or_nan(self.significance, len(self.intensity)))
 
     def counts(self) -> Int64:
         """(m,) int64; number of peaks at each position of the block."""
@@ -66,6 +76,7 @@ class PeakSelection:
     q_x: Float32
     q_y: Float32
     intensity: Float32
+    significance: Float32
     offsets: Int64
 
     def counts(self) -> Int64:
@@ -98,6 +109,9 @@ class BraggPeaks:
         (det_y, det_x), or None where the file did not tell.
     detected
         (n_positions,) bool; False where detection has not been yet. None stands for everywhere.
+    significance
+        (n,) float32; standard deviations (σ) by which each peak exceeds counting noise; NaN where nobody knows (peaks
+        of other programs), everywhere for None.
     parameters
         How the peaks were made: JSON-able.
     name, source_fingerprint, software_version
@@ -115,13 +129,15 @@ class BraggPeaks:
     origin_px: Float32 | None = None
     detector_shape: tuple[int, int] | None = None
     detected: NDArray[np.bool_] = None  # type: ignore[assignment]
+    significance: Float32 = None  # type: ignore[assignment]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     name: str = "peaks"
     source_fingerprint: str | None = None
     software_version: str = __version__
 
     def __post_init__(self) -> None:
-        for name in ("x_px", "y_px", "q_x", "q_y", "intensity"):
+        object.__setattr__(self, "significance", _known_or_nan(self.significance, len(self.intensity)))
+        for name in PER_PEAK:
             values = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
             object.__setattr__(self, name, values)
         object.__setattr__(self, "offsets", np.ascontiguousarray(self.offsets, dtype=np.int64))
@@ -141,7 +157,7 @@ class BraggPeaks:
             )
         if self.offsets[0] != 0 or np.any(np.diff(self.offsets) < 0):
             raise ValueError("offsets of Bragg peaks must start at 0 and never decrease")
-        for name in ("x_px", "y_px", "q_x", "q_y", "intensity"):
+        for name in PER_PEAK:
             if getattr(self, name).shape != (self.offsets[-1],):
                 raise ValueError(
                     f"{name} has shape {getattr(self, name).shape}; the offsets ask for ({self.offsets[-1]},)"
@@ -166,9 +182,11 @@ class BraggPeaks:
         """Short text that changes when the peaks, their positions or their calibration do."""
         digest = hashlib.blake2b(digest_size=12)
         digest.update(repr(self.scan_shape).encode())
-        digest.update(self.calibration.model_dump_json().encode())
+        digest.update(self.calibration.model_dump_json(exclude={"checked"}).encode())
         for values in (self.offsets, self.detected, self.q_x, self.q_y, self.intensity):
             digest.update(values.tobytes())
+        if np.isfinite(self.significance).any():
+            digest.update(self.significance.tobytes())
         return digest.hexdigest()
 
     def counts(self) -> Int64:
@@ -219,20 +237,22 @@ class BraggPeaks:
         chosen = flat_positions(positions, self.n_positions)
         index, offsets = gather_rows(self.offsets, chosen)
         return PeakSelection(
-            positions=chosen,
-            x_px=self.x_px[index],
-            y_px=self.y_px[index],
-            q_x=self.q_x[index],
-            q_y=self.q_y[index],
-            intensity=self.intensity[index],
-            offsets=offsets,
+            positions=chosen, offsets=offsets, **{name: getattr(self, name)[index] for name in PER_PEAK}
         )
 
     def as_block(self) -> DetectedBlock:
         """The detected positions as one block, to go on from where a detection stopped."""
         part = self.select(self.detected)
         progress = Progress(done=len(part.positions), total=self.n_positions, unit="patterns")
-        return DetectedBlock(part.positions, part.x_px, part.y_px, part.intensity, part.offsets, progress)
+        return DetectedBlock(
+            part.positions,
+            part.x_px,
+            part.y_px,
+            part.intensity,
+            part.offsets,
+            progress,
+            part.significance,
+        )
 
     def with_calibration(self, calibration: Calibration, *, origin_px: ArrayLike | None = None) -> BraggPeaks:
         """The same peaks with q computed anew.
@@ -345,9 +365,9 @@ class BraggPeaks:
         index, offsets, detected = merge_rows(
             [part.positions for part in parts], [part.counts() for part in parts], n_positions
         )
-        x_px, y_px, intensity = (
+        x_px, y_px, intensity, significance = (
             np.concatenate([np.zeros(0, np.float32), *(getattr(part, name) for part in parts)])[index]
-            for name in ("x_px", "y_px", "intensity")
+            for name in ("x_px", "y_px", "intensity", "significance")
         )
         origins = None if origin_px is None else np.broadcast_to(origin_px, (n_positions, 2))
         q_x, q_y = _reciprocal(x_px, y_px, np.diff(offsets), calibration, origins, detector_shape)
@@ -357,6 +377,7 @@ class BraggPeaks:
             q_x=q_x,
             q_y=q_y,
             intensity=intensity,
+            significance=significance,
             offsets=offsets,
             scan_shape=scan_shape,
             calibration=calibration,
@@ -365,6 +386,12 @@ class BraggPeaks:
             detected=detected,
             **fields,
         )
+
+
+def _known_or_nan(values: Float32 | None, number: int) -> Float32:
+    if values is None:
+        return np.full(number, np.nan, dtype=np.float32)
+    return np.asarray(values, dtype=np.float32)
 
 
 def _known_origin(calibration: Calibration, detector_shape: tuple[int, int] | None) -> tuple[float, float]:

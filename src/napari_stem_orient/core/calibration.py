@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import constants
 
 FloatArray = NDArray[np.float64]
+Quantity = Literal["origin", "ellipse", "pixel size", "rotation"]
+"""What of a scan has to be calibrated before its orientations can be trusted."""
 Pixel = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -112,6 +114,12 @@ class Calibration(BaseModel):
         description="Precession (cone semi-) angle of the beam in degrees; 0 without precession.",
         json_schema_extra={"unit": "°"},
     )
+    checked: tuple[Quantity, ...] = Field(
+        default=(),
+        title="Calibrated",
+        description="Which of origin, ellipse, pixel size and rotation were measured on this scan, or confirmed "
+        "by the user; results made without are exploratory.",
+    )
 
     @property
     def wavelength_angstrom(self) -> float:
@@ -147,6 +155,15 @@ class Calibration(BaseModel):
                 "the pixel size is not known: set pixel_size_inv_angstrom, or measure the direct beam"
             )
         return self.convergence_angle_mrad * 1e-3 / self.wavelength_angstrom / self.pixel_size_inv_angstrom
+
+    def unchecked(self) -> tuple[Quantity, ...]:
+        """What has been neither measured nor confirmed, in the order in which it is calibrated."""
+        return tuple(quantity for quantity in get_args(Quantity) if quantity not in self.checked)
+
+    def with_checked(self, *quantities: Quantity) -> Calibration:
+        """Copy in which these quantities count as calibrated, too."""
+        known = tuple(q for q in get_args(Quantity) if q in (*self.checked, *quantities))
+        return self.updated(checked=known)
 
     def updated(self, **changes: Any) -> Calibration:
         """Copy with some values changed, validated like a new one."""

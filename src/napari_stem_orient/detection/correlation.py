@@ -332,4 +332,5 @@ def _join(parts: list[tuple[NDArray[np.int64], FramePeaks]], progress: Progress)
         intensity=np.concatenate([empty, *(found.intensity for _, found in parts)]),
         offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
         progress=progress,
+        significance=np.concatenate([empty, *(found.significance for _, found in parts)]),
     )

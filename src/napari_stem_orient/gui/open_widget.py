@@ -55,7 +55,7 @@ class OpenWidget(StepPanel):
         self.content.addWidget(self.info_label)
         self.form = ParameterForm(
             Calibration(),
-            skip=("origin_px",),
+            skip=("origin_px", "checked"),
             advanced=ADVANCED,
             empty_text="missing",
             folded_title="Geometry",

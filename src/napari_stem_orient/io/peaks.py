@@ -176,7 +176,8 @@ def _extent(peaks: BraggPeaks) -> tuple[int, int]:
 
 
 def _write_own(group: Any, peaks: BraggPeaks) -> None:
-    for name in _ARRAYS:
+    known = np.isfinite(peaks.significance).any()
+    for name in (*_ARRAYS, *(["significance"] if known else [])):
         group.create_dataset(name, data=getattr(peaks, name), compression="gzip", shuffle=True)
     if peaks.origin_px is not None:
         group.create_dataset("origin_px", data=peaks.origin_px, compression="gzip", shuffle=True)
@@ -204,7 +205,7 @@ def _read_own(group: Any, path: Path) -> BraggPeaks:
     attrs = dict(group.attrs)
     detector = attrs.get("detector_shape")
     return BraggPeaks(
-        **{name: group[name][...] for name in _ARRAYS},
+        **{name: group[name][...] for name in (*_ARRAYS, *({"significance"} & set(group)))},
         scan_shape=(int(attrs["scan_shape"][0]), int(attrs["scan_shape"][1])),
         calibration=Calibration.model_validate_json(attrs["calibration"]),
         origin_px=group["origin_px"][...] if "origin_px" in group else None,
