@@ -52,8 +52,11 @@ def folder_of_model(crystal: Crystal, given: Path | None) -> Path:
     return given if given is not None else find_models([crystal])[crystal.name]
 
 
-def recipe_of_model(folder: Path, *, minutes: float, **changes: Any) -> TrainingParameters:
-    """The recipe and network of a model, for some minutes and without early stopping; with ``changes``."""
+def recipe_of_model(folder: Path, *, minutes: float | None, **changes: Any) -> TrainingParameters:
+    """The recipe and network of a model, for some minutes and without early stopping; with ``changes``.
+
+    Where ``changes`` name the steps, those may end the training too, or instead where minutes is None.
+    """
     card = read_card(folder)
     known = {name: value for name, value in card.training.items() if name in TrainingParameters.model_fields}
     recipe = TrainingParameters.model_validate({**known, "network": card.network})

@@ -1,9 +1,9 @@
 """How large the network should be: accuracy against patterns a second on a CPU, after trainings of equal time.
 
-Every size is trained from random weights for as many minutes with the recipe of the shipped model, and compared on
-Bloch-wave patterns by py4DSTEM as in accuracy_bloch.py. "Proposed" is the part of the patterns for which one of the
-candidates is within 5° before refinement, "chosen" the part for which the refined candidate that is chosen is within
-2°. The rates are those of the network alone, tokens ready, on the CPU in fp32 and under bf16 autocast. A size is width,
+Every size is trained from random weights for as many minutes, or with --steps on as many patterns, with the recipe of
+the shipped model, and compared on Bloch-wave patterns by py4DSTEM as in accuracy_bloch.py. "Proposed" is the part of
+the patterns for which one of the candidates is within 5° before refinement, "chosen" the part for which the refined
+candidate that is chosen is within 2°. The rates are those of the network alone, tokens ready, on the CPU in fp32 and under bf16 autocast. A size is width,
 layers, tokens and candidates; with one candidate it is the published method.
 
     python benchmarks/sizes.py --minutes 10 --sizes 64,3,24,8 96,3,32,8 128,4,32,8 96,3,32,1 --cache bloch.npz
@@ -19,7 +19,7 @@ from bloch_patterns import known_patterns
 from candidate_errors import chosen_errors_deg, proposal_errors_deg, proposals_a_second
 from known_patterns import KnownPatterns, pattern_options
 from report import machine, percent, table
-from short_training import KeptLibraries, folder_of_model, recipe_of_model, train_briefly
+from short_training import ENDLESS_STEPS, KeptLibraries, folder_of_model, recipe_of_model, train_briefly
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.network.model_folder import load_model
@@ -45,7 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="of each training (default: 10)")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--minutes", type=float, default=10.0, help="of each training (default: 10)")
+    extent.add_argument("--steps", type=int, help="of each training, instead of minutes")
     parser.add_argument(
         "--sizes",
         nargs="+",
@@ -55,12 +57,19 @@ def main() -> None:
     )
     pattern_options(parser)
     parser.add_argument("--device", default="auto", help="of the training (default: auto)")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="FOLDER", help="a model to begin with (default: random weights)"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the trained models in this folder")
     arguments = parser.parse_args()
     networks = [network_of(size) for size in arguments.sizes]
     crystal = load_crystal(arguments.crystal)
     patterns = known_patterns(crystal, arguments.patterns, seed=arguments.seed, cache=arguments.cache)
-    recipe = recipe_of_model(folder_of_model(crystal, None), minutes=arguments.minutes)
+    recipe = recipe_of_model(
+        folder_of_model(crystal, None),
+        minutes=arguments.minutes if arguments.steps is None else None,
+        steps=arguments.steps or ENDLESS_STEPS,
+    )
     libraries = KeptLibraries()
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -72,11 +81,13 @@ def main() -> None:
                 output,
                 libraries=libraries,
                 device=arguments.device,
+                start_from=arguments.start_from,
             )
             rows.append(_row(output, crystal, patterns))
             print(", ".join(rows[-1]), flush=True)
     print(
-        f"\n{arguments.patterns:,} Bloch-wave patterns of {crystal.name}; {arguments.minutes:g} minutes each\n"
+        f"\n{arguments.patterns:,} Bloch-wave patterns of {crystal.name}; "
+        f"{arguments.steps or arguments.minutes:g} {'steps' if arguments.steps else 'minutes'} each\n"
         f"{machine()}\n"
     )
     print(table(COLUMNS, rows))
