@@ -3,8 +3,8 @@
 Every size is trained from random weights for as many minutes, or with --steps on as many patterns, with the recipe of
 the shipped model, and compared on Bloch-wave patterns by py4DSTEM as in accuracy_bloch.py. "Proposed" is the part of
 the patterns for which one of the candidates is within 5° before refinement, "chosen" the part for which the refined
-candidate that is chosen is within 2°. The rates are those of the network alone, tokens ready, on the CPU in fp32 and under bf16 autocast. A size is width,
-layers, tokens and candidates; with one candidate it is the published method.
+candidate that is chosen is within 2°. The rates are those of the network alone, tokens ready, on the CPU in fp32 and
+under bf16 autocast. A size is width, layers, tokens and candidates; with one candidate it is the published method.
 
     python benchmarks/sizes.py --minutes 10 --sizes 64,3,24,8 96,3,32,8 128,4,32,8 96,3,32,1 --cache bloch.npz
 """
