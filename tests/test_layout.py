@@ -22,14 +22,15 @@ NAME = "napari_stem_orient"
 
 GUI_LIBRARIES = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt", "psygnal", "pyqtgraph"}
 HEAVY_LIBRARIES = {"py4DSTEM", "emdfile", "matplotlib", "orix.plot"}
-ROOMS = ("core", "simulation", "network", "detection", "indexing", "io", "gui")
+ROOMS = ("core", "simulation", "network", "detection", "calibration", "indexing", "io", "gui")
 # The folders are the way the data go: a room may import itself and what lies before it.
 MAY_IMPORT = {
     "core": {"core"},
     "simulation": {"simulation", "core"},
     "network": {"network", "simulation", "core"},
     "detection": {"detection", "network", "simulation", "core"},
-    "indexing": {"indexing", "network", "simulation", "core"},
+    "calibration": {"calibration", "detection", "simulation", "core"},
+    "indexing": {"indexing", "calibration", "network", "simulation", "core"},
     "io": {"io", "network", "simulation", "core"},
     "gui": set(ROOMS),
 }

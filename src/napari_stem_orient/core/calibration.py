@@ -160,6 +160,14 @@ class Calibration(BaseModel):
         """What has been neither measured nor confirmed, in the order in which it is calibrated."""
         return tuple(quantity for quantity in get_args(Quantity) if quantity not in self.checked)
 
+    def exploratory(self) -> str:
+        """One line that says what is not calibrated, "Exploratory: ellipse is not calibrated"; empty where all is."""
+        names = self.unchecked()
+        if not names:
+            return ""
+        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"Exploratory: {listed} {'is' if len(names) == 1 else 'are'} not calibrated"
+
     def with_checked(self, *quantities: Quantity) -> Calibration:
         """Copy in which these quantities count as calibrated, too."""
         known = tuple(q for q in get_args(Quantity) if q in (*self.checked, *quantities))

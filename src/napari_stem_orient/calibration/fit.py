@@ -1,0 +1,35 @@
+"""CalibrationFit: what one step of the calibration found, ready to be applied, shown and undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.calibration import Calibration
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationFit:
+    """What a step of the calibration found.
+
+    Attributes
+    ----------
+    title : what was done, "Pixel size" for instance
+    calibration : the whole new calibration; what was measured is in its ``checked``
+    origin_px : (n_positions, 2) float32; row and column of the direct beam in px, None where one serves the whole scan
+    lines : what to tell: ("Pixel size", "0.03281 ± 0.00004 1/Å")
+    note : a warning in words; empty where there is none
+    """
+
+    title: str
+    calibration: Calibration
+    origin_px: NDArray[np.float32] | None
+    lines: tuple[tuple[str, str], ...]
+    note: str = ""
+
+    def applied_to(self, peaks: BraggPeaks) -> BraggPeaks:
+        """The peaks with q computed anew from what was found."""
+        return peaks.with_calibration(self.calibration, origin_px=self.origin_px)
