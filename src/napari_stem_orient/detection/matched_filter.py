@@ -73,7 +73,9 @@ class MatchedFilter:
         sharpened = spectrum * (modulus.clamp(min=1e-30) ** (power - 1.0)) * (modulus > floor)
         return counts, torch.fft.irfft2(sharpened, s=self.detector_shape)
 
-    def significance(self, intensity: Tensor, background: Tensor, *, counts_per_electron: float) -> Tensor:
+    def significance(
+        self, intensity: Tensor, background: Tensor, *, counts_per_electron: float | Tensor
+    ) -> Tensor:
         """Standard deviations by which disks stand out of counting noise.
 
         The likelihood ratio of two Poisson counts, in the disk and in the ring around it (Li and Ma,
@@ -98,11 +100,23 @@ class MatchedFilter:
         return (2.0 * ratio.clamp(min=0.0)).sqrt()
 
     def bright_enough(
-        self, intensity: Tensor, background: Tensor, parameters: DetectionParameters
+        self,
+        intensity: Tensor,
+        background: Tensor,
+        parameters: DetectionParameters,
+        *,
+        exposures: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Which peaks pass the thresholds that need no other peak, (m,) bool, and their significance (m,)."""
-        gain = parameters.counts_per_electron
-        significance = self.significance(intensity, background, counts_per_electron=gain)
+        """Which peaks pass the thresholds that need no other peak, (m,) bool, and their significance (m,).
+
+        ``exposures`` (m,) is how many patterns the frame of each peak is the average of, ``visible`` (m,) which part
+        of its disk no detector mask covers; one where None.
+        """
+        gain: float | Tensor = parameters.counts_per_electron
+        gain = gain if exposures is None else gain / exposures
+        seen: float | Tensor = 1.0 if visible is None else visible
+        significance = self.significance(intensity * seen, background * seen, counts_per_electron=gain)
         least = background.clamp(min=0) * (parameters.min_contrast * self.area_px)
         bright = (intensity > least) & (intensity >= parameters.min_absolute_intensity)
         return bright & (significance >= parameters.min_significance), significance
@@ -144,7 +158,9 @@ def disk_and_ring(
     return disk / disk.sum(), ring / ring.sum()
 
 
-def clip_disks(frames: Tensor, background: Tensor, cell_px: int, *, counts_per_electron: float) -> Tensor:
+def clip_disks(
+    frames: Tensor, background: Tensor, cell_px: int, *, counts_per_electron: float | Tensor
+) -> Tensor:
     """Frames (n, height, width) with pixels cut down to what the local background allows: twice it and 4 σ."""
     gain = counts_per_electron
     limit = 2.0 * background + 4.0 * (gain * background.clamp(min=0.0)).sqrt() + 2.0 * gain
