@@ -1,4 +1,4 @@
-"""The desk as a whole: from a file to maps in four clicks, any order of clicks, and a viewer closed mid-run."""
+"""The desk as a whole: from a file to maps in a few clicks, any order of clicks, and a viewer closed mid-run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox
 
 from inspect_scene import make_scene, run_map
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.gui.calibrate_widget import CalibrateWidget
 from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
 from napari_stem_orient.gui.detect_widget import DetectWidget
 from napari_stem_orient.gui.index_widget import IndexWidget
@@ -64,13 +65,19 @@ def test_a_scan_goes_from_open_to_maps(
 ) -> None:
     session = desk.session
     _, detecting, indexing = panels(desk)
-    assert [section.unfolded for section in desk.sections.values()] == [True, False, False, False]
+    assert [section.unfolded for section in desk.sections.values()] == [True] + [False] * 4
     session.set_datacube(polycrystal)
     until(detecting.run_button.isEnabled)
     assert kinds(viewer) == {LayerKind.DARK_FIELD}
     assert desk.sections[Step.DETECT].unfolded
     detecting.run_button.click()
     until(lambda: session.step_state(Step.DETECT) is StepState.DONE)
+    assert desk.sections[Step.CALIBRATE].unfolded
+    calibrating = desk.panels[Step.CALIBRATE]
+    assert isinstance(calibrating, CalibrateWidget)
+    calibrating.go_on_button.click()
+    assert session.step_state(Step.CALIBRATE) is StepState.DONE
+    assert not desk.sections[Step.CALIBRATE].unfolded
     assert desk.sections[Step.INDEX].unfolded
     until(lambda: indexing.parameters is not None)
     indexing.crystals.add("Cu")
@@ -109,10 +116,10 @@ def test_the_desk_is_narrow_enough_for_a_small_screen(desk: OrientationMappingWi
 
 
 def test_what_was_said_of_another_scan_is_taken_back(desk: OrientationMappingWidget) -> None:
-    for step in (Step.DETECT, Step.INDEX, Step.EXPORT):
+    for step in list(Step)[1:]:
         desk.panels[step].show_message("said of the scan before")
     desk.session.set_datacube(None)
-    assert [desk.panels[step].message_label.text() for step in Step][1:] == ["", "", ""]
+    assert [desk.panels[step].message_label.text() for step in Step][1:] == [""] * 4
 
 
 def test_the_question_for_a_scan_shape_is_seen_although_the_step_was_folded(
@@ -209,7 +216,7 @@ def test_a_removed_dock_ends_its_job_and_the_next_desk_goes_on(
     viewer.window.remove_dock_widget(dock)
     _, again = viewer.window.add_plugin_dock_widget(NAME, "Orientation mapping")
     assert again.session is session
-    assert again.sections[Step.INDEX].unfolded
+    assert again.sections[Step.CALIBRATE].unfolded
 
 
 @pytest.mark.parametrize("seed", [0, 1])

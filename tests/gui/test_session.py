@@ -9,21 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.gui.session import Session, Step, StepState, session_of
 
 
-class FakeCalibration(SimpleNamespace):
-    origin_px = None
-
-    def missing_for_indexing(self) -> tuple[str, ...]:
-        return () if self.pixel_size_inv_angstrom else ("pixel size (1/Å)",)
+def make_calibration(pixel: float | None = 0.02) -> Calibration:
+    return Calibration(pixel_size_inv_angstrom=pixel, voltage_kv=200)
 
 
 def make_datacube(
     *, scan_shape: tuple[int, int] = (2, 3), fingerprint: str = "scan", pixel: float | None = 0.02
 ) -> Any:
-    calibration = FakeCalibration(pixel_size_inv_angstrom=pixel)
-    cube = SimpleNamespace(scan_shape=scan_shape, calibration=calibration, fingerprint=fingerprint)
+    cube = SimpleNamespace(
+        scan_shape=scan_shape,
+        detector_shape=(8, 8),
+        calibration=make_calibration(pixel),
+        fingerprint=fingerprint,
+    )
     cube.with_calibration = lambda new: SimpleNamespace(**{**vars(cube), "calibration": new})
     return cube
 
@@ -33,11 +35,12 @@ def make_peaks(
     scan_shape: tuple[int, int] = (2, 3),
     source: str | None = "scan",
     done: bool = True,
-    pixel: float = 0.02,
+    pixel: float | None = 0.02,
 ) -> Any:
     peaks = SimpleNamespace(
         scan_shape=scan_shape,
-        calibration=FakeCalibration(pixel_size_inv_angstrom=pixel),
+        calibration=make_calibration(pixel),
+        origin_px=None,
         source_fingerprint=source,
         fingerprint=f"peaks {pixel}",
         detected=np.array([True, done]),
@@ -53,7 +56,7 @@ def make_map(*, scan_shape: tuple[int, int] = (2, 3), done: bool = True, method:
     return SimpleNamespace(
         scan_shape=scan_shape,
         method=method,
-        calibration=FakeCalibration(pixel_size_inv_angstrom=0.02),
+        calibration=make_calibration(),
         peaks_fingerprint="peaks 0.02",
         crystals=(CU,),
         done=np.array([True, done]),
@@ -79,8 +82,9 @@ def states(session: Session) -> list[StepState]:
 
 def test_a_new_session_is_ready_to_open_and_says_what_the_other_steps_need() -> None:
     session = Session()
-    assert states(session) == [StepState.READY, StepState.BLOCKED, StepState.BLOCKED, StepState.BLOCKED]
+    assert states(session) == [StepState.READY] + [StepState.BLOCKED] * 4
     assert session.step_needs(Step.DETECT) == ["an open scan"]
+    assert session.step_needs(Step.CALIBRATE) == ["Bragg peaks"]
     assert session.step_needs(Step.INDEX) == ["Bragg peaks", "a crystal"]
     assert session.step_needs(Step.EXPORT)
 
@@ -95,13 +99,16 @@ def test_steps_become_ready_and_done_one_after_the_other() -> None:
     assert session.step_state(Step.DETECT) is StepState.READY
     session.set_peaks(make_peaks())
     session.set_crystals((CU,))  # type: ignore[arg-type]
-    assert states(session)[:3] == [StepState.DONE, StepState.DONE, StepState.READY]
+    assert states(session)[:2] == [StepState.DONE, StepState.DONE]
+    assert session.step_state(Step.INDEX) is StepState.READY  # it never waits for Calibrate
     session.start_map(make_map(done=False))
     assert session.step_state(Step.INDEX) is StepState.READY
     assert session.is_partial(Step.INDEX)
     session.set_map(make_map())
     session.mark_exported()
-    assert states(session) == [StepState.DONE] * 4
+    assert session.step_state(Step.CALIBRATE) is StepState.READY
+    session.skip_calibration()
+    assert states(session) == [StepState.DONE] * 5
 
 
 def test_a_new_pixel_size_makes_the_map_stale_but_not_the_peaks() -> None:
@@ -111,7 +118,7 @@ def test_a_new_pixel_size_makes_the_map_stale_but_not_the_peaks() -> None:
     session.set_crystals((CU,))  # type: ignore[arg-type]
     session.set_map(make_map())
     assert session.step_state(Step.INDEX) is StepState.DONE
-    session.set_calibration(FakeCalibration(pixel_size_inv_angstrom=0.03))  # type: ignore[arg-type]
+    session.set_calibration(make_calibration(0.03))
     assert session.step_state(Step.DETECT) is StepState.DONE
     assert session.step_state(Step.INDEX) is StepState.STALE
     assert session.peaks is not None
@@ -124,7 +131,7 @@ def test_a_stopped_map_is_stale_once_its_peaks_change() -> None:
     session.set_crystals((CU,))  # type: ignore[arg-type]
     session.set_map(make_map(done=False))
     assert session.step_state(Step.INDEX) is StepState.READY
-    session.set_calibration(FakeCalibration(pixel_size_inv_angstrom=0.03))  # type: ignore[arg-type]
+    session.set_calibration(make_calibration(0.03))
     assert session.step_state(Step.INDEX) is StepState.STALE
 
 
@@ -191,9 +198,7 @@ def test_a_map_that_is_open_alone_goes_when_a_scan_of_another_shape_comes() -> N
 
 def test_missing_calibration_is_named() -> None:
     session = Session()
-    peaks = make_peaks()
-    peaks.calibration = FakeCalibration(pixel_size_inv_angstrom=None)
-    session.set_peaks(peaks)
+    session.set_peaks(make_peaks(pixel=None))
     assert session.step_needs(Step.INDEX) == ["pixel size (1/Å)", "a crystal"]
 
 
@@ -254,3 +259,18 @@ def test_every_proxy_of_a_viewer_shares_one_session() -> None:
     session = session_of(viewer)  # type: ignore[arg-type]
     assert session_of(PublicOnlyProxy(viewer)) is session
     assert session_of(ViewerModel()) is not session  # type: ignore[arg-type]
+
+
+def test_the_detector_mask_fits_its_scan_and_goes_with_it() -> None:
+    session = Session()
+    seen: list[Any] = []
+    session.detector_mask_changed.connect(seen.append)
+    session.set_datacube(make_datacube())
+    mask = np.eye(8, dtype=bool)
+    session.set_detector_mask(mask)
+    assert seen[-1] is session.detector_mask is mask
+    with pytest.raises(ValueError, match="4 x 4 px does not fit the detector of 8 x 8 px"):
+        session.set_detector_mask(np.eye(4, dtype=bool))
+    session.set_datacube(make_datacube(fingerprint="other"))
+    assert session.detector_mask is None
+    assert seen[-1] is None

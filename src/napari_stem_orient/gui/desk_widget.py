@@ -1,4 +1,4 @@
-"""OrientationMappingWidget: the desk: the four steps from a file to maps, one below the other."""
+"""OrientationMappingWidget: the desk: the steps from a file to maps, one below the other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from napari_stem_orient.gui.calibrate_widget import CalibrateWidget
 from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.detect_widget import DetectWidget
 from napari_stem_orient.gui.export_widget import ExportWidget
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH = 350
 LOWEST = 250  # below another dock on a small screen: a step's title and its first rows
-PANELS: tuple[type[StepPanel], ...] = (OpenWidget, DetectWidget, IndexWidget, ExportWidget)
+PANELS: tuple[type[StepPanel], ...] = (OpenWidget, DetectWidget, CalibrateWidget, IndexWidget, ExportWidget)
 
 
 class OrientationMappingWidget(QWidget):
@@ -63,6 +64,7 @@ class OrientationMappingWidget(QWidget):
         self.setMinimumSize(WIDTH, LOWEST)
         for step, panel in self.panels.items():
             panel.asks.connect(partial(self._unfold, step))
+            panel.goes_on.connect(partial(self._go_on_from, step))
         self._states = {step: self.session.step_state(step) for step in Step}
         self._next = Step.OPEN
         self._connections = Connections()

@@ -1,4 +1,4 @@
-"""ExportWidget: the fourth step: maps, tables, figures and peaks into files, and maps from files."""
+"""ExportWidget: the fifth step: maps, tables, figures and peaks into files, and maps from files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IndexWidget: the third step: crystals, method and device; from Bragg disks to an orientation map."""
+"""IndexWidget: the fourth step: crystals, method and device; from Bragg disks to an orientation map."""
 
 from __future__ import annotations
 

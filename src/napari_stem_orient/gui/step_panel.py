@@ -1,4 +1,4 @@
-"""JobPanel and StepPanel: what panels share: messages and the jobs that run; for the four steps state and needs too."""
+"""JobPanel and StepPanel: what panels share: messages and the jobs that run; for the steps state and needs too."""
 
 from __future__ import annotations
 
@@ -127,6 +127,7 @@ class StepPanel(JobPanel):
 
     step: ClassVar[Step]
     asks = Signal()  # the panel has a question that must be seen
+    goes_on = Signal()  # the user has done with the panel
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
