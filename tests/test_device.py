@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_stem_orient.core.crystal import load_crystal
-from napari_stem_orient.detection.correlation import find_frame_peaks
+from napari_stem_orient.detection.frame_peaks import find_frame_peaks
 from napari_stem_orient.detection.matched_filter import matched_filter
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import synthetic_probe

@@ -362,11 +362,11 @@ def test_a_batch_that_does_not_fit_is_halved(
     original = correlation.find_frame_peaks
     sizes: list[int] = []
 
-    def small_memory(batch: torch.Tensor, *rest: object) -> correlation.FramePeaks:
+    def small_memory(batch: torch.Tensor, *rest: object, **keywords: object) -> correlation.FramePeaks:
         sizes.append(len(batch))
         if len(batch) > 8:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return original(batch, *rest)  # type: ignore[arg-type]
+        return original(batch, *rest, **keywords)  # type: ignore[arg-type]
 
     monkeypatch.setattr(correlation, "find_frame_peaks", small_memory)
     found = detect_in_frames(frames, probe=probe, parameters=parameters, device="cpu")

@@ -1,8 +1,10 @@
-"""The detector mask: which pixels are not usable, and what stands in their place."""
+"""The detector mask: which pixels are not usable, what stands in their place, and how much of a disk they cover."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+import hashlib
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,14 +13,19 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
 
+Mask = NDArray[np.bool_]
+"""(det_y, det_x) bool; True where a pixel is not usable."""
+
 Frames = TypeVar("Frames", NDArray[np.float32], Tensor)
+FillPlan = list[tuple[Tensor, Tensor]]
+"""Flat masked pixels (m,), and flat usable pixels (m, k) whose median each of them takes."""
 
 SMALL_PIXELS = 9
 NEAREST = (8, 24)
 """Usable pixels whose median replaces a masked one: in a group of at most `SMALL_PIXELS`, and in a larger one."""
 
 
-def fill_masked(frames: Frames, mask: NDArray[np.bool_] | None) -> Frames:
+def fill_masked(frames: Frames, mask: Mask | None) -> Frames:
     """Frames with every masked pixel replaced by the local background: the median of the usable pixels nearest to it.
 
     A single pixel gets the median of its eight neighbours. The frames that are given stay as they are.
@@ -47,11 +54,7 @@ def fill_masked(frames: Frames, mask: NDArray[np.bool_] | None) -> Frames:
     return filled
 
 
-FillPlan = list[tuple[Tensor, Tensor]]
-"""Flat masked pixels (m,), and flat usable pixels (m, k) whose median each of them takes."""
-
-
-def fill_plan(mask: NDArray[np.bool_]) -> FillPlan:
+def fill_plan(mask: Mask) -> FillPlan:
     """Which usable pixels stand for which masked ones: worked out once for many batches of frames."""
     usable = np.argwhere(~mask)
     tree = KDTree(usable)
@@ -74,7 +77,7 @@ def fill_in_place(flat: Tensor, plan: FillPlan) -> None:
         flat[:, pixels.to(flat.device)] = values.median(dim=2).values
 
 
-def check_mask(mask: NDArray[np.bool_], detector_shape: tuple[int, int]) -> None:
+def check_mask(mask: Mask, detector_shape: tuple[int, int]) -> None:
     """Refuse a mask of another detector, or one that leaves nothing."""
     if mask.shape != detector_shape:
         raise ValueError(
@@ -82,3 +85,71 @@ def check_mask(mask: NDArray[np.bool_], detector_shape: tuple[int, int]) -> None
         )
     if mask.all():
         raise ValueError("the detector mask covers the whole detector: clear it, or leave some pixels usable")
+
+
+def describe_mask(mask: Mask | None) -> dict[str, Any] | None:
+    """Number of masked pixels and a digest that tells masks apart, as JSON-able values; None for no mask."""
+    if mask is None or not mask.any():
+        return None
+    packed = np.packbits(mask).tobytes() + repr(mask.shape).encode()
+    digest = hashlib.blake2b(packed, digest_size=8).hexdigest()
+    return {"pixels": int(mask.sum()), "digest": digest}
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredDetector:
+    """A detector mask, ready for frames that are searched with one template on one device.
+
+    Parameters
+    ----------
+    visible
+        (det_y, det_x) float32; the part of a disk centred on each pixel that is not covered, weighted as the matched
+        filter weights it: what the filter sees of a disk, over what it would see without the mask.
+    pixels
+        (m,) int64; the masked pixels, row-major.
+    plan
+        What to fill them with.
+    """
+
+    visible: Tensor
+    pixels: Tensor
+    plan: FillPlan
+
+    def visible_at(self, y: Tensor, x: Tensor) -> Tensor:
+        """The visible part of disks at places (m,) in px, between pixels interpolated."""
+        rows, columns = self.visible.shape
+        row, column = y.floor().clamp(0, rows - 2).long(), x.floor().clamp(0, columns - 2).long()
+        down, across = (y - row).clamp(0, 1).float(), (x - column).clamp(0, 1).float()
+        above = torch.lerp(self.visible[row, column], self.visible[row, column + 1], across)
+        below = torch.lerp(self.visible[row + 1, column], self.visible[row + 1, column + 1], across)
+        return torch.lerp(above, below, down)
+
+    def fill(self, frames: Tensor) -> None:
+        """Fill frames (n, det_y, det_x), changed in place, from the pixels around."""
+        fill_in_place(frames.view(len(frames), -1), self.plan)
+
+    def fill_with_background(self, frames: Tensor, background: Tensor, cell_px: int) -> None:
+        """Put the background (n, cells_y, cells_x) of its cell into every masked pixel, in place.
+
+        The filter then gets nothing from there, so that what it sees of a disk is exactly its ``visible`` part.
+        """
+        row, column = self.pixels // frames.shape[2], self.pixels % frames.shape[2]
+        cells = (row // cell_px) * background.shape[2] + column // cell_px
+        frames.view(len(frames), -1)[:, self.pixels] = background.reshape(len(frames), -1)[:, cells]
+
+
+def cover_detector(
+    mask: Mask | None, detector_shape: tuple[int, int], *, template: NDArray[np.float64], device: torch.device
+) -> CoveredDetector | None:
+    """Prepare a mask for a template (det_y, det_x), centred on the middle pixel; None for no mask."""
+    if mask is None or not mask.any():
+        return None
+    check_mask(mask, detector_shape)
+    weights = torch.from_numpy(np.fft.ifftshift(template**2 / (template**2).sum()))
+    spectrum = torch.fft.rfft2(weights).conj() * torch.fft.rfft2(torch.from_numpy(~mask).to(torch.float64))
+    visible = torch.fft.irfft2(spectrum, s=detector_shape).clamp(0.0, 1.0)
+    return CoveredDetector(
+        visible=visible.to(torch.float32).to(device),
+        pixels=torch.from_numpy(np.flatnonzero(mask)).to(device),
+        plan=[(pixels.to(device), sources.to(device)) for pixels, sources in fill_plan(mask)],
+    )
