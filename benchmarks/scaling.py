@@ -77,8 +77,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for side in (size for size in SIZES if size <= arguments.largest):
             path = save_bragg_peaks(repeated(base, side), Path(folder) / f"{side}.h5")
-            for name, found in runs.items():
-                found.append(in_fresh_process(path, name, arguments))
+            names = list(runs) if side <= arguments.all_to else [list(runs)[0], list(runs)[-1]]
+            for name in names:
+                runs[name].append(in_fresh_process(path, name, arguments))
             path.unlink()
     some = np.arange(base.n_positions)[:: max(1, base.n_positions // arguments.most_templates)]
     acom = match_with_py4dstem(
@@ -102,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--largest", type=int, default=256, help="side of the largest scan, 8 to 1024 (default: 256)"
+    )
+    parser.add_argument(
+        "--all-to",
+        type=int,
+        default=SIZES[-1],
+        metavar="SIDE",
+        help="beyond this side only the fastest and the most careful variant run, for the time they take",
     )
     parser.add_argument(
         "--folder", type=Path, help="where the peaks are stored for the while (1 GB for 1024)"
