@@ -156,3 +156,18 @@ def test_what_cannot_be_counted_is_refused_in_words() -> None:
         next(virtual_images(cube, [bright_field(2)], origin_px=np.ones((3, 2))))
     with pytest.raises(ValueError, match=r"detector mask has shape \(4, 4\)"):
         next(virtual_images(cube, [bright_field(2)], origin_px=(12, 10), mask=np.zeros((4, 4))))
+
+
+def test_a_small_and_a_large_detector_count_alike_wherever_the_beam_is() -> None:
+    """The same disk, once as it is and once as a large annulus whose outside is empty."""
+    rng = np.random.default_rng(1)
+    rows, columns = np.indices((48, 48))
+    origins = np.round(rng.uniform(22, 26, (12, 2)) * 4) / 4
+    distance = np.hypot(rows - origins[:, :1, None], columns - origins[:, 1:, None])
+    patterns = rng.poisson(50, (12, 48, 48)) * (distance <= 7)
+    detectors = [bright_field(8.0), VirtualDetector(outer_radius_px=20.0)]
+    mask = rng.random((48, 48)) < 0.1
+    cube = cube_of(patterns.reshape(3, 4, 48, 48).astype(np.int32))
+    _, result = finished(virtual_images(cube, detectors, origin_px=origins, mask=mask))
+    np.testing.assert_array_equal(result.images[0].ravel(), (patterns * ~mask).sum(axis=(1, 2)))
+    np.testing.assert_array_equal(result.images[1], result.images[0])

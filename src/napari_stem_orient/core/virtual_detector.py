@@ -108,9 +108,13 @@ class VirtualDetector(BaseModel):
         row, column = (float(value) for value in self.place_px(origin_px))
         rows, columns = np.ogrid[: detector_shape[0], : detector_shape[1]]
         distance = np.hypot((rows - row).astype(np.float32), (columns - column).astype(np.float32))
-        covered = _inside(distance, self.outer_radius_px)
+        return self.covered(distance)
+
+    def covered(self, distance_px: Float32) -> Float32:
+        """Share of the pixels at these distances from the centre in px that the detector covers, 0 to 1."""
+        covered = _inside(distance_px, self.outer_radius_px)
         if self.inner_radius_px:
-            covered -= _inside(distance, self.inner_radius_px)
+            covered -= _inside(distance_px, self.inner_radius_px)
         return covered
 
     def mask(self, detector_shape: tuple[int, int], origin_px: ArrayLike = (0.0, 0.0)) -> NDArray[np.bool_]:

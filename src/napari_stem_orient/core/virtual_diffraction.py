@@ -11,13 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.detector_counts import finite_frames, usable_pixels
 from napari_stem_orient.core.progress import Progress
-from napari_stem_orient.core.virtual_images import (
-    RECORD_BYTES,
-    beam_origins,
-    finite_frames,
-    usable_pixels,
-)
+from napari_stem_orient.core.virtual_images import RECORD_BYTES, beam_origins
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
@@ -107,7 +103,7 @@ def virtual_diffraction(
     pile = _Pile(usable_pixels(mask, datacube.detector_shape))
     total, done = int(inside.sum()), 0
     for block in datacube.scan_blocks(max_bytes=RECORD_BYTES, positions=inside.ravel()):
-        pile.add(finite_frames(block.frames)[0], shifts[block.positions])
+        pile.add(finite_frames(block.frames), shifts[block.positions])
         done += len(block.positions)
         yield DiffractionBlock(pile.mean(), Progress(done, total, "patterns"))
     return VirtualDiffraction(

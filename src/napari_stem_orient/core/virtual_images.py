@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.detector_counts import DetectorCounter, finite_frames, usable_pixels
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.scan_summary import direct_beam_disk
 from napari_stem_orient.core.virtual_detector import VirtualDetector
@@ -25,11 +26,8 @@ Float32 = NDArray[np.float32]
 RECORD_BYTES = 16 * 2**20
 #: Bytes of chunks that the coarse image may read ahead of the whole scan, and the part of the scan that they may be.
 COARSE_BYTES, COARSE_PART = 256 * 2**20, 0.1
-#: A detector that follows the direct beam is moved in steps of this many px: what it counts hardly depends on them.
-STEP_PX = 0.125
 
 _LARGEST_GRID = 48  # rows and columns of the coarse image
-_CACHE_BYTES = 64 * 2**20
 _SAMPLE = 4  # rows and columns of patterns that the direct beam is looked for in
 
 
@@ -65,7 +63,7 @@ class VirtualImages:
     calibration
         Of the scan.
     n_invalid
-        Number of patterns that hold NaN or infinite values, which count as 0.
+        Number of patterns with NaN or infinite values on a detector, which count as 0.
     name, source_fingerprint, software_version
         Name of the scan, fingerprint of its data, and the version that made the images.
     """
@@ -105,7 +103,7 @@ def virtual_images(
 ) -> Generator[VirtualBlock, None, VirtualImages]:
     """Images of all virtual detectors in one pass over the scan, block by block.
 
-    Peak memory: about 150 MB beside dask's chunks, whatever the size of the scan.
+    Peak memory: about 100 MB beside dask's chunks, whatever the size of the scan.
 
     Parameters
     ----------
@@ -131,14 +129,16 @@ def virtual_images(
     if not detectors:
         raise ValueError("there is no virtual detector: add at least one")
     origins = beam_origins(datacube, origin_px)
-    counter = _Counter(detectors, datacube.detector_shape, origins, mask)
+    usable = usable_pixels(mask, datacube.detector_shape)
+    counter = DetectorCounter(detectors, datacube.detector_shape, origins, usable)
     result = VirtualImages.empty(datacube, detectors)
     if coarse_first:
         yield from _coarse_blocks(datacube, counter)
-    done = 0
+    done = n_invalid = 0
     for scan_block in datacube.scan_blocks(max_bytes=RECORD_BYTES):
         done += len(scan_block.positions)
-        counts = counter.counts(scan_block.positions, scan_block.frames)
+        counts, invalid = counter.counts(scan_block.positions, scan_block.frames)
+        n_invalid += int(invalid.sum())
         block = VirtualBlock(scan_block.positions, counts, Progress(done, datacube.n_positions, "patterns"))
         result.fill(block)
         yield block
@@ -146,7 +146,7 @@ def virtual_images(
         result.detectors,
         result.images,
         result.calibration,
-        counter.n_invalid,
+        n_invalid,
         result.name,
         result.source_fingerprint,
     )
@@ -175,101 +175,19 @@ def beam_origins(datacube: DataCube, origin_px: ArrayLike | None = None) -> NDAr
     return origins
 
 
-def usable_pixels(mask: ArrayLike | None, detector_shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return which pixels (det_y, det_x) a mask leaves; ValueError for one of another shape."""
-    if mask is None:
-        return np.ones(detector_shape, dtype=bool)
-    masked = np.asarray(mask, dtype=bool)
-    if masked.shape != detector_shape:
-        raise ValueError(
-            f"the detector mask has shape {masked.shape}, the patterns have {detector_shape}: use a mask of this "
-            "detector"
-        )
-    return ~masked
-
-
-def finite_frames(frames: NDArray[Any]) -> tuple[Float32, int]:
-    """Patterns (m, det_y, det_x) as float32 with 0 for NaN and infinite values, and how many patterns had such."""
-    numbers = frames.astype(np.float32)
-    if np.isfinite(numbers.sum()):
-        return numbers, 0
-    invalid = ~np.isfinite(numbers)
-    numbers[invalid] = 0
-    return numbers, int(invalid.any(axis=(1, 2)).sum())
-
-
-class _Counter:
-    """Counts of the detectors in patterns: one matrix product for all patterns with the direct beam at one place."""
-
-    def __init__(
-        self,
-        detectors: Sequence[VirtualDetector],
-        detector_shape: tuple[int, int],
-        origins: NDArray[np.float64],
-        mask: ArrayLike | None,
-    ) -> None:
-        self._detectors, self._shape = tuple(detectors), detector_shape
-        self._usable = usable_pixels(mask, detector_shape)
-        follows = any(detector.follows_beam for detector in detectors)
-        per_position = follows and origins.ndim == 2
-        self._mean = origins.reshape(-1, 2).mean(axis=0)
-        self._steps = np.round(origins / STEP_PX).astype(np.int64) if per_position else None
-        self._cache: dict[tuple[int, int] | None, Float32] = {}
-        self.n_invalid = 0
-        for detector in self._detectors:
-            self._check(detector)
-
-    def counts(self, positions: NDArray[np.int64], frames: NDArray[Any]) -> Float32:
-        """(n_detectors, m) float32; counts in the patterns ``frames`` (m, det_y, det_x)."""
-        numbers, n_invalid = finite_frames(frames)
-        self.n_invalid += n_invalid
-        pixels = numbers.reshape(len(numbers), -1)
-        if self._steps is None:
-            return np.ascontiguousarray((pixels @ self._weights(None)).T)
-        places, which = np.unique(self._steps[positions], axis=0, return_inverse=True)
-        counts = np.empty((len(self._detectors), len(pixels)), dtype=np.float32)
-        for index, (row, column) in enumerate(places.tolist()):
-            here = np.flatnonzero(which.reshape(-1) == index)
-            chosen = pixels if len(here) == len(pixels) else pixels[here]
-            counts[:, here] = (chosen @ self._weights((row, column))).T
-        return counts
-
-    def _weights(self, steps: tuple[int, int] | None) -> Float32:
-        """(n_pixels, n_detectors) float32; what each pixel adds with the direct beam at this place."""
-        found = self._cache.get(steps)
-        if found is None:
-            origin = self._mean if steps is None else np.array(steps) * STEP_PX
-            shares = [detector.weights(self._shape, origin) * self._usable for detector in self._detectors]
-            found = np.ascontiguousarray(np.stack(shares).reshape(len(shares), -1).T)
-            if len(self._cache) * found.nbytes >= _CACHE_BYTES:
-                self._cache.clear()
-            self._cache[steps] = found
-        return found
-
-    def _check(self, detector: VirtualDetector) -> None:
-        if not detector.weights(self._shape, self._mean).any():
-            row, column = detector.place_px(self._mean)
-            raise ValueError(
-                f"the virtual detector “{detector.name}” lies outside the detector of {self._shape[0]} x "
-                f"{self._shape[1]} px, at row {row:.1f}, column {column:.1f}: move it"
-            )
-
-
-def _coarse_blocks(datacube: DataCube, counter: _Counter) -> Iterator[VirtualBlock]:
+def _coarse_blocks(datacube: DataCube, counter: DetectorCounter) -> Iterator[VirtualBlock]:
     """A grid of positions from all over the scan, chunk by chunk; none where its chunks hold too much."""
     grid = _coarse_grid(datacube)
     if grid is None:
         return
     rows, columns = grid
-    before = counter.n_invalid
     chunk_of_row = np.searchsorted(np.cumsum(datacube.data.chunks[0]), rows, side="right")
     for chunk in np.unique(chunk_of_row):
         some = rows[chunk_of_row == chunk]
         frames = np.asarray(datacube.data[some][:, columns].compute())
         positions = (some[:, None] * datacube.scan_shape[1] + columns).ravel()
-        counts = counter.counts(positions, frames.reshape(-1, *datacube.detector_shape))
+        counts, _ = counter.counts(positions, frames.reshape(-1, *datacube.detector_shape))
         yield VirtualBlock(positions, counts, Progress(0, datacube.n_positions, "patterns"))
-    counter.n_invalid = before  # these patterns come again
 
 
 def _coarse_grid(datacube: DataCube) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
@@ -299,5 +217,5 @@ def _beam_of_a_sample(datacube: DataCube) -> tuple[float, float]:
     """Row and column in px of the brightest disk in the mean of a few patterns from all over the scan."""
     cuts = tuple(slice(size // (2 * _SAMPLE), None, max(1, size // _SAMPLE)) for size in datacube.scan_shape)
     frames = np.asarray(datacube.data[cuts].compute()).reshape(-1, *datacube.detector_shape)
-    row, column, _ = direct_beam_disk(finite_frames(frames)[0].mean(axis=0))
+    row, column, _ = direct_beam_disk(finite_frames(frames).mean(axis=0))
     return row, column
