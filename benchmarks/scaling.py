@@ -77,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for side in (size for size in SIZES if size <= arguments.largest):
             path = save_bragg_peaks(repeated(base, side), Path(folder) / f"{side}.h5")
-            names = list(runs) if side <= arguments.all_to else [list(runs)[0], list(runs)[-1]]
+            names = list(runs) if side <= arguments.all_to else [next(iter(runs)), list(runs)[-1]]
             for name in names:
                 runs[name].append(in_fresh_process(path, name, arguments))
             path.unlink()
