@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
@@ -14,7 +16,9 @@ from hypothesis import strategies as st
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import (
     BLOCK_BYTES,
+    SLAB_BYTES,
     DataCube,
+    FramesInFile,
     chunked_by_pattern,
     scan_shape_proposals,
     stack_to_scan,
@@ -61,18 +65,134 @@ def test_blocks_hold_every_wanted_pattern_once(
     assert sorted(seen) == list(wanted)
 
 
-def test_blocks_never_read_a_chunk_twice() -> None:
-    reads: list[object] = []
+class CountingFile:
+    """An array in a file that hands out zeros without making them, and keeps what was read of it."""
 
-    def read(block: np.ndarray, block_id: tuple[int, ...] = ()) -> np.ndarray:
-        reads.append(block_id)
-        return block
+    dtype = np.dtype(np.uint16)
 
-    source = da.zeros((12, 10, 4, 6), chunks=(5, 4, 4, 6), dtype=np.uint8)
-    cube = DataCube(source.map_blocks(read, dtype=np.uint8, meta=np.empty(0, np.uint8)), Calibration())
-    n_blocks = sum(1 for _ in cube.scan_blocks(max_bytes=20 * 4 * 6))
-    assert n_blocks > 1
-    assert len(reads) == len(set(reads)) == 9
+    def __init__(self, *shape: int) -> None:
+        self.shape, self.ndim = shape, len(shape)
+        self.reads: list[tuple[slice, ...]] = []
+
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        self.reads.append(index)
+        sizes = [part.stop - part.start for part in index]
+        return np.broadcast_to(np.zeros((), self.dtype), sizes)
+
+    def lazily(self, chunks: tuple[int, ...]) -> da.Array:
+        return da.from_array(self, chunks=chunks, asarray=False, meta=np.empty(0, self.dtype))
+
+    def in_order(self) -> list[tuple[int, ...]]:
+        """First element of each read; the reads of two threads may change places."""
+        return sorted(tuple(part.start for part in index) for index in self.reads)
+
+    @property
+    def times_over(self) -> float:
+        """How many times over the file was read."""
+        sizes = [math.prod(part.stop - part.start for part in index) for index in self.reads]
+        return sum(sizes) / math.prod(self.shape)
+
+
+@pytest.mark.parametrize(
+    ("scan_shape", "chunks"),
+    [
+        ((12, 10), (5, 4, 4, 6)),  # chunks that do not divide the scan
+        ((12, 10), (12, 10, 2, 3)),  # one chunk across the scan, the detector in pieces
+        ((12, 10), (1, 3, 4, 6)),
+        ((40, 2), (17, 1, 4, 2)),
+        ((1, 100), (1, 7, 4, 6)),
+    ],
+)
+@pytest.mark.parametrize("patterns_a_block", [1, 7, 25, 1000])
+def test_blocks_read_the_chunks_of_a_file_once(
+    scan_shape: tuple[int, int], chunks: tuple[int, ...], patterns_a_block: int
+) -> None:
+    file = CountingFile(*scan_shape, 4, 6)
+    cube = DataCube(file.lazily(chunks), Calibration())
+    blocks = list(cube.scan_blocks(max_bytes=patterns_a_block * 48))
+    assert sum(len(block.positions) for block in blocks) == cube.n_positions
+    assert max(len(block.positions) for block in blocks) <= patterns_a_block
+    assert file.times_over == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.integers(1, 13),
+    st.integers(1, 40),
+    st.none() | st.integers(0, 2**16),
+)
+def test_a_stack_is_read_chunk_by_chunk_though_chunks_end_within_rows(
+    scan_shape: tuple[int, int], chunk: int, patterns_a_block: int, seed: int | None
+) -> None:
+    numbers = np.arange(math.prod(scan_shape), dtype=np.uint16)
+    stack = da.from_array(np.broadcast_to(numbers[:, None, None], (len(numbers), 4, 6)), chunks=(chunk, 4, 6))
+    scan = stack_to_scan(stack, scan_shape)
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile(stack, scan.name))
+    assert cube.in_file is not None
+    mask = None if seed is None else np.random.default_rng(seed).random(scan_shape) < 0.2
+    seen = []
+    for block in cube.scan_blocks(max_bytes=patterns_a_block * 48, positions=mask):
+        assert (block.frames == block.positions[:, None, None]).all()
+        assert len(block.positions) <= patterns_a_block
+        rows, columns = np.divmod(block.positions, scan_shape[1])
+        if mask is None:  # a rectangle
+            assert len(np.unique(rows)) * len(np.unique(columns)) == len(block.positions)
+        seen += block.positions.tolist()
+    assert seen == list(range(cube.n_positions) if mask is None else np.flatnonzero(mask))
+
+
+@pytest.mark.parametrize("columns", [10, 16, 90, 360])
+def test_a_stack_is_read_once(columns: int) -> None:
+    file = CountingFile(720, 4, 6)
+    stack = file.lazily((64, 4, 6))
+    scan = stack_to_scan(stack, (720 // columns, columns))
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile(stack, scan.name))
+    assert sum(len(block.positions) for block in cube.scan_blocks(max_bytes=100 * 48)) == 720
+    assert file.times_over == 1
+    assert [start for start, _, _ in file.in_order()] == list(range(0, 720, 64))
+
+
+def test_chunks_are_read_in_the_order_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dask.system.CPU_COUNT", 1)
+    monkeypatch.setattr("dask.threaded.CPU_COUNT", 1)
+    file = CountingFile(24, 10, 4, 6)
+    cube = DataCube(file.lazily((1, 10, 4, 6)), Calibration())
+    for _ in cube.scan_blocks(max_bytes=15 * 10 * 48):
+        pass
+    assert [index[0].start for index in file.reads] == list(range(24))
+
+
+def test_patterns_that_are_not_wanted_are_not_read() -> None:
+    file = CountingFile(24, 10, 4, 6)
+    cube = DataCube(file.lazily((4, 10, 4, 6)), Calibration())
+    blocks = list(cube.scan_blocks(positions=[3, 239], max_bytes=40 * 48))
+    assert [block.positions.tolist() for block in blocks] == [[3], [239]]
+    assert [start[0] for start in file.in_order()] == [0, 20]
+
+
+def test_a_scan_of_100_gb_takes_no_more_memory_than_its_blocks() -> None:
+    file = CountingFile(1024, 800, 256, 256)
+    assert file.times_over == 0
+    cube = DataCube(file.lazily((1, 512, 256, 256)), Calibration())
+    assert cube.data.nbytes > 100e9
+    tracemalloc.start()
+    n_positions = sum(len(block.positions) for block in cube.scan_blocks())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_positions == cube.n_positions
+    assert file.times_over == 1
+    assert peak < 3 * BLOCK_BYTES  # of which what is known of the chunks takes but a few MB
+
+
+def test_what_stood_for_the_file_does_not_stand_for_other_patterns() -> None:
+    stack = da.zeros((24, 4, 6), dtype=np.uint16, chunks=(5, 4, 6))
+    scan = stack_to_scan(stack, (4, 6))
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile(stack, scan.name))
+    assert cube.with_calibration(Calibration(voltage_kv=80)).in_file is cube.in_file
+    brighter = replace(cube, data=cube.data + 1)
+    assert brighter.in_file is None
+    assert all((block.frames == 1).all() for block in brighter.scan_blocks())
 
 
 def test_a_scan_must_have_four_axes_of_real_numbers() -> None:
@@ -85,9 +205,11 @@ def test_a_scan_must_have_four_axes_of_real_numbers() -> None:
 
 
 def test_chunks_never_divide_a_pattern_and_stay_small() -> None:
-    data = chunked_by_pattern(da.zeros((64, 64, 256, 256), dtype=np.uint16, chunks=(64, 64, 64, 64)))
-    assert data.chunksize[2:] == (256, 256)
-    assert math.prod(data.chunksize) * 2 <= BLOCK_BYTES
+    split = chunked_by_pattern(da.zeros((64, 64, 256, 256), dtype=np.uint16, chunks=(64, 32, 64, 64)))
+    assert split.chunksize == (64, 32, 256, 256)  # cut, every chunk of the file would be read again
+    huge = chunked_by_pattern(da.zeros((64, 128, 256, 256), dtype=np.uint16, chunks=(64, 128, 64, 64)))
+    assert huge.chunksize[2:] == (256, 256)
+    assert math.prod(huge.chunksize) * 2 <= BLOCK_BYTES < SLAB_BYTES
     wide = chunked_by_pattern(da.zeros((2, 4096, 512, 512), dtype=np.uint16, chunks=(1, 4096, 512, 512)))
     assert math.prod(wide.chunksize) * 2 <= BLOCK_BYTES
 

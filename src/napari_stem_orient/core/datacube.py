@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.ragged import flat_positions
+from napari_stem_orient.core.scan_reading import (
+    BLOCK_BYTES,
+    CHUNK_BYTES,
+    SLAB_BYTES,
+    FramesInFile,
+    scan_rectangles,
+    stack_rectangles,
+)
 from napari_stem_orient.core.scan_summary import ScanSummary, SummaryBlock, summarise
 
 __all__ = [
+    "BLOCK_BYTES",
+    "CHUNK_BYTES",
+    "SLAB_BYTES",
     "DataCube",
+    "FramesInFile",
     "ScanBlock",
     "ScanSummary",
     "SummaryBlock",
@@ -28,11 +39,6 @@ __all__ = [
     "stack_to_scan",
     "summarise",
 ]
-
-#: Bytes that a dask chunk of a scan aims at: small enough for single patterns to come at once.
-CHUNK_BYTES = 8 * 2**20
-#: Bytes that a block of the scan may take in memory.
-BLOCK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,12 +66,16 @@ class DataCube:
         What to call the scan in lists and layers.
     path
         The file or folder it comes from, if any.
+    in_file
+        The same patterns in the order of their file, where that knows no rows; blocks are then read from it. What
+        does not belong to ``data`` (any more) is dropped.
     """
 
     data: da.Array
     calibration: Calibration
     name: str = "scan"
     path: Path | None = None
+    in_file: FramesInFile | None = None
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4:
@@ -76,6 +86,8 @@ class DataCube:
             raise ValueError(f"the scan is empty: its shape is {self.data.shape}")
         if self.data.dtype.kind not in "biuf":
             raise ValueError(f"patterns must hold real numbers; these are {self.data.dtype}")
+        if self.in_file is not None and self.in_file.scan != self.data.name:
+            object.__setattr__(self, "in_file", None)
         object.__setattr__(self, "data", chunked_by_pattern(self.data))
 
     @property
@@ -116,17 +128,17 @@ class DataCube:
     def scan_blocks(
         self, *, max_bytes: int = BLOCK_BYTES, positions: ArrayLike | None = None
     ) -> Iterator[ScanBlock]:
-        """Patterns of the scan block by block; one block, of about ``max_bytes``, is in memory at a time.
+        """Patterns of the scan block by block, in the order of the file; a block is a rectangle of the scan.
 
-        Blocks follow the chunks of the data, so that nothing is read twice, and may be smaller than
-        ``max_bytes``.
+        Every chunk of the file is read once. Peak memory: a block of ``max_bytes`` and at most a row of the scan
+        more; where the chunks of a file run across more patterns than that, all patterns of a chunk (at most 512 MiB).
 
         Parameters
         ----------
         max_bytes
             Most bytes that the patterns of a block may take.
         positions
-            Boolean mask of the scan, or flat positions: only these are yielded, and blocks without any are
+            Boolean mask of the scan, or flat positions: only these are yielded, and chunks without any are
             not read.
         """
         columns = self.scan_shape[1]
@@ -134,15 +146,20 @@ class DataCube:
         wanted = np.zeros(self.n_positions, dtype=bool)
         wanted[flat_positions(flat, self.n_positions)] = True
         wanted = wanted.reshape(self.scan_shape)
-        for rows, cols in _tiles(self.data, max_bytes):
+        for (rows, cols), tile in self._rectangles(max_bytes, wanted):
             inside = wanted[rows, cols]
-            if not inside.any():
-                continue
             y, x = np.nonzero(inside)
-            tile = np.asarray(self.data[rows, cols].compute())
             frames = tile.reshape(-1, *self.detector_shape) if inside.all() else tile[inside]
             yield ScanBlock(((y + rows.start) * columns + x + cols.start).astype(np.int64), frames)
             del tile, frames
+
+    def _rectangles(
+        self, max_bytes: int, wanted: NDArray[np.bool_]
+    ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
+        if self.in_file is None:
+            return scan_rectangles(self.data, max_bytes=max_bytes, wanted=wanted)
+        columns = self.scan_shape[1]
+        return stack_rectangles(self.in_file.stack, columns=columns, max_bytes=max_bytes, wanted=wanted)
 
     def with_calibration(self, calibration: Calibration) -> DataCube:
         """The same data with another calibration."""
@@ -151,11 +168,15 @@ class DataCube:
     def reshaped(self, scan_shape: tuple[int, int]) -> DataCube:
         """The same patterns, in the order they were recorded, as a scan of another shape."""
         rows, columns = self.scan_shape
-        if columns == 1 or rows == 1 or _row_bytes(self.data) <= BLOCK_BYTES:
+        if self.in_file is not None:
+            stack = self.in_file.stack
+        elif columns == 1 or rows == 1 or _row_bytes(self.data) <= BLOCK_BYTES:
             stack = self.data.reshape((self.n_positions, *self.detector_shape))
         else:
             stack = da.concatenate([self.data[row] for row in range(rows)])
-        return replace(self, data=stack_to_scan(stack, scan_shape))
+        data = stack_to_scan(stack, scan_shape)
+        as_it_lies = self.in_file is not None or len(self.data.chunks[1]) == 1
+        return replace(self, data=data, in_file=FramesInFile(stack, data.name) if as_it_lies else None)
 
 
 def scan_shape_proposals(n_frames: int) -> list[tuple[int, int]]:
@@ -189,14 +210,15 @@ def stack_to_scan(stack: da.Array, scan_shape: tuple[int, int]) -> da.Array:
 def chunked_by_pattern(data: da.Array) -> da.Array:
     """The same scan with whole patterns in chunks of a size that blocks can be made of.
 
-    Chunks that are small enough and do not divide a pattern stay as they are.
+    Chunks that do not divide a pattern stay as they are where all of one can be held in memory; others are put together
+    as they lie side by side on the detector.
     """
     whole = all(len(data.chunks[axis]) == 1 for axis in (2, 3))
     pattern_bytes = int(np.prod(data.shape[2:])) * data.dtype.itemsize
     largest = max(data.chunks[0]) * max(data.chunks[1]) * pattern_bytes
     tiny = data.npartitions > 64 and largest < CHUNK_BYTES // 8
-    if whole and largest <= BLOCK_BYTES and not tiny:
-        return data
+    if largest <= SLAB_BYTES and not tiny:
+        return data if whole else data.rechunk({2: -1, 3: -1})
     per_chunk = max(1, CHUNK_BYTES // pattern_bytes)
     columns = min(int(data.shape[1]), per_chunk)
     rows = min(int(data.shape[0]), max(1, per_chunk // columns))
@@ -205,29 +227,3 @@ def chunked_by_pattern(data: da.Array) -> da.Array:
 
 def _row_bytes(data: da.Array) -> int:
     return int(np.prod(data.shape[1:]) * data.dtype.itemsize)
-
-
-def _tiles(data: da.Array, max_bytes: int) -> Iterator[tuple[slice, slice]]:
-    """Rectangles of the scan that follow its chunks and take at most ``max_bytes`` each."""
-    pattern_bytes = max(1, int(np.prod(data.shape[2:])) * data.dtype.itemsize)
-    per_block = max(1, max_bytes // pattern_bytes)
-    tallest, widest = max(data.chunks[0]), max(data.chunks[1])
-    whole_rows = per_block // int(data.shape[1])
-    # a chunk is cut only where a block cannot take it whole
-    rows_of_chunks = min(tallest, max(1, per_block // widest))
-    for rows in _runs(data.chunks[0], max(whole_rows, rows_of_chunks)):
-        for cols in _runs(data.chunks[1], max(1, per_block // (rows.stop - rows.start))):
-            yield rows, cols
-
-
-def _runs(chunks: tuple[int, ...], longest: int) -> Iterator[slice]:
-    """Cut an axis where chunks end, into runs of at most ``longest``; longer chunks are cut inside."""
-    edges = np.concatenate([[0], np.cumsum(chunks)]).tolist()
-    start = 0
-    for edge, following in pairwise([*edges[1:], math.inf]):
-        if following - start <= longest:
-            continue
-        while start < edge:
-            stop = int(min(start + longest, edge))
-            yield slice(start, stop)
-            start = stop

@@ -13,7 +13,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.datacube import BLOCK_BYTES, CHUNK_BYTES
+from napari_stem_orient.core.datacube import CHUNK_BYTES, SLAB_BYTES
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -102,12 +102,12 @@ def pattern_chunks(
 ) -> tuple[int, ...]:
     """Chunk sizes along all axes: whole patterns, about 8 MiB, multiples of the ``stored`` chunks.
 
-    Stored chunks that would make more than 64 MiB of whole patterns are cut.
+    Stored chunks that would make more than 512 MiB of whole patterns are cut, and read again for every part.
     """
     leading = shape[:-2]
     pattern_bytes = max(1, prod(shape[-2:]) * itemsize)
     sizes = [min(s, n) for s, n in zip((stored or (1,) * len(shape))[:-2], leading, strict=True)]
-    while prod(sizes) > max(1, BLOCK_BYTES // pattern_bytes):
+    while prod(sizes) > max(1, SLAB_BYTES // pattern_bytes):
         widest = sizes.index(max(sizes))
         sizes[widest] = -(-sizes[widest] // 2)
     budget = max(1, CHUNK_BYTES // pattern_bytes)

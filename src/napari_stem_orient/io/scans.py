@@ -10,7 +10,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 
-from napari_stem_orient.core.datacube import DataCube, chunked_by_pattern, stack_to_scan
+from napari_stem_orient.core.datacube import DataCube, FramesInFile, chunked_by_pattern, stack_to_scan
 from napari_stem_orient.io.array_scans import read_npy, read_zarr
 from napari_stem_orient.io.file_arrays import is_hdf5
 from napari_stem_orient.io.hdf5_scans import read_hdf5
@@ -67,8 +67,9 @@ def open_datacube(
     with _reading(path):
         for end in (0, -1):  # a truncated file shows now, and not in the middle of a long job
             source.data[(end,) * (source.data.ndim - 2)].compute()
-    data = chunked_by_pattern(_as_scan(source, path, scan_shape, first_frame))
-    return DataCube(data=data, calibration=source.calibration, name=_name(path, source, sources), path=path)
+    data, in_file = _as_scan(source, path, scan_shape, first_frame)
+    name = _name(path, source, sources)
+    return DataCube(data=data, calibration=source.calibration, name=name, path=path, in_file=in_file)
 
 
 def list_datasets(path: str | Path) -> list[DatasetInfo]:
@@ -242,8 +243,8 @@ def _refuse_other_kinds(source: ScanSource, path: Path) -> None:
 
 def _as_scan(
     source: ScanSource, path: Path, scan_shape: tuple[int, int] | None, first_frame: int | None
-) -> da.Array:
-    """(scan_y, scan_x, det_y, det_x) in native byte order."""
+) -> tuple[da.Array, FramesInFile | None]:
+    """(scan_y, scan_x, det_y, det_x) in native byte order; and the stack that it was made of, if it was."""
     data = source.data
     for axis in reversed(range(data.ndim - 2)):
         if data.ndim > 4 and data.shape[axis] == 1:
@@ -264,16 +265,20 @@ def _as_scan(
     data = data.astype(data.dtype.newbyteorder("="))
     wanted = scan_shape if scan_shape is not None else source.scan_shape
     if len(sizes) == 4 and first_frame is None and wanted in (None, sizes[:2]):
-        return data
+        return chunked_by_pattern(data), None
     if wanted is None:
         if len(sizes) == 3:
             raise NeedsScanShape(path.name, sizes[0])
         wanted = (sizes[0], sizes[1])
     stack = data if len(sizes) == 3 else data.reshape((-1, *sizes[2:]))
     try:
-        return stack_to_scan(_cut(stack, wanted, first_frame), wanted)
+        stack = _cut(stack, wanted, first_frame)
+        scan = stack_to_scan(stack, wanted)
     except ValueError as error:
         raise UnreadableScan(f"{path.name}: {error}") from error
+    if len(sizes) == 4 and len(data.chunks[1]) > 1:
+        return scan, None  # chunks of a file that knows rows, but other ones
+    return scan, FramesInFile(stack, scan.name)
 
 
 def _cut(stack: da.Array, scan_shape: tuple[int, int], first_frame: int | None) -> da.Array:

@@ -1,0 +1,231 @@
+"""Reading a scan in the order of its file: each chunk once, and what was read in rectangles of the scan."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.base import get_scheduler
+from dask.local import get_sync
+from dask.optimization import cull
+from dask.threaded import get as get_in_threads
+from dask.utils import ensure_dict
+from numpy.typing import NDArray
+
+#: Bytes that a dask chunk of a scan aims at: small enough for single patterns to come at once.
+CHUNK_BYTES = 8 * 2**20
+#: Bytes that a block of the scan may take in memory.
+BLOCK_BYTES = 64 * 2**20
+#: Bytes of whole patterns that are read at once where the chunks of a file run across many patterns: cutting such a
+#: chunk would mean to read it again for every part.
+SLAB_BYTES = 512 * 2**20
+
+#: dask's tasks by their keys.
+Graph = dict[Any, Any]
+#: Rows and columns of the scan.
+Rectangle = tuple[slice, slice]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramesInFile:
+    """The patterns of a scan as they lie in a file that knows no rows: in the order of the scan, row by row.
+
+    Parameters
+    ----------
+    stack
+        (n_positions, det_y, det_x) dask array whose chunks are the file's.
+    scan
+        Name of the dask array (scan_y, scan_x, det_y, det_x) that was made of it; the stack stands for no other.
+    """
+
+    stack: da.Array
+    scan: str
+
+
+class ChunkReader:
+    """Reads whole chunks of a lazy array, in their order and several at a time; keeps none of them.
+
+    Parameters
+    ----------
+    data
+        Dask array whose last two axes, rows and columns of the detector, are not divided.
+    """
+
+    def __init__(self, data: da.Array) -> None:
+        self.dtype, self.detector_shape = data.dtype, tuple(int(size) for size in data.shape[-2:])
+        optimized = dask.optimize(data)[0]
+        self._data, self._name = data, optimized.name
+        self._graph = ensure_dict(optimized.dask)
+        self._edges = [np.concatenate([[0], np.cumsum(sizes)]).tolist() for sizes in data.chunks[:-2]]
+
+    def read(self, runs: Sequence[range], *, before: int = 0) -> NDArray[Any]:
+        """The chunks whose numbers along each axis of the scan lie in ``runs``, as one array.
+
+        ``before`` leaves so much room at the beginning of the first axis, to be filled by the caller.
+        """
+        numbers = list(product(*runs))
+        graphs = {number: self._needed(number) for number in numbers}
+        if len(numbers) == 1 and not before:
+            return np.asarray(self._chunk(numbers[0], graphs[numbers[0]]))
+        starts = [edges[run.start] for edges, run in zip(self._edges, runs, strict=True)]
+        stops = [edges[run.stop] for edges, run in zip(self._edges, runs, strict=True)]
+        sizes = [stop - start for start, stop in zip(starts, stops, strict=True)]
+        out = np.empty((sizes[0] + before, *sizes[1:], *self.detector_shape), self.dtype)
+        places = [
+            tuple(
+                slice(edges[number] - start, edges[number + 1] - start)
+                for edges, number, start in zip(self._edges, place, starts, strict=True)
+            )
+            for place in numbers
+        ]
+        # dask's own way for a cluster, or whatever the user has chosen, and where chunks have work in common
+        if get_scheduler() is not None or _in_common(list(graphs.values())):
+            chosen = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
+            out[before:] = self._data[chosen].compute()
+            return out
+        into = out[before:]
+
+        def fill(place: tuple[slice, ...], number: tuple[int, ...]) -> None:
+            into[place] = self._chunk(number, graphs[number])
+
+        _in_order([partial(fill, *pair) for pair in zip(places, numbers, strict=True)])
+        return out
+
+    def _needed(self, number: tuple[int, ...]) -> Graph:
+        needed: Graph = cull(self._graph, [(self._name, *number, 0, 0)])[0]
+        return needed
+
+    def _chunk(self, number: tuple[int, ...], graph: Graph) -> Any:
+        return get_sync(graph, (self._name, *number, 0, 0))
+
+
+def _in_common(graphs: Sequence[Graph]) -> bool:
+    """Whether some task, not just the array that all is read from, is part of several graphs."""
+    counts = Counter(key for graph in graphs for key in graph)
+    together = {key: value for graph in graphs for key, value in graph.items() if counts[key] > 1}
+    return any(isinstance(value, tuple) or hasattr(value, "func") for value in together.values())
+
+
+def _in_order(tasks: Sequence[Callable[[], None]]) -> None:
+    """Run tasks in dask's threads, as many at a time as there are cores, begun in their order.
+
+    dask begins independent tasks with the one whose name comes last.
+    """
+    digits = len(str(len(tasks)))
+    graph = {f"{len(tasks) - number:0{digits}d}": (task,) for number, task in enumerate(tasks)}
+    get_in_threads(graph, list(graph))
+
+
+def scan_rectangles(
+    data: da.Array, *, max_bytes: int, wanted: NDArray[np.bool_]
+) -> Iterator[tuple[Rectangle, NDArray[Any]]]:
+    """Rectangles of a scan (scan_y, scan_x, det_y, det_x) and their patterns, in the order of its chunks.
+
+    Peak memory: ``max_bytes``, or a chunk where one is larger.
+
+    Parameters
+    ----------
+    data
+        The scan; no chunk divides a pattern.
+    max_bytes
+        Most bytes that a rectangle's patterns may take; a single pattern is never divided.
+    wanted
+        (scan_y, scan_x) bool: rectangles without any are left out, and chunks without any are not read.
+    """
+    per_block = max(1, max_bytes // _pattern_bytes(data))
+    reader: ChunkReader | None = None
+    row_chunks, column_chunks = data.chunks[:2]
+    for rows, row_run in _runs(row_chunks, per_block // int(data.shape[1])):
+        for columns, column_run in _runs(column_chunks, per_block // (rows.stop - rows.start)):
+            if not wanted[rows, columns].any():
+                continue
+            reader = reader or ChunkReader(data)
+            tile = reader.read([row_run, column_run])
+            for part in _parts(rows, columns, per_block):
+                if wanted[part].any():
+                    inside = tuple(
+                        _moved(cut, -by.start) for cut, by in zip(part, (rows, columns), strict=True)
+                    )
+                    yield part, tile[inside]
+            del tile
+
+
+def stack_rectangles(
+    stack: da.Array, *, columns: int, max_bytes: int, wanted: NDArray[np.bool_]
+) -> Iterator[tuple[Rectangle, NDArray[Any]]]:
+    """Rectangles of a scan and their patterns, as `scan_rectangles`, from a stack (n_frames, det_y, det_x).
+
+    The chunks of a stack do not end with the rows of the scan: what is left of a row waits for the next chunk.
+    Peak memory: ``max_bytes`` and a row of the scan, or a chunk where one is larger.
+    """
+    per_block = max(1, max_bytes // _pattern_bytes(stack))
+    reader: ChunkReader | None = None
+    flat = wanted.ravel()
+    kept = np.zeros((0, *stack.shape[1:]), stack.dtype)  # the patterns just before `frames`
+    for frames, run in _runs(stack.chunks[0], per_block - min(columns, per_block)):
+        start, last = frames.start - len(kept), frames.stop == stack.shape[0]
+        if not flat[start : frames.stop].any():
+            kept = kept[:0]
+            continue
+        reader = reader or ChunkReader(stack)
+        patterns = reader.read([run], before=len(kept))
+        if len(kept):
+            patterns[: len(kept)] = kept
+        left = 0 if last or columns > per_block else frames.stop % columns
+        for part in _row_parts(start, frames.stop - left, columns, per_block):
+            if wanted[part].any():
+                first = part[0].start * columns + part[1].start - start
+                shape = (part[0].stop - part[0].start, part[1].stop - part[1].start, *stack.shape[1:])
+                yield part, patterns[first : first + shape[0] * shape[1]].reshape(shape)
+        kept = patterns[len(patterns) - left :].copy()
+        del patterns
+
+
+def _pattern_bytes(data: da.Array) -> int:
+    return max(1, math.prod(int(size) for size in data.shape[-2:]) * int(data.dtype.itemsize))
+
+
+def _moved(cut: slice, by: int) -> slice:
+    return slice(cut.start + by, cut.stop + by)
+
+
+def _runs(chunks: tuple[int, ...], longest: int) -> Iterator[tuple[slice, range]]:
+    """Runs of whole chunks along an axis, at most ``longest`` or a single chunk, and the chunks' numbers."""
+    start = first = stop = 0
+    for number, size in enumerate(chunks):
+        if number > first and stop + size - start > longest:
+            yield slice(start, stop), range(first, number)
+            start, first = stop, number
+        stop += size
+    yield slice(start, stop), range(first, len(chunks))
+
+
+def _parts(rows: slice, columns: slice, most: int) -> Iterator[Rectangle]:
+    """Rectangles of at most ``most`` positions that make up a rectangle, row by row."""
+    width = columns.stop - columns.start
+    height = max(1, most // width)
+    for top in range(rows.start, rows.stop, height):
+        for left in range(columns.start, columns.stop, min(width, most)):
+            right = min(left + most, columns.stop)
+            yield slice(top, min(top + height, rows.stop)), slice(left, right)
+
+
+def _row_parts(start: int, stop: int, columns: int, most: int) -> Iterator[Rectangle]:
+    """Rectangles of at most ``most`` positions that hold the flat positions from ``start`` to ``stop``, in order."""
+    while start < stop:
+        row, column = divmod(start, columns)
+        if column or stop - start < columns:
+            end = min(columns, column + stop - start)
+            yield from _parts(slice(row, row + 1), slice(column, end), most)
+        else:
+            end = (stop - start) // columns * columns
+            yield from _parts(slice(row, row + end // columns), slice(0, columns), most)
+        start = row * columns + end
