@@ -1,0 +1,82 @@
+"""Virtual images in files: other programs read the counts, the names and the scale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.virtual_detector import VirtualDetector, annular_dark_field, bright_field
+from napari_stem_orient.core.virtual_diffraction import VirtualDiffraction
+from napari_stem_orient.core.virtual_images import VirtualImages
+from napari_stem_orient.io.virtual_files import save_virtual_diffraction, save_virtual_images
+
+COUNTS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+DETECTORS = (bright_field(3), annular_dark_field(5, 20))
+CALIBRATION = Calibration(scan_step_nm=2.5, pixel_size_inv_angstrom=0.02)
+
+
+@pytest.fixture
+def images() -> VirtualImages:
+    return VirtualImages(DETECTORS, COUNTS, CALIBRATION, name="grains")
+
+
+@pytest.fixture
+def diffraction() -> VirtualDiffraction:
+    region = np.ones((3, 4), dtype=bool)
+    return VirtualDiffraction(COUNTS[0], COUNTS[1], 12, region, (1.0, 1.5), CALIBRATION)
+
+
+def test_py4dstem_reads_each_image_by_its_name(images: VirtualImages, tmp_path: Path) -> None:
+    py4DSTEM = pytest.importorskip("py4DSTEM")
+    path = save_virtual_images(images, tmp_path / "images.h5")
+    root = py4DSTEM.read(str(path))
+    for index, detector in enumerate(DETECTORS):
+        image = root.tree(detector.name)
+        assert isinstance(image, py4DSTEM.RealSlice)
+        np.testing.assert_array_equal(image.data, COUNTS[index])
+    with h5py.File(path) as file:
+        group = file["virtual_root/Annular dark field"]
+        assert VirtualDetector.model_validate_json(group.attrs["virtual_detector"]) == DETECTORS[1]
+        assert group["dim1"][:].tolist() == [0, 2.5]
+        assert json.loads(file.attrs["made"])["calibration"]["scan_step_nm"] == 2.5
+
+
+def test_py4dstem_reads_the_pattern_of_a_region(diffraction: VirtualDiffraction, tmp_path: Path) -> None:
+    py4DSTEM = pytest.importorskip("py4DSTEM")
+    root = py4DSTEM.read(str(save_virtual_diffraction(diffraction, tmp_path / "pattern.h5")))
+    assert isinstance(root.tree("mean"), py4DSTEM.DiffractionSlice)
+    np.testing.assert_array_equal(root.tree("maximum").data, COUNTS[1])
+
+
+def test_tiff_pages_are_labelled_and_scaled(images: VirtualImages, tmp_path: Path) -> None:
+    with tifffile.TiffFile(save_virtual_images(images, tmp_path / "images.tif")) as file:
+        np.testing.assert_array_equal(file.asarray(), COUNTS)
+        assert file.imagej_metadata is not None
+        assert file.imagej_metadata["Labels"] == ["Bright field", "Annular dark field"]
+        assert file.imagej_metadata["unit"] == "nm"
+        pixels, nm = file.pages[0].tags["XResolution"].value
+        assert nm / pixels == pytest.approx(2.5)
+
+
+def test_npy_is_the_bare_stack(images: VirtualImages, tmp_path: Path) -> None:
+    np.testing.assert_array_equal(np.load(save_virtual_images(images, tmp_path / "images.npy")), COUNTS)
+
+
+def test_images_of_one_name_are_all_kept(tmp_path: Path) -> None:
+    images = VirtualImages(
+        (bright_field(3).updated(name="a/b"), bright_field(4).updated(name="a/b")), COUNTS, CALIBRATION
+    )
+    with h5py.File(save_virtual_images(images, tmp_path / "images.h5")) as file:
+        assert sorted(file["virtual_root"]) == ["a_b 1", "a_b 2"]
+
+
+def test_another_ending_is_refused_and_leaves_nothing(images: VirtualImages, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"images.jpg must end in .*; name it images.h5"):
+        save_virtual_images(images, tmp_path / "images.jpg")
+    assert not list(tmp_path.iterdir())
