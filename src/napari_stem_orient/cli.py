@@ -23,6 +23,7 @@ from napari_stem_orient.cli_jobs import (
 )
 from napari_stem_orient.cli_options import UsageError, check_output, existing, one_line, scan_options
 from napari_stem_orient.cli_train import run_train, train_options
+from napari_stem_orient.cli_virtual import run_virtual, virtual_options
 
 PROGRAM = "napari-stem-orient"
 ERROR, USAGE, STOPPED = 1, 2, 130
@@ -170,6 +171,7 @@ COMMANDS: dict[
     ),
     "detect": ("detect the Bragg disks of a scan", detect_options, run_detect),
     "index": ("index a scan or Bragg peaks: orientation and phase maps", index_options, run_index),
+    "virtual": ("make images of virtual detectors, or the pattern of a region", virtual_options, run_virtual),
     "train": ("train a model for crystals of your own", train_options, run_train),
     "export": ("write a map as .ang, .csv or a picture", _export_options, run_export),
     "demo": ("open a simulated scan in napari and index it", _demo_options, run_demo),

@@ -98,8 +98,8 @@ def virtual_diffraction(
     if not inside.any():
         raise ValueError("the region holds no position of the scan: draw it over the map")
     origins = np.broadcast_to(beam_origins(datacube, origin_px), (datacube.n_positions, 2))
-    middle = origins[inside.ravel()].mean(axis=0)
-    shifts = np.round(middle - origins).astype(np.int64)
+    shifts = _shifts(origins, inside)
+    beam = (origins + shifts)[inside.ravel()].mean(axis=0)
     pile = _Pile(usable_pixels(mask, datacube.detector_shape))
     total, done = int(inside.sum()), 0
     for block in datacube.scan_blocks(max_bytes=RECORD_BYTES, positions=inside.ravel()):
@@ -111,11 +111,18 @@ def virtual_diffraction(
         pile.maximum(),
         total,
         inside,
-        (float(middle[0]), float(middle[1])),
+        (float(beam[0]), float(beam[1])),
         datacube.calibration,
         datacube.name,
         datacube.fingerprint,
     )
+
+
+def _shifts(origins: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n_positions, 2) whole pixels that bring the pixel of each direct beam to that of their mean in a region."""
+    pixels = np.floor(origins + 0.5)
+    middle = np.floor(origins[inside.ravel()].mean(axis=0) + 0.5)
+    return np.asarray(middle - pixels, dtype=np.int64)
 
 
 class _Pile:
