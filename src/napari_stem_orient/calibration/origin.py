@@ -10,8 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.detection.origin import follow_origin
 
 OriginModel = Literal["constant", "plane", "parabola", "measured"]
+
+#: Degree of the surface through the measured places. "measured" looks for the beam around a plane.
+DEGREES = {"constant": 0, "plane": 1, "parabola": 2, "measured": 1}
+
+#: Less than this share of the positions with the direct beam where it should be: it is doubtful.
+FEW = 0.5
 
 
 class OriginParameters(BaseModel):
@@ -28,10 +35,66 @@ class OriginParameters(BaseModel):
 
 
 def measured_origins(peaks: BraggPeaks) -> NDArray[np.float32]:
-    """(n_positions, 2) float32; row and column in px where the direct beam was found, NaN where it was not."""
-    raise NotImplementedError
+    """(n_positions, 2) float32; row and column in px where the direct beam was found, NaN where it was not.
+
+    Strong disks that were taken for it are left out: what lies far off the parabola through the others.
+    """
+    _, measured, weight = follow_origin(peaks, degree=DEGREES["parabola"])
+    return np.where(weight[:, None] > 0, measured, np.nan).astype(np.float32)
 
 
 def fit_origins(peaks: BraggPeaks, *, parameters: OriginParameters | None = None) -> CalibrationFit:
-    """Where the direct beam is at every position."""
-    raise NotImplementedError
+    """Where the direct beam is at every position.
+
+    It is looked for among the peaks of every position, and a surface is fitted through where it was found; strong
+    disks taken for it are outliers, which Tukey's weights leave out. The surface averages the scatter of the single
+    measurements away; "measured" keeps them, for beams that jump.
+
+    Raises
+    ------
+    ValueError
+        Where no position has a peak near the middle of the detector.
+    """
+    model = (parameters or OriginParameters()).model
+    fitted, measured, weight = follow_origin(peaks, degree=DEGREES[model])
+    used = weight > 0
+    if not used.any():
+        raise ValueError(
+            "no direct beam is among the peaks: detect without a beam stop, or enter the origin (row, column) in px"
+        )
+    origin = np.where(used[:, None], measured, fitted) if model == "measured" else fitted
+    mean = origin.mean(axis=0)
+    calibration = peaks.calibration.updated(origin_px=(float(mean[0]), float(mean[1])))
+    found = np.isfinite(measured[:, 0])
+    scatter = np.sqrt(np.mean((measured[used] - fitted[used]) ** 2))
+    low, high = origin.min(axis=0), origin.max(axis=0)
+    lines = (
+        (
+            "Direct beam",
+            f"row {mean[0]:.2f}, column {mean[1]:.2f} px ± {_error_of_surface(scatter, used, model):.2f} px",
+        ),
+        ("Wanders by", f"{high[0] - low[0]:.2f} px in rows, {high[1] - low[1]:.2f} px in columns"),
+        (
+            "Found at",
+            f"{100 * used.mean():.0f} % of the positions; {100 * (found & ~used).mean():.1f} % had another disk there",
+        ),
+        ("Scatter", f"{scatter:.2f} px"),
+    )
+    note = ""
+    if used.mean() < FEW:
+        note = f"The direct beam was found at {100 * used.mean():.0f} % of the positions only: check it in the pattern."
+    return CalibrationFit(
+        f"Origin ({model})",
+        calibration.with_checked("origin"),
+        origin.astype(np.float32),
+        lines,
+        note,
+    )
+
+
+def _error_of_surface(scatter: float, used: NDArray[np.bool_], model: str) -> float:
+    """Standard error in px of the origin at a typical position: the scatter, averaged by the surface."""
+    if model == "measured":
+        return float(scatter)
+    coefficients = {0: 1, 1: 3, 2: 6}[DEGREES[model]]
+    return float(scatter * np.sqrt(min(1.0, coefficients / used.sum())))

@@ -1,4 +1,4 @@
-"""The direct beam at every probe position: measured among the peaks, fitted by a plane over the scan."""
+"""The direct beam at every probe position: measured among the peaks, fitted by a smooth surface over the scan."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 FloatArray = NDArray[np.float64]
 
 BIN_PX = 4
-FEWEST_FOR_PLANE = 12
+FEWEST_PER_COEFFICIENT = 4
 ROUNDS = 6
+
+#: The direct beam is looked for in three rounds: within this part of the search radius of where it is expected.
+NARROWING = (1.0, 0.5, 0.25)
+
+#: Tukey's constant: 95 % efficient for normal errors.
+TUKEY = 4.685
 
 
 def fit_origin(
-    peaks: BraggPeaks, *, centre_px: tuple[float, float] | None = None, search_radius_px: float | None = None
+    peaks: BraggPeaks,
+    *,
+    centre_px: tuple[float, float] | None = None,
+    search_radius_px: float | None = None,
+    degree: int = 1,
 ) -> NDArray[np.float32]:
-    """Where the direct beam is at every position, by a plane through where it was found.
+    """Where the direct beam is at every position, by a surface through where it was found.
 
     A drifting scan coil moves the direct beam linearly over the scan; strong disks taken for it at some positions
     are outliers, which the fit (iterated, with Tukey's weights) leaves out.
@@ -33,20 +43,43 @@ def fit_origin(
         peaks near the middle of the detector.
     search_radius_px
         How far from there it may be, in px; an eighth of the detector where None.
+    degree
+        0: one place for the whole scan; 1: a plane; 2: a parabola.
 
     Returns
     -------
     (n_positions, 2) float32; row and column in px. Constant where there are too few peaks for a plane; the centre
     where there are none.
     """
+    expected, _, _ = follow_origin(
+        peaks, centre_px=centre_px, search_radius_px=search_radius_px, degree=degree
+    )
+    return expected.astype(np.float32)
+
+
+def follow_origin(
+    peaks: BraggPeaks,
+    *,
+    centre_px: tuple[float, float] | None = None,
+    search_radius_px: float | None = None,
+    degree: int = 1,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The same as `fit_origin`, with what it rests on.
+
+    Returns
+    -------
+    fitted : (n_positions, 2) row and column in px
+    measured : (n_positions, 2) the peak that was taken for the direct beam, NaN where none was near
+    weight : (n_positions,) 0 to 1; 0 where the measured place is an outlier, or absent
+    """
     shape = peaks.detector_shape or _extent(peaks)
     centre = _rough_centre(peaks, shape) if centre_px is None else np.asarray(centre_px, dtype=np.float64)
     radius = min(shape) / 8 if search_radius_px is None else search_radius_px
-    expected = np.broadcast_to(centre, (peaks.n_positions, 2))
-    for reach in (radius, radius / 2, radius / 4):
-        measured = measure_origin(peaks, expected, search_radius_px=max(reach, 1.5))
-        expected = _plane(measured, peaks.scan_shape, fallback=centre)
-    return expected.astype(np.float32)
+    expected: FloatArray = np.broadcast_to(centre, (peaks.n_positions, 2)).astype(np.float64)
+    for part in NARROWING:
+        measured = measure_origin(peaks, expected, search_radius_px=max(part * radius, 1.5))
+        expected, weight = _surface(measured, peaks.scan_shape, degree=degree, fallback=centre)
+    return expected, measured, weight
 
 
 def measure_origin(peaks: BraggPeaks, expected_px: ArrayLike, *, search_radius_px: float) -> FloatArray:
@@ -98,25 +131,43 @@ def _rough_centre(peaks: BraggPeaks, shape: tuple[int, int]) -> FloatArray:
     return np.asarray(np.median(points[close], axis=0), dtype=np.float64)
 
 
-def _plane(measured: FloatArray, scan_shape: tuple[int, int], *, fallback: FloatArray) -> FloatArray:
-    """Plane over the scan through measured points (n, 2), robust to outliers; evaluated everywhere."""
+def _surface(
+    measured: FloatArray, scan_shape: tuple[int, int], *, degree: int, fallback: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Surface (n, 2) over the scan through measured points (n, 2), and the points' weights (n,), robust to outliers.
+
+    A constant first, then planes, then a parabola where asked for: each starts from the weights of the one before.
+    """
     known = np.isfinite(measured).all(axis=1)
+    weight = np.zeros(len(measured))
     if not known.any():
-        return np.broadcast_to(fallback, measured.shape).copy()
+        return np.broadcast_to(fallback, measured.shape).copy(), weight
     points = measured[known]
-    if known.sum() < FEWEST_FOR_PLANE:
-        return np.broadcast_to(np.median(points, axis=0), measured.shape).copy()
-    rows, columns = np.divmod(np.arange(len(measured)), scan_shape[1])
-    design = np.stack([np.ones(len(rows)), rows / scan_shape[0], columns / scan_shape[1]], axis=1)
-    residual = np.linalg.norm(points - np.median(points, axis=0), axis=1)
     fitted = np.broadcast_to(np.median(points, axis=0), measured.shape)
-    for _ in range(ROUNDS):
-        scale = max(1.4826 * float(np.median(residual)), 0.02)
-        weights = np.clip(1 - (residual / (4.685 * scale)) ** 2, 0, None)
-        weighted = design[known] * weights[:, None]
-        fitted = design @ np.linalg.lstsq(weighted, points * weights[:, None], rcond=None)[0]
-        residual = np.linalg.norm(points - fitted[known], axis=1)
-    return np.asarray(fitted, dtype=np.float64)
+    weight[known] = _tukey(np.linalg.norm(points - fitted[known], axis=1))
+    for order in range(degree + 1):
+        design = _polynomials(scan_shape, order)
+        if order and known.sum() < FEWEST_PER_COEFFICIENT * design.shape[1]:
+            break
+        for _ in range(ROUNDS if order else 0):
+            weighted = design[known] * weight[known, None]
+            solution = np.linalg.lstsq(weighted, points * weight[known, None], rcond=None)[0]
+            fitted = design @ solution
+            weight[known] = _tukey(np.linalg.norm(points - fitted[known], axis=1))
+    return np.array(fitted, dtype=np.float64), weight
+
+
+def _tukey(residual: FloatArray) -> FloatArray:
+    scale = max(1.4826 * float(np.median(residual)), 0.02)
+    return np.asarray(np.clip(1 - (residual / (TUKEY * scale)) ** 2, 0, None))
+
+
+def _polynomials(scan_shape: tuple[int, int], degree: int) -> FloatArray:
+    """(n_positions, m) products of powers of row and column, each -1 to 1 over the scan, up to a total degree."""
+    rows, columns = np.divmod(np.arange(math.prod(scan_shape)), scan_shape[1])
+    y, x = (2 * index / max(1, size - 1) - 1 for index, size in zip((rows, columns), scan_shape, strict=True))
+    powers = [(i, total - i) for total in range(degree + 1) for i in range(total + 1)]
+    return np.stack([y**i * x**j for i, j in powers], axis=1)
 
 
 def _extent(peaks: BraggPeaks) -> tuple[int, int]:

@@ -1,0 +1,263 @@
+"""Ellipse, pixel size and centre that put points onto rings: linear least squares, iterated, with its uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.calibration.metric import RingMetric
+from napari_stem_orient.calibration.ring_points import RingPoints
+from napari_stem_orient.calibration.rings import Rings
+
+Float64 = NDArray[np.float64]
+
+ROUNDS = 12
+
+#: A point belongs to the nearest ring within this part of its radius at first, then within so many standard deviations.
+WIDEST = 0.04
+DEVIATIONS = 5.0
+
+#: Rings that have a neighbour within so many standard deviations confirm any guess: they are left out where
+#: this part of the disks lies on others.
+CROWDED = 4.0
+ENOUGH_ALONE = 0.2
+
+#: ... and within this part of the gap between two rings.
+PART_OF_GAP = 0.45
+
+#: Mean square in Å⁻² of the excitation errors of disks that are seen, and how well that is known: what lies off the
+#: Ewald sphere shows at a smaller radius, q² = g² - s².
+DEPTH, DEPTH_ERROR = 1e-4, 1e-4
+
+#: How far the centre may well be off, in px.
+CENTRE_ERROR = 1.0
+
+#: Tukey's constant.
+TUKEY = 4.685
+
+RESAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RingFit:
+    """What puts points onto rings.
+
+    Attributes
+    ----------
+    metric : ellipse and pixel size
+    centre : x, y in px of the rings' centre, from where the offsets count
+    on_rings : (n,) bool; the points that lie on a ring
+    residual : root mean square distance in Å⁻¹ of these from their rings
+    samples : metrics of resampled places in reciprocal space, or of resampled rings, whichever scatter more: how well
+        the metric is known; disks of one ring share what the excitation errors do to it
+    n_rings : rings that have points
+    """
+
+    metric: RingMetric
+    centre: tuple[float, float]
+    on_rings: NDArray[np.bool_]
+    residual: float
+    samples: tuple[RingMetric, ...]
+    n_rings: int
+
+    def spread(self, measure: Callable[[RingMetric], float]) -> float:
+        """Standard deviation of a number that is taken from the metric."""
+        return float(np.std([measure(metric) for metric in self.samples]))
+
+
+def fit_rings(
+    points: RingPoints,
+    rings: Rings,
+    *,
+    start: RingMetric,
+    ellipse: bool = True,
+    scale: bool = True,
+    centre: bool = True,
+    wavelength: float | None = None,
+) -> RingFit:
+    """Fit the metric so that each point lies on its nearest ring.
+
+    The equation of an ellipse, dᵀ M d + c·d = g² - s², is linear in what is wanted; it is solved some times, with the
+    points given to rings anew, and with Tukey's weights for those that belong to none.
+
+    Parameters
+    ----------
+    points, rings
+    start
+        Near enough that the nearest ring is mostly the right one: within 2 or 3 %.
+    ellipse, scale, centre
+        What is fitted; the rest stays as it is.
+    wavelength
+        Of the electrons in Å, where known: the Ewald sphere curves away from the detector.
+
+    Raises
+    ------
+    ValueError
+        Where too few points lie on rings.
+    """
+    terms = _Terms(points, start, ellipse=ellipse, scale=scale, centre=centre)
+    shift, depth = (0.0, 0.0), DEPTH
+    metric, deviation = start, np.inf
+    radii = _on_sphere(rings.q, wavelength)
+    target = radii**2
+    for _ in range(ROUNDS):
+        x, y = points.x - shift[0], points.y - shift[1]
+        squared = metric.squared(x, y) + depth
+        ring = _nearest(radii, np.sqrt(np.maximum(squared, 1e-12)), deviation)
+        there = ring >= 0
+        if there.sum() < max(6, terms.number + 2):
+            raise ValueError(
+                f"only {int(there.sum())} disks lie on the rings of the crystal: is it the right one, and is the "
+                "pixel size about right?"
+            )
+        goal = np.where(there, target[ring], 1.0)
+        error = (squared - goal) / (2 * np.sqrt(goal))
+        deviation = max(1.4826 * float(np.median(np.abs(error[there]))), 1e-4)
+        weight = np.where(there, points.weight * _tukey(error / deviation), 0.0)
+        equations = terms.equations(goal, weight, group=points.group)
+        solution = equations.solve()
+        metric, shift, depth = terms.read(solution)
+        if not metric.is_positive:
+            raise ValueError("no ellipse fits the disks: is it the right crystal, and the right pixel size?")
+    used = weight > 0
+    residual = float(np.sqrt(np.average(error[used] ** 2, weights=weight[used])))
+    by_place, by_ring = (
+        tuple(terms.read(values)[0] for values in which.resampled())
+        for which in (equations, terms.equations(goal, weight, group=np.maximum(ring, 0)))
+    )
+    samples = max(by_place, by_ring, key=_spread_of_size)
+    return RingFit(metric, shift, used, residual, samples, len(np.unique(ring[used])))
+
+
+def _spread_of_size(samples: tuple[RingMetric, ...]) -> float:
+    return float(np.std([metric.pixel_size for metric in samples]))
+
+
+def _on_sphere(q: Float64, wavelength: float | None) -> Float64:
+    """Radius (n,) at which reflections of length q show: that of their place on the Ewald sphere."""
+    if wavelength is None:
+        return q
+    return np.asarray(q * np.sqrt(np.maximum(1 - (wavelength * q / 2) ** 2, 0.0)))
+
+
+def _nearest(radii: Float64, q: Float64, deviation: float) -> NDArray[np.int64]:
+    """The nearest ring of each q (n,), -1 where none is near enough to be told from the next one."""
+    edges = (radii[1:] + radii[:-1]) / 2
+    ring = np.searchsorted(edges, q)
+    gaps = np.concatenate([[np.inf], np.diff(radii), [np.inf]])
+    distance = q - radii[ring]
+    gap = np.where(distance > 0, gaps[ring + 1], gaps[ring])
+    reach = np.minimum(np.minimum(WIDEST * radii[ring], PART_OF_GAP * gap), DEVIATIONS * deviation)
+    near = np.abs(distance) < reach
+    alone = np.minimum(gaps[1:], gaps[:-1])[ring] > CROWDED * min(deviation, 1.0)
+    if np.isfinite(deviation) and (near & alone).sum() > ENOUGH_ALONE * near.sum():
+        near &= alone
+    return np.where(near, ring, -1)
+
+
+def _tukey(error: Float64) -> Float64:
+    """Weights of errors in standard deviations."""
+    return np.asarray(np.clip(1 - (error / TUKEY) ** 2, 0.0, None) ** 2)
+
+
+class _Terms:
+    """The unknowns of the equation, in units in which they are about 1, and their columns."""
+
+    def __init__(
+        self, points: RingPoints, start: RingMetric, *, ellipse: bool, scale: bool, centre: bool
+    ) -> None:
+        self._start = start
+        self._ellipse, self._scale, self._centre = ellipse, scale, centre
+        x, y = points.x, points.y
+        size = start.pixel_size**2
+        free = [size * x * x, size * 2 * x * y, size * y * y]
+        columns = free if ellipse else [start.squared(x, y)]
+        self._metric_columns = len(columns)
+        if centre:
+            columns += [size * x, size * y]
+        columns.append(np.full(len(points), DEPTH_ERROR))
+        self._columns = np.stack(columns, axis=1)
+
+    @property
+    def number(self) -> int:
+        """How many unknowns there are."""
+        return self._columns.shape[1]
+
+    def equations(self, goal: Float64, weight: Float64, *, group: NDArray[np.int64]) -> _Equations:
+        """Normal equations (groups, k, k) of points with the goal q² (n,) and a weight, in errors of |q|."""
+        part = weight / (4 * goal)
+        weighted = self._columns * part[:, None]
+        n_groups = int(group.max()) + 1
+        k = self.number
+        normal, right = np.zeros((n_groups, k, k)), np.zeros((n_groups, k))
+        for i in range(k):
+            right[:, i] = np.bincount(group, weights=weighted[:, i] * goal, minlength=n_groups)
+            for j in range(i, k):
+                products = weighted[:, i] * self._columns[:, j]
+                normal[:, i, j] = np.bincount(group, weights=products, minlength=n_groups)
+                normal[:, j, i] = normal[:, i, j]
+        counted = np.bincount(group, weights=weight, minlength=n_groups) > 0
+        return _Equations(normal[counted], right[counted], *self._prior(weight, goal))
+
+    def _prior(self, weight: Float64, goal: Float64) -> tuple[Float64, Float64]:
+        """What is known beforehand of centre and depth, and nothing of the metric, as normal equations.
+
+        One good disk places a ring to about a percent of its radius: that is the unit of the weights.
+        """
+        information = 1 / (0.01 * float(np.sqrt(np.average(goal, weights=weight)))) ** 2
+        diagonal, mean = np.zeros(self.number), np.zeros(self.number)
+        if self._centre:
+            diagonal[self._metric_columns : -1] = 1 / (2 * CENTRE_ERROR) ** 2
+        diagonal[-1], mean[-1] = 1.0, DEPTH / DEPTH_ERROR
+        return np.diag(diagonal) / information, diagonal * mean / information
+
+    def read(self, solution: Float64) -> tuple[RingMetric, tuple[float, float], float]:
+        """Metric, centre in px and depth in Å⁻² of a solution (k,)."""
+        size = self._start.pixel_size**2
+        if self._ellipse:
+            xx, xy, yy = (float(value) * size for value in solution[:3])
+            metric = RingMetric(xx, xy, yy)
+            if not self._scale and metric.is_positive:
+                metric = metric.scaled(self._start.pixel_size / metric.pixel_size)
+        else:
+            metric = self._start.scaled(float(np.sqrt(max(solution[0], 1e-12))))
+        shift = (0.0, 0.0)
+        if self._centre:
+            # d'Md + c.d is (d - m)'M(d - m) up to a constant, with m = -M⁻¹c / 2
+            matrix = np.array([[metric.xx, metric.xy], [metric.xy, metric.yy]])
+            m = (
+                -0.5
+                * size
+                * np.linalg.solve(matrix, solution[self._metric_columns : self._metric_columns + 2])
+            )
+            shift = (float(m[0]), float(m[1]))
+        return metric, shift, float(solution[-1]) * DEPTH_ERROR
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Equations:
+    """Normal equations of groups (g, k, k) and (g, k), and of what is known beforehand (k, k) and (k,)."""
+
+    normal: Float64
+    right: Float64
+    prior: Float64
+    prior_right: Float64
+
+    def solve(self, times: Float64 | None = None) -> Float64:
+        """The solution (k,), with each group taken so many ``times`` (g,)."""
+        times = np.ones(len(self.normal)) if times is None else times
+        normal = np.tensordot(times, self.normal, axes=1) + self.prior
+        right = times @ self.right + self.prior_right
+        scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-30))
+        values = np.linalg.lstsq(normal * np.outer(scale, scale), right * scale, rcond=1e-12)[0]
+        return np.asarray(scale * values)
+
+    def resampled(self) -> list[Float64]:
+        """Solutions with as many groups drawn anew, with replacement."""
+        rng = np.random.default_rng(0)
+        n = len(self.normal)
+        draws = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+        return [self.solve(times) for times in draws]

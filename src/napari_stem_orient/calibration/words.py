@@ -1,0 +1,33 @@
+"""What was found, in words: numbers with no more digits than their error leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def with_error(value: float, error: float) -> str:
+    """A number and its standard error with as many digits as the error has a first one: "0.03281 ± 0.00004"."""
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.5g}"
+    digits = min(8, max(0, -math.floor(math.log10(error))))
+    if round(error, digits) >= 10.0 ** (1 - digits):  # 0.0097 is 0.010
+        digits = max(0, digits - 1)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def strain_error(samples: Sequence[tuple[float, float]]) -> float:
+    """Standard deviation of ellipses given as `RingMetric.strain`, along either direction."""
+    return float(np.sqrt(np.mean(np.var(np.asarray(samples), axis=0))))
+
+
+def ellipse_in_words(ellipse: tuple[float, float], error: float) -> str:
+    """Ratio and direction in degrees of an ellipse, with the errors that follow from that of its strain."""
+    ratio, angle = ellipse
+    text = with_error(ratio, ratio * error)
+    size = math.log(ratio)
+    if size < 2 * error:
+        return f"{text}: round within its error"
+    return f"{text}, major axis at {with_error(angle, math.degrees(error / size) / 2)}°"

@@ -1,0 +1,61 @@
+"""Scans whose calibration is known, for the tests of it: peaks drawn out by an ellipse, around a beam that wanders."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.simulation.grains import Polycrystal, make_polycrystal
+from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
+
+TRUE = Calibration(
+    voltage_kv=300.0,
+    pixel_size_inv_angstrom=0.025,
+    ellipse_ratio=1.02,
+    ellipse_angle_deg=30.0,
+    scan_step_nm=5.0,
+    convergence_angle_mrad=1.5,
+)
+
+
+def distorted_scan(
+    *,
+    calibration: Calibration = TRUE,
+    crystal: str = "Ni",
+    scan_shape: tuple[int, int] = (16, 16),
+    n_grains: int = 12,
+    n_spurious: float = 1.0,
+    seed: int = 0,
+) -> tuple[BraggPeaks, Polycrystal]:
+    """Peaks of a polycrystal under a true calibration, as detectors find them; and the truth."""
+    truth = make_polycrystal(
+        [load_crystal(crystal)],
+        scan_shape=scan_shape,
+        n_grains=n_grains,
+        calibration=calibration,
+        drift_px=3.0,
+        bend_deg=2.0,
+        vacuum=False,
+        seed=seed,
+    )
+    size = calibration.pixel_size_inv_angstrom or 0.025
+    peaks = simulate_bragg_peaks(
+        truth,
+        minimum_relative_intensity=0.05,
+        position_noise_inv_angstrom=0.1 * size,
+        intensity_noise=0.3,
+        n_spurious=n_spurious,
+        seed=seed,
+    )
+    return peaks, truth
+
+
+def miscalibrated(peaks: BraggPeaks, *, scale: float = 1.01) -> BraggPeaks:
+    """The same peaks as one has them at first: no ellipse, a pixel size that is off, the middle for an origin."""
+    size = peaks.calibration.pixel_size_inv_angstrom or 0.025
+    wrong = peaks.calibration.updated(
+        ellipse_ratio=1.0, ellipse_angle_deg=0.0, pixel_size_inv_angstrom=scale * size, origin_px=(64.0, 63.0)
+    )
+    return peaks.with_calibration(wrong, origin_px=np.array([64.0, 63.0]))
