@@ -218,6 +218,13 @@ class Saturation:
     level: float
     pixels: float
 
+    def sentence(self) -> str:
+        """What that means, in words."""
+        return (
+            f"The detector is saturated: {self.pixels:.0f} pixels a pattern stop at {self.level:,.0f} counts. Positions "
+            "hold, the intensities of these disks are too low."
+        )
+
 
 def find_saturation(frames: NDArray[np.generic]) -> Saturation | None:
     """Recognise a plateau at the detector's limit in frames (n, det_y, det_x), or return None.
