@@ -221,8 +221,8 @@ class Saturation:
     def sentence(self) -> str:
         """What that means, in words."""
         return (
-            f"The detector is saturated: {self.pixels:.0f} pixels a pattern stop at {self.level:,.0f} counts. Positions "
-            "hold, the intensities of these disks are too low."
+            f"The detector is saturated: {self.pixels:.0f} pixels a pattern stop at {self.level:,.0f} counts. "
+            "Positions hold, the intensities of these disks are too low."
         )
 
 
