@@ -14,6 +14,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.datacube import DataCube
@@ -150,6 +153,12 @@ def detection_options(parser: argparse.ArgumentParser) -> None:
         default="torch",
         help="the batched detector, or py4DSTEM's. Default: torch.",
     )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="detector pixels that are not usable: a .npy or .tif image of the detector, not 0 where a pixel is not "
+        "usable, or 'none'. Default: the hot and dead pixels that are found in a sample of the scan.",
+    )
 
 
 def crystal_option(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +194,26 @@ def chosen_crystals(arguments: argparse.Namespace) -> tuple[Crystal, ...]:
     from napari_stem_orient.core.crystal import load_crystal
 
     return tuple(load_crystal(name) for name in arguments.crystal)
+
+
+def chosen_mask(
+    arguments: argparse.Namespace, datacube: DataCube
+) -> tuple[NDArray[np.bool_] | None, list[str]]:
+    """The detector mask (det_y, det_x) that the user gave, else the bad pixels that are found; and what to tell."""
+    from napari_stem_orient.detection.bad_pixels import find_bad_pixels, find_saturation
+    from napari_stem_orient.detection.suggestion import sample_frames
+    from napari_stem_orient.io.detector_masks import open_detector_mask
+
+    if arguments.mask == "none":
+        return None, []
+    if arguments.mask is not None:
+        mask = open_detector_mask(arguments.mask, detector_shape=datacube.detector_shape)
+        return mask, [f"{int(mask.sum()):,} pixels are left out (--mask {arguments.mask})"]
+    frames = sample_frames(datacube)
+    bad, saturation = find_bad_pixels(frames), find_saturation(frames)
+    told = [f"{bad.sentence()} (found; --mask none to use all)"] if bad.mask.any() else []
+    told += [] if saturation is None else [saturation.sentence()]
+    return (bad.mask if bad.mask.any() else None), told
 
 
 def existing(path: Path) -> Path:
