@@ -49,6 +49,7 @@ class LayerKind(StrEnum):
     """A map that can be a layer; the value is kept in the layer's metadata."""
 
     DARK_FIELD = "dark_field"
+    VIRTUAL_IMAGE = "virtual_image"
     IPF_Z = "ipf_z"
     IPF_X = "ipf_x"
     IPF_Y = "ipf_y"
@@ -66,6 +67,7 @@ class LayerKind(StrEnum):
 
 _TITLES = {
     LayerKind.DARK_FIELD: "Virtual dark field",
+    LayerKind.VIRTUAL_IMAGE: "Virtual image",
     LayerKind.IPF_Z: "IPF-Z",
     LayerKind.IPF_X: "IPF-X",
     LayerKind.IPF_Y: "IPF-Y",
@@ -158,6 +160,39 @@ def dark_field_layer(dark_field: NDArray[np.floating[Any]], calibration: Calibra
         "contrast_limits": contrast_limits(data),
     }
     return data, keywords, "image"
+
+
+def virtual_image_layer(
+    image: NDArray[np.floating[Any]], calibration: Calibration, *, name: str, key: int
+) -> LayerTuple:
+    """Return the layer of a virtual detector's image.
+
+    Parameters
+    ----------
+    image : (scan_y, scan_x) counts; NaN, which is drawn black, where not summed yet
+    calibration : gives the scan step
+    name : of the detector
+    key : tells the detector's layer from those of others, see `virtual_key`
+    """
+    data = np.asarray(image, dtype=np.float32)
+    identity = _identity(LayerKind.VIRTUAL_IMAGE, "")
+    identity[METADATA_KEY]["detector"] = key
+    keywords = {
+        **scan_grid(calibration),
+        "name": name,
+        "metadata": identity,
+        "colormap": _on_black("gray"),
+        "contrast_limits": contrast_limits(data),
+    }
+    return data, keywords, "image"
+
+
+def virtual_key(layer: Layer) -> int | None:
+    """Return the key of the virtual detector whose image a layer shows, None for any other layer."""
+    identity = layer_identity(layer)
+    if identity is None or identity[0] is not LayerKind.VIRTUAL_IMAGE:
+        return None
+    return int(layer.metadata[METADATA_KEY]["detector"])
 
 
 def dark_field_of_peaks(peaks: BraggPeaks) -> NDArray[np.float32]:

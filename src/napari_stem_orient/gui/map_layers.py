@@ -354,11 +354,14 @@ class MapLayers:
                     layer.name = layer_name(kind, method if several else None)
 
     def _forget_dark_field(self) -> None:
+        """Remove it, and with it the images of virtual detectors: they are of another scan."""
         viewer = self._viewer()
         self._dark_field, self._dark_field_changed, self._limits = None, False, None
-        layer = self.layer(LayerKind.DARK_FIELD)
-        if viewer is not None and layer is not None:
-            viewer.layers.remove(layer)
+        if viewer is None:
+            return
+        for layer in list(viewer.layers):
+            if (layer_identity(layer) or ("",))[0] in (LayerKind.DARK_FIELD, LayerKind.VIRTUAL_IMAGE):
+                viewer.layers.remove(layer)
 
     def _drop_stale_maps(self) -> None:
         """Remove the layers of maps that the Session has let go, because they are of another scan."""

@@ -63,7 +63,7 @@ def drawn_region(
     candidates = [napari_viewer.layers.selection.active]
     candidates += [layer for layer in napari_viewer.layers if layer.name == REGION_NAME]
     for layer in candidates:
-        mask = _mask_of(layer, scan_shape, scan_grid(calibration)["scale"])
+        mask = region_mask(layer, scan_shape, scan_grid(calibration)["scale"])
         if mask is not None and mask.any():
             return mask
     raise ValueError(
@@ -77,9 +77,13 @@ def _region_layer(napari_viewer: napari.Viewer) -> Shapes | None:
     return next((layer for layer in found if isinstance(layer, Shapes)), None)
 
 
-def _mask_of(
+def region_mask(
     layer: object, scan_shape: tuple[int, int], step: tuple[float, float]
 ) -> NDArray[np.bool_] | None:
+    """Return what is drawn on a layer of shapes or labels, (scan_y, scan_x) bool; None for any other layer.
+
+    ``step`` is the distance of scan positions along y and x in the layer's world.
+    """
     if isinstance(layer, Shapes) and len(layer.data) and layer.ndim == 2:
         corners = [
             np.array([layer.data_to_world(corner) for corner in shape]) / np.asarray(step)
