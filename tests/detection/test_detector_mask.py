@@ -150,3 +150,18 @@ def test_peaks_made_with_another_mask_are_not_gone_on_with() -> None:
 def test_an_empty_mask_is_no_mask() -> None:
     assert describe_mask(np.zeros((8, 8), dtype=bool)) is None
     assert describe_mask(None) is None
+
+
+def test_the_reference_detector_takes_the_mask_too() -> None:
+    pytest.importorskip("py4DSTEM")
+    from napari_stem_orient.detection.py4dstem import detect_with_py4dstem
+
+    mask = covered_beyond(32)
+    mask[50, 12] = True
+    frames = one_disk()
+    frames[:, mask] = 60_000
+    job = detect_with_py4dstem(as_datacube(frames, (3, 4)), probe=PROBE, parameters=PARAMETERS, mask=mask)
+    peaks = finish(job)
+    assert list(peaks.counts()) == [1] * 12
+    assert peaks.parameters["mask"] == describe_mask(mask)
+    assert np.median(peaks.intensity) == pytest.approx(40_000, rel=0.1)

@@ -15,6 +15,8 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.detection.correlation import as_float, collect_peaks, describe, start_of_detection
+from napari_stem_orient.detection.detector_mask import Mask, cover_detector, fill_masked
+from napari_stem_orient.detection.frame_peaks import LEAST_VISIBLE
 from napari_stem_orient.detection.matched_filter import disk_and_ring, local_background, matched_filter
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import ProbeTemplate
@@ -30,6 +32,7 @@ def detect_with_py4dstem(
     *,
     probe: ProbeTemplate,
     parameters: DetectionParameters,
+    mask: Mask | None = None,
     resume_from: BraggPeaks | None = None,
 ) -> Job[DetectedBlock, BraggPeaks]:
     """Detect the Bragg disks of a scan with py4DSTEM's own detector, one pattern at a time on one core.
@@ -41,7 +44,7 @@ def detect_with_py4dstem(
 
     Parameters
     ----------
-    datacube, probe, parameters
+    datacube, probe, parameters, mask
         As for `detect_bragg_peaks`.
     resume_from
         An earlier result of this function for the same scan and parameters.
@@ -56,8 +59,8 @@ def detect_with_py4dstem(
     ImportError
         Where py4DSTEM is not installed; the message says how to get it.
     """
-    find, keep = _finder(probe, parameters), _Threshold(probe, parameters)
-    description = describe(probe, parameters, detector=DETECTOR)
+    find, keep = _finder(probe, parameters), _Threshold(probe, parameters, mask)
+    description = describe(probe, parameters, detector=DETECTOR, mask=mask)
     blocks, wanted = start_of_detection(datacube, resume_from, description)
     done, total = datacube.n_positions - int(wanted.sum()), datacube.n_positions
     unreadable = 0
@@ -65,6 +68,7 @@ def detect_with_py4dstem(
         start, told = 0, time.monotonic()
         frames, bad = as_float(block.frames)
         unreadable += bad
+        frames = fill_masked(frames, mask)
         found: list[NDArray[np.float32]] = []
         for stop, frame in enumerate(frames.numpy(), start=1):
             found.append(find(frame))
@@ -128,9 +132,14 @@ def _finder(
 class _Threshold:
     """Keeps the peaks that our counting statistics tell from noise."""
 
-    def __init__(self, probe: ProbeTemplate, parameters: DetectionParameters) -> None:
-        self._filter = matched_filter(probe, parameters, device=torch.device("cpu"))
+    def __init__(
+        self, probe: ProbeTemplate, parameters: DetectionParameters, mask: Mask | None = None
+    ) -> None:
+        cpu = torch.device("cpu")
+        self._filter = matched_filter(probe, parameters, device=cpu)
         self._parameters = parameters
+        template = disk_and_ring(probe, parameters)[0]
+        self._covered = cover_detector(mask, probe.detector_shape, template=template, device=cpu)
 
     def __call__(self, frames: torch.Tensor, found: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Thin the peaks, one (n, 3) array of x_px, y_px, intensity a frame; frames (m, det_y, det_x) float32."""
@@ -145,7 +154,15 @@ class _Threshold:
             (flat[:, axis].round().long() // cell).clamp(0, background.shape[size] - 1)
             for axis, size in ((1, 1), (0, 2))
         )
-        bright, _ = self._filter.bright_enough(flat[:, 2], background[frame, row, column], self._parameters)
+        nearby = background[frame, row, column]
+        if self._covered is None:
+            bright, _ = self._filter.bright_enough(flat[:, 2], nearby, self._parameters)
+        else:
+            visible = self._covered.visible_at(flat[:, 1], flat[:, 0])
+            flat[:, 2] /= visible.clamp(min=LEAST_VISIBLE)
+            bright, _ = self._filter.bright_enough(flat[:, 2], nearby, self._parameters, visible=visible)
+            bright &= visible >= LEAST_VISIBLE
+            found = np.split(flat.numpy(), np.cumsum(counts)[:-1])
         parts = np.split(bright.numpy(), np.cumsum(counts)[:-1])
         return [peaks[part] for peaks, part in zip(found, parts, strict=True)]
 

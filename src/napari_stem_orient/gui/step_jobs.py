@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import DirectBeam, ProbeTemplate
+    from napari_stem_orient.detection.rejection import Explained
     from napari_stem_orient.detection.suggestion import Suggestion
     from napari_stem_orient.network.model_card import ModelCard
 
@@ -67,7 +68,8 @@ def open_any(
 class DetectionTask:
     """Everything a detection needs, fixed when it starts.
 
-    `engine` is "torch" or "py4DSTEM"; `device` is one of "auto", "cpu", "cuda", "mps".
+    `engine` is "torch" or "py4DSTEM"; `device` is one of "auto", "cpu", "cuda", "mps"; `mask` (det_y, det_x) bool is
+    True where a pixel is not usable.
     """
 
     datacube: DataCube
@@ -75,6 +77,7 @@ class DetectionTask:
     parameters: DetectionParameters
     engine: str = "torch"
     device: str = "auto"
+    mask: NDArray[np.bool_] | None = None
     resume_from: BraggPeaks | None = None
 
 
@@ -85,7 +88,11 @@ def detection_job(task: DetectionTask) -> Generator[DetectedBlock, None, BraggPe
 
         return (
             yield from detect_with_py4dstem(
-                task.datacube, probe=task.probe, parameters=task.parameters, resume_from=task.resume_from
+                task.datacube,
+                probe=task.probe,
+                parameters=task.parameters,
+                mask=task.mask,
+                resume_from=task.resume_from,
             )
         )
     from napari_stem_orient.detection.correlation import detect_bragg_peaks
@@ -96,6 +103,7 @@ def detection_job(task: DetectionTask) -> Generator[DetectedBlock, None, BraggPe
             probe=task.probe,
             parameters=task.parameters,
             device=task.device,
+            mask=task.mask,
             resume_from=task.resume_from,
         )
     )
@@ -110,17 +118,18 @@ def collected_peaks(task: DetectionTask, blocks: Sequence[DetectedBlock]) -> Bra
     return collect_peaks(
         task.datacube,
         [*earlier, *blocks],
-        description=describe(task.probe, task.parameters, detector=detector),
+        description=describe(task.probe, task.parameters, detector=detector, mask=task.mask),
     )
 
 
-def preview(task: DetectionTask, position: tuple[int, int]) -> DetectedBlock | str:
+def preview(task: DetectionTask, position: tuple[int, int]) -> Explained | str:
     """Detect the disks of one pattern, always with our detector; or say in one line why that cannot be."""
-    from napari_stem_orient.detection.correlation import detect_in_frames
+    from napari_stem_orient.detection.averaging import averaged_pattern
+    from napari_stem_orient.detection.rejection import explain_frame
 
     try:
-        frame = task.datacube.pattern(*position)
-        return detect_in_frames(frame, probe=task.probe, parameters=task.parameters, device="cpu")
+        frame, parameters = averaged_pattern(task.datacube, task.parameters, *position)
+        return explain_frame(frame, probe=task.probe, parameters=parameters, mask=task.mask)
     except (ValueError, OSError, IndexError) as error:
         return f"No preview: {error}"
 
