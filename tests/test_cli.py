@@ -335,7 +335,7 @@ def wrong_lines(tmp_path: Path, scan: Path, peaks: Path) -> dict[str, tuple[list
         "file for a folder": (["train", "--crystal", "Cu", "--output", str(scan)], "is a file"),
         "map that is none": (["export", str(peaks), "--csv", str(tmp_path / "a.csv")], "peaks.h5"),
         "ending that does not fit": (["export", str(peaks), "--ang", str(tmp_path / "a.txt")], "peaks.h5"),
-        "nothing to resume": ([*peaks_words, "--resume"], "there is no file"),
+        "nothing to resume": ([*peaks_words, "--resume"], "there is nothing to go on from"),
         "device that is not there": (
             [*peaks_words[:-3], "--quiet", "--device", "mps"],
             "device 'mps' is not available",

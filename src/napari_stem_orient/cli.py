@@ -15,12 +15,8 @@ from pathlib import Path
 from typing import NoReturn, get_args
 
 from napari_stem_orient import __version__
-from napari_stem_orient.cli_jobs import (
-    detect_options,
-    index_options,
-    run_detect,
-    run_index,
-)
+from napari_stem_orient.cli_detect import detect_options, run_detect
+from napari_stem_orient.cli_index import index_options, run_index
 from napari_stem_orient.cli_options import UsageError, check_output, existing, one_line, scan_options
 from napari_stem_orient.cli_train import run_train, train_options
 from napari_stem_orient.cli_virtual import run_virtual, virtual_options

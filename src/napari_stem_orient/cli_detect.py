@@ -1,0 +1,276 @@
+"""The command detect: what it chose is told, what it found is kept in a journal, and a run that broke off goes on."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import uuid
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stem_orient.cli_jobs import Stopped, follow, stopped, tell
+from napari_stem_orient.cli_options import (
+    build_model,
+    calibration_options,
+    check_output,
+    detection_options,
+    existing,
+    job_options,
+    open_scan,
+    scan_options,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+    from napari_stem_orient.core.datacube import DataCube
+    from napari_stem_orient.detection.parameters import DetectionParameters
+    from napari_stem_orient.detection.probe import ProbeTemplate
+    from napari_stem_orient.io.run_journal import RunJournal
+
+
+def detect_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `run_detect`."""
+    parser.add_argument("scan", type=Path, metavar="SCAN", help="a 4D-STEM scan of any supported format")
+    parser.add_argument("--output", type=Path, required=True, metavar="PEAKS.h5", help="file for the peaks")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from a run that was stopped, crashed or found the disk full: from the peaks in the output file "
+        "or the journal of the run, whichever came further",
+    )
+    job_options(parser)
+    scan_options(parser)
+    calibration_options(parser)
+    detection_options(parser)
+
+
+def run_detect(arguments: argparse.Namespace) -> str:
+    """Detect the Bragg disks of a scan and save them as py4DSTEM BraggVectors."""
+    from napari_stem_orient.io.peaks import open_bragg_peaks
+
+    check_output(arguments.output)
+    datacube = open_scan(arguments, existing(arguments.scan))
+    earlier = None
+    if arguments.resume and arguments.output.exists():
+        earlier = open_bragg_peaks(arguments.output)
+    detected = detect(arguments, datacube, arguments.output, earlier=earlier)
+    peaks = detected.peaks
+    detected.forget()
+    return f"{arguments.output}: {len(peaks.intensity):,} peaks at {peaks.n_positions:,} positions"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detected:
+    """Peaks of a scan, and the journal that keeps them until they, or what is made of them, are saved."""
+
+    peaks: BraggPeaks
+    datacube: DataCube
+    journal: RunJournal | None
+
+    def forget(self) -> None:
+        """Remove the journals of this scan: what they keep is safe."""
+        from napari_stem_orient.io.peaks_journal import remove_interrupted_detections
+
+        if self.journal is not None:
+            self.journal.remove()
+        remove_interrupted_detections(self.datacube)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What is detected, and how."""
+
+    datacube: DataCube
+    probe: ProbeTemplate
+    parameters: DetectionParameters
+    detector: str
+    device: str
+    mask: NDArray[np.bool_] | None
+
+    def description(self) -> dict[str, Any]:
+        """How the peaks are made, as it is saved with them."""
+        from napari_stem_orient.detection.correlation import describe
+
+        return describe(self.probe, self.parameters, detector=self.detector, mask=self.mask)
+
+    def job(self, resume_from: BraggPeaks | None) -> Generator[DetectedBlock, None, BraggPeaks]:
+        """The detection that is left to do."""
+        options: dict[str, Any] = {
+            "probe": self.probe,
+            "parameters": self.parameters,
+            "resume_from": resume_from,
+        }
+        if self.mask is not None:
+            options["mask"] = self.mask
+        if self.detector == "py4DSTEM":
+            from napari_stem_orient.detection.py4dstem import detect_with_py4dstem
+
+            return detect_with_py4dstem(self.datacube, **options)
+        from napari_stem_orient.detection import correlation
+
+        return correlation.detect_bragg_peaks(self.datacube, **options, device=self.device)
+
+    def collected(self, blocks: list[DetectedBlock]) -> BraggPeaks:
+        """What is done so far, put together."""
+        from napari_stem_orient.detection.correlation import collect_peaks
+
+        return collect_peaks(self.datacube, blocks, description=self.description())
+
+
+def detect(
+    arguments: argparse.Namespace,
+    datacube: DataCube,
+    output: Path | None,
+    *,
+    earlier: BraggPeaks | None = None,
+) -> Detected:
+    """Detect, and save to ``output`` where there is one, also when it is stopped; ``earlier`` is gone on from."""
+    from napari_stem_orient.io.peaks_journal import begin_peaks_journal, kept_in_journal
+
+    plan = _plan(arguments, datacube)
+    resume_from = _what_is_left(arguments, plan, earlier)
+    journal = begin_peaks_journal(
+        datacube,
+        description=plan.description(),
+        probe_image=plan.probe.image,
+        mask=plan.mask,
+        resume_from=resume_from,
+    )
+    blocks: list[DetectedBlock] = [] if resume_from is None else [resume_from.as_block()]
+    told: list[str] = []
+
+    def take(block: DetectedBlock) -> None:
+        blocks.append(block)
+        if journal is not None and journal.problem and not told:
+            told.append(journal.problem)
+            tell(journal.problem)
+
+    try:
+        job = kept_in_journal(plan.job(resume_from), journal)
+        peaks = follow(job, "Bragg disks", arguments, on_record=take)
+    except KeyboardInterrupt:
+        if not blocks:
+            if journal is not None:
+                journal.remove()
+            raise  # what another run has left in the file is worth more than nothing
+        raise _keep_stopped(plan.collected(blocks), output, journal) from None
+    if output is not None:
+        _save(peaks, output, journal)
+    return Detected(peaks, datacube, journal)
+
+
+def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:
+    """What to detect with: measured in the scan, but for what the user gave; all of it is told."""
+    from napari_stem_orient.cli_settings import settings_lines
+    from napari_stem_orient.detection.parameters import DetectionParameters
+    from napari_stem_orient.detection.suggestion import suggest_detection
+
+    try:
+        suggestion = suggest_detection(datacube, radius_px=arguments.probe_radius_px)
+    except ValueError as error:
+        if arguments.probe_radius_px is not None:
+            raise
+        raise ValueError(f"{error} (by hand: --probe-radius-px, --origin-px)") from error
+    parameters = build_model(arguments, DetectionParameters, **suggestion.parameters.model_dump())
+    if not arguments.quiet:
+        for line in settings_lines(arguments, suggestion, parameters):
+            tell(line)
+    return _Plan(
+        datacube=datacube,
+        probe=suggestion.probe,
+        parameters=parameters,
+        detector="py4DSTEM" if arguments.detector == "py4dstem" else "correlation",
+        device=arguments.device,
+        mask=None,
+    )
+
+
+def _what_is_left(
+    arguments: argparse.Namespace, plan: _Plan, earlier: BraggPeaks | None
+) -> BraggPeaks | None:
+    """What to go on from: the earlier peaks or the journal of an interrupted run, whichever came further.
+
+    Without --resume nothing is, but the user is told of what is there.
+    """
+    from napari_stem_orient.io.peaks_journal import find_interrupted_detections
+
+    found = find_interrupted_detections(plan.datacube)
+    refused = ""
+    for run in found:
+        peaks = plan.collected(list(run.blocks))
+        refused = refused or _refusal(plan, peaks, run.description)
+        if _refusal(plan, peaks, run.description):
+            continue
+        if not arguments.resume:
+            tell(f"{run}; with --resume this one would go on from there")
+            return None
+        return peaks if earlier is None or earlier.detected.sum() < run.n_done else earlier
+    if arguments.resume and earlier is None and not arguments.output.exists():
+        if refused:
+            raise ValueError(f"{found[0]}, but {refused}; or leave --resume out")
+        nothing = f"no file {arguments.output} and no run that was interrupted"
+        raise FileNotFoundError(f"there is nothing to go on from: {nothing}; leave --resume out")
+    return earlier
+
+
+def _refusal(plan: _Plan, peaks: BraggPeaks, description: dict[str, Any]) -> str:
+    """Why the run that is described cannot be gone on with; "" where it can."""
+    from dataclasses import replace
+
+    from napari_stem_orient.detection.correlation import start_of_detection
+
+    try:
+        start_of_detection(plan.datacube, replace(peaks, parameters=description), plan.description())
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _keep_stopped(partial: BraggPeaks, output: Path | None, journal: RunJournal | None) -> Stopped:
+    """Keep what was done when the user stopped: in the output, or else in the journal."""
+    done, total = int(partial.detected.sum()), partial.n_positions
+    if output is not None:
+        _save(partial, output, journal)
+        if journal is not None:
+            journal.remove()
+        return stopped(output, done, total)
+    if journal is None or journal.problem:
+        return Stopped("stopped; nothing was saved")
+    return Stopped(f"stopped: the disks of {done:,} of {total:,} positions are kept; go on with --resume")
+
+
+def _save(peaks: BraggPeaks, output: Path, journal: RunJournal | None) -> None:
+    """Save peaks; where that fails, say where they are instead: hours of work are not lost to a full disk.
+
+    Raises
+    ------
+    OSError
+        The peaks are not in ``output``; the message says where they are, and what to do.
+    """
+    from napari_stem_orient.io.peaks import save_bragg_peaks
+    from napari_stem_orient.io.run_journal import journal_folder
+
+    try:
+        save_bragg_peaks(peaks, output)
+        return
+    except OSError as error:
+        if journal is not None and not journal.problem:
+            done = int(peaks.detected.sum())
+            raise OSError(
+                f"{error}. All {done:,} positions are kept: repeat the command with --resume when that is mended"
+            ) from error
+        why = error
+    for folder in (journal_folder(), Path(tempfile.gettempdir()), Path.home()):
+        elsewhere = folder / f"{output.stem}-{uuid.uuid4().hex[:8]}.h5"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_bragg_peaks(peaks, elsewhere)
+        except OSError:
+            continue
+        raise OSError(f"{why}. The peaks are in {elsewhere} instead: move them from there") from why
+    raise why

@@ -1,0 +1,258 @@
+"""The command index: a scan or its peaks to an orientation map; kept in a journal, saved also when stopped."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stem_orient.cli_detect import Detected, detect
+from napari_stem_orient.cli_jobs import follow, stopped, tell
+from napari_stem_orient.cli_options import (
+    UsageError,
+    add_model_options,
+    build_model,
+    calibration_options,
+    check_output,
+    chosen_crystals,
+    crystal_option,
+    detection_options,
+    existing,
+    given_calibration,
+    given_values,
+    job_options,
+    open_scan,
+    option_name,
+    refuse_unused,
+    scan_options,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from napari_stem_orient.core.bragg_peaks import BraggPeaks
+    from napari_stem_orient.core.calibration import Calibration
+    from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.io.run_journal import RunJournal
+
+
+def index_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `run_index`."""
+    from napari_stem_orient.indexing.index import IndexParameters
+    from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+
+    parser.add_argument("file", type=Path, metavar="SCAN_OR_PEAKS", help="a scan, or Bragg peaks")
+    crystal_option(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="MAP.h5", help="file for the map")
+    parser.add_argument(
+        "--method",
+        choices=["transformer", "template"],
+        default="transformer",
+        help="template is py4DSTEM's template matching. Default: transformer.",
+    )
+    parser.add_argument(
+        "--model", type=Path, action="append", metavar="FOLDER", help="a trained model; may be repeated"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from a run that was stopped, crashed or found the disk full",
+    )
+    parser.add_argument("--save-peaks", type=Path, metavar="PEAKS.h5", help="keep the peaks of a scan")
+    job_options(parser)
+    scan_options(parser)
+    calibration_options(parser)
+    add_model_options(parser, IndexParameters, title="transformer", aliases={"n_candidates": "--candidates"})
+    add_model_options(parser, TemplateMatchingParameters, title="template matching")
+    detection_options(parser)
+
+
+def run_index(arguments: argparse.Namespace) -> str:
+    """Index a scan or peaks with one or several crystals and save the orientation map."""
+    from napari_stem_orient.io.map_journal import remove_interrupted_maps
+    from napari_stem_orient.io.maps import MAP_ENDINGS, open_orientation_map, save_orientation_map
+    from napari_stem_orient.network.model_folder import model_identities
+
+    check_output(arguments.output, endings=MAP_ENDINGS)
+    if arguments.save_peaks is not None:
+        check_output(arguments.save_peaks)
+    crystals = chosen_crystals(arguments)
+    parameters = _index_parameters(arguments)
+    earlier = None
+    if arguments.resume and arguments.output.exists():
+        earlier = open_orientation_map(arguments.output)
+    # an error before any work is done where a crystal has no model
+    template = arguments.method == "template"
+    model = None if template else model_identities(crystals, folders=arguments.model or ())
+    peaks, detected = _peaks_to_index(arguments)
+    orientation_map, journal = _map_to_fill(arguments, peaks, crystals, parameters, model, earlier)
+    job = _index_job(arguments, peaks, crystals, parameters, orientation_map)
+    _fill(arguments, orientation_map, job, journal)
+    save_orientation_map(orientation_map, arguments.output)
+    journal.remove()
+    remove_interrupted_maps(orientation_map)
+    if detected is not None:
+        detected.forget()
+    total = orientation_map.n_positions
+    return (
+        f"{arguments.output}: {100 * orientation_map.indexed_fraction:.1f} % of {total:,} positions indexed"
+    )
+
+
+def _fill(
+    arguments: argparse.Namespace,
+    orientation_map: OrientationMap,
+    job: Generator[IndexedBlock, None, OrientationMap],
+    journal: RunJournal,
+) -> None:
+    """Run the job into the map; stopped, what it has is saved, or else the journal goes on keeping it."""
+    from napari_stem_orient.io.map_journal import map_kept_in_journal
+    from napari_stem_orient.io.maps import save_orientation_map
+
+    told: list[str] = []
+
+    def take(block: IndexedBlock) -> None:
+        orientation_map.fill(block)
+        if journal.problem and not told:
+            told.append(journal.problem)
+            tell(journal.problem)
+
+    title = f"Orientations ({arguments.method})"
+    try:
+        follow(map_kept_in_journal(job, journal), title, arguments, on_record=take)
+    except KeyboardInterrupt:
+        if not orientation_map.done.any():
+            journal.remove()
+            raise
+        save_orientation_map(orientation_map, arguments.output)
+        journal.remove()
+        done = int(orientation_map.done.sum())
+        raise stopped(arguments.output, done, orientation_map.n_positions) from None
+
+
+def _index_parameters(arguments: argparse.Namespace) -> BaseModel:
+    """The parameters of the chosen method; options of the other one are refused."""
+    from napari_stem_orient.indexing.index import IndexParameters
+    from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+
+    if arguments.method == "template":
+        why = "with --method template"
+        refuse_unused(arguments, [IndexParameters], [TemplateMatchingParameters], why=why)
+        if arguments.model:
+            raise UsageError(f"--model has no effect {why}: leave it out")
+        return build_model(arguments, TemplateMatchingParameters)
+    why = "without --method template"
+    refuse_unused(arguments, [TemplateMatchingParameters], [IndexParameters], why=why)
+    return build_model(arguments, IndexParameters)
+
+
+def _map_to_fill(
+    arguments: argparse.Namespace,
+    peaks: BraggPeaks,
+    crystals: tuple[Crystal, ...],
+    parameters: BaseModel,
+    model: dict[str, Any] | None,
+    earlier: OrientationMap | None,
+) -> tuple[OrientationMap, RunJournal]:
+    """An empty map, or the earlier one if it is of the same peaks and was made in the same way; and its journal.
+
+    What a crash has left of the same run is gone on from, too, where the user asks for it.
+    """
+    from napari_stem_orient.core.orientation_map import OrientationMap
+    from napari_stem_orient.io.map_journal import begin_map_journal, find_interrupted_map
+    from napari_stem_orient.io.peaks import is_peaks_file
+
+    empty = OrientationMap.empty(
+        peaks, crystals, method=arguments.method, parameters=parameters.model_dump(mode="json"), model=model
+    )
+    other = () if earlier is None else earlier.made_otherwise(empty)
+    if other:
+        raise ValueError(
+            f"{arguments.output} was made with other {' and '.join(other)}: use the same, or leave --resume out"
+        )
+    left = find_interrupted_map(empty)
+    if left is not None and not arguments.resume:
+        words = f"{int(left.done.sum()):,} of {left.n_positions:,} positions"
+        tell(
+            f"{words} are left from a run that was interrupted; with --resume this one would go on from there"
+        )
+    candidates = [each for each in (earlier, left) if each is not None and arguments.resume]
+    if arguments.resume and not candidates and is_peaks_file(arguments.file):
+        nothing = f"no file {arguments.output} and no run that was interrupted"
+        raise FileNotFoundError(f"there is nothing to go on from: {nothing}; leave --resume out")
+    start = max(candidates, key=lambda each: int(each.done.sum()), default=empty)
+    return start, begin_map_journal(start)
+
+
+def _index_job(
+    arguments: argparse.Namespace,
+    peaks: BraggPeaks,
+    crystals: tuple[Crystal, ...],
+    parameters: BaseModel,
+    start: OrientationMap,
+) -> Generator[IndexedBlock, None, OrientationMap]:
+    from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+    from napari_stem_orient.indexing.template_matching import index_by_template_matching
+    from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+
+    if isinstance(parameters, TemplateMatchingParameters):
+        return index_by_template_matching(peaks, crystals, parameters=parameters, resume_from=start)
+    assert isinstance(parameters, IndexParameters)
+    return index_bragg_peaks(
+        peaks,
+        crystals,
+        parameters=parameters,
+        models=arguments.model or (),
+        device=arguments.device,
+        resume_from=start,
+    )
+
+
+def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected | None]:
+    """The peaks of the file, or those detected in the scan, with the calibration that the user gave."""
+    from napari_stem_orient.core.calibration import Calibration
+    from napari_stem_orient.detection.parameters import DetectionParameters
+    from napari_stem_orient.indexing.index import IndexParameters
+    from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+    from napari_stem_orient.io.peaks import NOMINAL, is_peaks_file, open_bragg_peaks
+
+    path = existing(arguments.file)
+    if is_peaks_file(path):
+        refuse_unused(
+            arguments,
+            [DetectionParameters],
+            [Calibration, IndexParameters, TemplateMatchingParameters],
+            why="on a file of peaks",
+        )
+        for name in ("scan_shape", "dataset", "probe_radius_px", "save_peaks"):
+            if getattr(arguments, name) is not None:
+                raise UsageError(f"{option_name(name)} has no effect on a file of peaks: leave it out")
+        peaks = open_bragg_peaks(path)
+        if peaks.parameters.get("pixels") == NOMINAL and hasattr(arguments, "pixel_size_inv_angstrom"):
+            raise UsageError(
+                "--pixel-size-inv-angstrom has no meaning for these peaks, which are in 1/Å already: leave it out"
+            )
+        if given_values(arguments, Calibration):
+            peaks = peaks.with_calibration(given_calibration(arguments, peaks.calibration))
+        _require_calibration(peaks.calibration)
+        return peaks, None
+    datacube = open_scan(arguments, path)
+    _require_calibration(datacube.calibration)
+    detected = detect(arguments, datacube, arguments.save_peaks)
+    return detected.peaks, detected
+
+
+def _require_calibration(calibration: Calibration) -> None:
+    """Refuse to index without pixel size and voltage before hours of work are spent; name the options."""
+    needed = {
+        "--pixel-size-inv-angstrom": calibration.pixel_size_inv_angstrom,
+        "--voltage-kv": calibration.voltage_kv,
+    }
+    missing = [option for option, value in needed.items() if value is None]
+    if missing:
+        raise ValueError(
+            f"the file does not say the {' and the '.join(calibration.missing_for_indexing())}: give "
+            f"{' and '.join(missing)}"
+        )
