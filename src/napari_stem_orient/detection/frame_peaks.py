@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_stem_orient.detection import local_maxima
 from napari_stem_orient.detection.detector_mask import CoveredDetector, Mask, cover_detector
+from napari_stem_orient.detection.disk_position import likeliest_positions
 from napari_stem_orient.detection.matched_filter import (
     MatchedFilter,
     clip_disks,
@@ -84,7 +85,20 @@ def find_frame_peaks(
     if covered is not None:
         keep &= covered.visible[row, column] >= LEAST_VISIBLE
     values = torch.stack([y, x, intensity, significance])[:, keep]
-    return _select(frame[keep], values, len(frames), parameters)
+    frame, row, column = frame[keep], row[keep], column[keep]
+    if pattern_filter.placed is not None:
+        likeliest = likeliest_positions(
+            frames,
+            frame,
+            values[:2],
+            counts=values[2],
+            background=seen.nearby(frame, row, column),
+            template=pattern_filter.placed,
+        )
+        # where a part of a disk is covered, there are no counts to weigh: least squares has to do
+        whole = True if covered is None else covered.visible[row, column] > 0.999
+        values[:2] = torch.where(torch.as_tensor(whole, device=values.device), likeliest, values[:2])
+    return _select(frame, values, len(frames), parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_stem_orient.detection.disk_position import PlacedTemplate, placed_template
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import ProbeTemplate
 
@@ -35,6 +36,8 @@ class MatchedFilter:
         Effective area of the template over that of the ring.
     cell_px
         Size of the cells in which the background is measured, in px.
+    placed
+        The template at sub-pixel places, where positions are refined with it.
     """
 
     disk_spectrum: Tensor
@@ -43,6 +46,7 @@ class MatchedFilter:
     area_px: float
     ring_share: float
     cell_px: int
+    placed: PlacedTemplate | None = None
 
     def correlate(self, frames: Tensor, clipped: Tensor, *, power: float = 1.0) -> tuple[Tensor, Tensor]:
         """Correlation of frames with the template, minus that of clipped frames with the ring.
@@ -136,6 +140,7 @@ def matched_filter(
         area_px=float(1.0 / (disk**2).sum()),
         ring_share=float((ring**2).sum() / (disk**2).sum()),
         cell_px=int(np.clip(round(1.5 * probe.radius_px), 2, max(2, min(shape) // 4))),
+        placed=placed_template(disk, probe.radius_px, device) if parameters.subpixel == "upsampled" else None,
     )
 
 
