@@ -68,7 +68,7 @@ class RingMetric:
 
     def length(self, x: ArrayLike, y: ArrayLike) -> Float64:
         """Lengths q in Å⁻¹ of offsets in px."""
-        return np.sqrt(np.maximum(self.squared(x, y), 0.0))
+        return np.asarray(np.sqrt(np.maximum(self.squared(x, y), 0.0)))
 
     def scaled(self, factor: float) -> RingMetric:
         """The metric of a pixel size that is ``factor`` times as large."""

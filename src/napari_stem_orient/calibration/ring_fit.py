@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.calibration.metric import RingMetric
+from napari_stem_orient.calibration.normal_equations import NormalEquations
 from napari_stem_orient.calibration.ring_points import RingPoints
 from napari_stem_orient.calibration.rings import Rings
 
@@ -30,15 +31,13 @@ PART_OF_GAP = 0.45
 
 #: Mean square in Å⁻² of the excitation errors of disks that are seen, and how well that is known: what lies off the
 #: Ewald sphere shows at a smaller radius, q² = g² - s².
-DEPTH, DEPTH_ERROR = 1e-4, 1e-4
+DEPTH, DEPTH_ERROR = 4e-4, 5e-4
 
 #: How far the centre may well be off, in px.
 CENTRE_ERROR = 1.0
 
 #: Tukey's constant.
 TUKEY = 4.685
-
-RESAMPLES = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +116,7 @@ def fit_rings(
         error = (squared - goal) / (2 * np.sqrt(goal))
         deviation = max(1.4826 * float(np.median(np.abs(error[there]))), 1e-4)
         weight = np.where(there, points.weight * _tukey(error / deviation), 0.0)
-        equations = terms.equations(goal, weight, group=points.group)
+        equations = terms.equations(goal, weight, deviation, group=points.group)
         solution = equations.solve()
         metric, shift, depth = terms.read(solution)
         if not metric.is_positive:
@@ -126,7 +125,7 @@ def fit_rings(
     residual = float(np.sqrt(np.average(error[used] ** 2, weights=weight[used])))
     by_place, by_ring = (
         tuple(terms.read(values)[0] for values in which.resampled())
-        for which in (equations, terms.equations(goal, weight, group=np.maximum(ring, 0)))
+        for which in (equations, terms.equations(goal, weight, deviation, group=np.maximum(ring, 0)))
     )
     samples = max(by_place, by_ring, key=_spread_of_size)
     return RingFit(metric, shift, used, residual, samples, len(np.unique(ring[used])))
@@ -186,33 +185,20 @@ class _Terms:
         """How many unknowns there are."""
         return self._columns.shape[1]
 
-    def equations(self, goal: Float64, weight: Float64, *, group: NDArray[np.int64]) -> _Equations:
-        """Normal equations (groups, k, k) of points with the goal q² (n,) and a weight, in errors of |q|."""
-        part = weight / (4 * goal)
-        weighted = self._columns * part[:, None]
-        n_groups = int(group.max()) + 1
-        k = self.number
-        normal, right = np.zeros((n_groups, k, k)), np.zeros((n_groups, k))
-        for i in range(k):
-            right[:, i] = np.bincount(group, weights=weighted[:, i] * goal, minlength=n_groups)
-            for j in range(i, k):
-                products = weighted[:, i] * self._columns[:, j]
-                normal[:, i, j] = np.bincount(group, weights=products, minlength=n_groups)
-                normal[:, j, i] = normal[:, i, j]
-        counted = np.bincount(group, weights=weight, minlength=n_groups) > 0
-        return _Equations(normal[counted], right[counted], *self._prior(weight, goal))
+    def equations(
+        self, goal: Float64, weight: Float64, deviation: float, *, group: NDArray[np.int64]
+    ) -> NormalEquations:
+        """Normal equations of points with the goal q² (n,), a weight, and the deviation of |q| in Å⁻¹."""
+        part = weight / (4 * goal * deviation**2)
+        return NormalEquations.of(self._columns, goal, part, group=group, prior=self._prior())
 
-    def _prior(self, weight: Float64, goal: Float64) -> tuple[Float64, Float64]:
-        """What is known beforehand of centre and depth, and nothing of the metric, as normal equations.
-
-        One good disk places a ring to about a percent of its radius: that is the unit of the weights.
-        """
-        information = 1 / (0.01 * float(np.sqrt(np.average(goal, weights=weight)))) ** 2
+    def _prior(self) -> tuple[Float64, Float64]:
+        """What is known beforehand of centre and depth, and nothing of the metric, on the diagonal."""
         diagonal, mean = np.zeros(self.number), np.zeros(self.number)
         if self._centre:
             diagonal[self._metric_columns : -1] = 1 / (2 * CENTRE_ERROR) ** 2
         diagonal[-1], mean[-1] = 1.0, DEPTH / DEPTH_ERROR
-        return np.diag(diagonal) / information, diagonal * mean / information
+        return diagonal, diagonal * mean
 
     def read(self, solution: Float64) -> tuple[RingMetric, tuple[float, float], float]:
         """Metric, centre in px and depth in Å⁻² of a solution (k,)."""
@@ -235,29 +221,3 @@ class _Terms:
             )
             shift = (float(m[0]), float(m[1]))
         return metric, shift, float(solution[-1]) * DEPTH_ERROR
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Equations:
-    """Normal equations of groups (g, k, k) and (g, k), and of what is known beforehand (k, k) and (k,)."""
-
-    normal: Float64
-    right: Float64
-    prior: Float64
-    prior_right: Float64
-
-    def solve(self, times: Float64 | None = None) -> Float64:
-        """The solution (k,), with each group taken so many ``times`` (g,)."""
-        times = np.ones(len(self.normal)) if times is None else times
-        normal = np.tensordot(times, self.normal, axes=1) + self.prior
-        right = times @ self.right + self.prior_right
-        scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-30))
-        values = np.linalg.lstsq(normal * np.outer(scale, scale), right * scale, rcond=1e-12)[0]
-        return np.asarray(scale * values)
-
-    def resampled(self) -> list[Float64]:
-        """Solutions with as many groups drawn anew, with replacement."""
-        rng = np.random.default_rng(0)
-        n = len(self.normal)
-        draws = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
-        return [self.solve(times) for times in draws]

@@ -64,13 +64,12 @@ def sharpest_ellipse(points: RingPoints, *, start: Strain) -> SharpestEllipse:
 
 def _refined(points: RingPoints, start: Strain, weight: Float64, *, step: float) -> Strain:
     simplex = np.array(start) + step * np.array([[-0.5, -0.3], [0.5, -0.3], [0.0, 0.6]])
-    found = optimize.minimize(
-        lambda strain: -_sharpness(points, (float(strain[0]), float(strain[1])), weight),
-        start,
-        method="Nelder-Mead",
-        options={"initial_simplex": simplex, "xatol": 5e-5, "fatol": 1e-6, "maxfev": 80},
-    )
-    return float(found.x[0]), float(found.x[1])
+
+    def blur(strain: Float64) -> float:
+        return -_sharpness(points, (float(strain[0]), float(strain[1])), weight)
+
+    found = optimize.fmin(blur, start, xtol=5e-5, ftol=1e-6, maxfun=80, disp=False, initial_simplex=simplex)
+    return float(found[0]), float(found[1])
 
 
 def _sharpness(points: RingPoints, strain: Strain, weight: Float64) -> float:

@@ -132,8 +132,8 @@ def _fit_of_scales(
     """Pixel sizes (s,), and the fit (s,) of each at the width that suits best."""
     bins = np.floor(np.log(np.maximum(radius, 1e-6)) / STEP).astype(np.int64)
     lowest = int(bins.min())
-    histogram = np.bincount(bins - lowest, weights=weight)
-    histogram /= histogram.sum()
+    counted = np.bincount(bins - lowest, weights=weight)
+    histogram = counted / counted.sum()
     shifts = np.arange(int(np.log(pixel_sizes[0]) / STEP), int(np.log(pixel_sizes[1]) / STEP) + 1)
     best = np.full(len(shifts), -np.inf)
     span = len(histogram) * STEP

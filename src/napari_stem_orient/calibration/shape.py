@@ -159,8 +159,8 @@ def _warnings(fit: RingFit, match: ScaleMatch, before: Calibration) -> list[str]
     known, size = before.pixel_size_inv_angstrom, fit.metric.pixel_size
     if match.fit < POOR_FIT:
         notes.append(
-            "The disks lie on the rings hardly better than by chance: is it the right crystal? Where rings are crowded, "
-            "index first and refine from the map."
+            "The disks lie on the rings hardly better than by chance: is it the right crystal? Where "
+            "rings are crowded, index first and refine from the map."
         )
     elif match.rival_fit > match.fit - CLOSE_RIVAL:
         notes.append(
