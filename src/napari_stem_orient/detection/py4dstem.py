@@ -15,7 +15,7 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.detection.correlation import as_float, collect_peaks, describe, start_of_detection
-from napari_stem_orient.detection.detector_mask import Mask, cover_detector, fill_masked
+from napari_stem_orient.detection.detector_mask import Mask, cover_detector
 from napari_stem_orient.detection.frame_peaks import LEAST_VISIBLE
 from napari_stem_orient.detection.matched_filter import disk_and_ring, local_background, matched_filter
 from napari_stem_orient.detection.parameters import DetectionParameters
@@ -68,7 +68,7 @@ def detect_with_py4dstem(
         start, told = 0, time.monotonic()
         frames, bad = as_float(block.frames)
         unreadable += bad
-        frames = fill_masked(frames, mask)
+        keep.fill_masked(frames)
         found: list[NDArray[np.float32]] = []
         for stop, frame in enumerate(frames.numpy(), start=1):
             found.append(find(frame))
@@ -140,6 +140,13 @@ class _Threshold:
         self._parameters = parameters
         template = disk_and_ring(probe, parameters)[0]
         self._covered = cover_detector(mask, probe.detector_shape, template=template, device=cpu)
+
+    def fill_masked(self, frames: torch.Tensor) -> None:
+        """Put the background into the masked pixels of frames (m, det_y, det_x) float32, in place."""
+        if self._covered is not None:
+            self._covered.fill(frames)
+            cell = self._filter.cell_px
+            self._covered.fill_with_background(frames, local_background(frames, cell), cell)
 
     def __call__(self, frames: torch.Tensor, found: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Thin the peaks, one (n, 3) array of x_px, y_px, intensity a frame; frames (m, det_y, det_x) float32."""
