@@ -84,6 +84,8 @@ def save_file_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], Non
 
     def answer(path: Path | None) -> None:
         from napari_stem_orient.gui import (
+            calibrate_widget,
+            crystal_box,
             crystal_list,
             detect_widget,
             export_widget,
@@ -91,7 +93,8 @@ def save_file_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], Non
             open_widget,
         )
 
-        for module in (crystal_list, detect_widget, export_widget, index_widget, open_widget):
+        modules = (crystal_list, detect_widget, export_widget, index_widget, open_widget)
+        for module in (*modules, calibrate_widget, crystal_box):
             for name in ("ask_open_file", "ask_save_file", "ask_folder"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, lambda *_args, **_keywords: path)

@@ -41,6 +41,7 @@ def make_peaks(
         scan_shape=scan_shape,
         calibration=make_calibration(pixel),
         origin_px=None,
+        q_x=np.zeros(3),
         source_fingerprint=source,
         fingerprint=f"peaks {pixel}",
         detected=np.array([True, done]),

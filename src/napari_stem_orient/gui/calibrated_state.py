@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -36,6 +37,7 @@ class CalibratedState:
     peaks_changed = Signal(object)  # BraggPeaks | None: other peaks, or the same with another calibration
     calibration_changed = Signal(object)  # Calibration
     calibration_steps_changed = Signal()  # a step was taken, undone or redone, or there are other peaks
+    map_changed = Signal(object)  # OrientationMap | None: another map is current, or this one is complete
     steps_changed = Signal()  # a state, or what a step needs, may have changed
 
     def __init__(self) -> None:
@@ -87,7 +89,8 @@ class CalibratedState:
         require_main_thread()
         if self.peaks is None or confirmed is (quantity in self.peaks.calibration.checked):
             return
-        peaks = self.peaks.with_calibration(with_check(self.peaks.calibration, quantity, confirmed))
+        # not computed anew: peaks that were opened shall keep their q, and their maps, to the last digit
+        peaks = replace(self.peaks, calibration=with_check(self.peaks.calibration, quantity, confirmed))
         scan = None if self.datacube is None else self.datacube.calibration
         title = f"{quantity.capitalize()} {'confirmed' if confirmed else 'not confirmed'}"
         self._take_step(title, peaks, scan=None if scan is None else with_check(scan, quantity, confirmed))
@@ -134,7 +137,10 @@ class CalibratedState:
         lines: tuple[tuple[str, str], ...] = (),
         note: str = "",
     ) -> None:
-        state = CalibrationState(scan, peaks.calibration, peaks.origin_px)
+        as_at_first = self.history.start is not None and self.history.start.has_q_of(peaks)
+        state = CalibrationState(
+            scan, peaks.calibration, peaks.origin_px, peaks=peaks if as_at_first else None
+        )
         self.history.add(CalibrationStep(title, state, lines, note))
         self._show(peaks, scan)
 
@@ -150,7 +156,27 @@ class CalibratedState:
         self.calibration_changed.emit(self.calibration)
         self.peaks_changed.emit(peaks)
         self.calibration_steps_changed.emit()
+        self._bring_maps_in_line()
         self.steps_changed.emit()
+
+    def _bring_maps_in_line(self) -> None:
+        """Let the maps of these very peaks know what of the calibration is confirmed by now."""
+        before = self.current_map
+        for method, orientation_map in self.orientation_maps.items():
+            self.orientation_maps[method] = self._with_checks(orientation_map)
+            if orientation_map is before:
+                self.current_map = self.orientation_maps[method]
+        if self.current_map is not before:
+            self.map_changed.emit(self.current_map)
+
+    def _with_checks(self, orientation_map: OrientationMap) -> OrientationMap:
+        """The map with the calibration of its peaks, of which more may have been confirmed since it was made."""
+        peaks = self.peaks
+        if peaks is None or orientation_map.peaks_fingerprint != self.peaks_fingerprint:
+            return orientation_map
+        if orientation_map.calibration == peaks.calibration:
+            return orientation_map
+        return replace(orientation_map, calibration=peaks.calibration)
 
 
 def require_main_thread() -> None:

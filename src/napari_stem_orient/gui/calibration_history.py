@@ -22,7 +22,7 @@ class CalibrationState:
     scan : of the datacube, None where none is open
     calibration : of the peaks
     origin_px : (n_positions, 2) float32; row and column of the direct beam in px, or None
-    peaks : the peaks themselves where their q was not computed here (detected, opened), or None
+    peaks : the peaks themselves where they have the q with which they were detected or opened, or None
     """
 
     scan: Calibration | None
@@ -37,6 +37,10 @@ class CalibrationState:
         if self.origin_px is None:
             peaks = replace(peaks, origin_px=None)
         return peaks.with_calibration(self.calibration, origin_px=self.origin_px)
+
+    def has_q_of(self, peaks: BraggPeaks) -> bool:
+        """Whether these peaks have the very q that is kept here."""
+        return self.peaks is not None and self.peaks.q_x is peaks.q_x
 
 
 @dataclass(frozen=True, slots=True, eq=False)

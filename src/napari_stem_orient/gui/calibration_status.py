@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_stem_orient.core.calibration import Calibration, Quantity
+
+if TYPE_CHECKING:
+    from napari_stem_orient.gui.calibration_history import CalibrationStep
 
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
@@ -16,6 +23,7 @@ FIELDS: dict[Quantity, tuple[str, ...]] = {
     "rotation": ("scan_rotation_deg", "flip"),
 }
 """The fields of a Calibration that make up each quantity."""
+OTHER_FIELDS = ("voltage_kv", "scan_step_nm", "convergence_angle_mrad")
 
 
 class Status(Enum):
@@ -60,3 +68,88 @@ def with_measured_origin(calibration: Calibration, of_peaks: Calibration) -> Cal
         return calibration
     calibration = calibration.updated(origin_px=of_peaks.origin_px)
     return with_check(calibration, "origin", checked="origin" in of_peaks.checked)
+
+
+def quantity_text(calibration: Calibration, quantity: Quantity, origin_px: NDArray[np.float32] | None) -> str:
+    """Say what a quantity is, with its unit; "unknown" where nobody knows.
+
+    Parameters
+    ----------
+    origin_px
+        (n_positions, 2), row and column of the direct beam in px, where it is known for each position.
+    """
+    if quantity == "origin":
+        return _origin_text(calibration, origin_px)
+    if quantity == "pixel size":
+        size = calibration.pixel_size_inv_angstrom
+        return "unknown" if size is None else f"{size:.5g} 1/Å"
+    if quantity == "ellipse":
+        ratio = calibration.ellipse_ratio
+        return "none" if ratio == 1 else f"ratio {ratio:.4f} at {calibration.ellipse_angle_deg:.1f}°"
+    mirrored = ", mirrored" if calibration.flip else ""
+    return f"{calibration.scan_rotation_deg:.4g}°{mirrored}"
+
+
+def taken_over(
+    calibration: Calibration, found: Calibration, quantities: Sequence[Quantity], *, others: bool
+) -> Calibration:
+    """Copy of a calibration with some quantities, and how far they are calibrated, of another one.
+
+    With ``others``, voltage, scan step and convergence angle are taken over where they are not known yet.
+    """
+    changes = {name: getattr(found, name) for quantity in quantities for name in FIELDS[quantity]}
+    if others:
+        changes |= {name: getattr(found, name) for name in OTHER_FIELDS if getattr(calibration, name) is None}
+    updated = calibration.updated(**changes)
+    for quantity in quantities:
+        updated = with_check(updated, quantity, checked=quantity in found.checked)
+    return updated
+
+
+def _origin_text(calibration: Calibration, origin_px: NDArray[np.float32] | None) -> str:
+    if origin_px is None or not len(origin_px):
+        origin = calibration.origin_px
+        return "unknown" if origin is None else f"row {origin[0]:.2f}, column {origin[1]:.2f} px"
+    row, column = np.median(origin_px, axis=0)
+    reach = float(np.hypot(*np.ptp(origin_px, axis=0)))
+    return f"row {row:.2f}, column {column:.2f} px" + (f", wanders {reach:.2g} px" if reach > 0.005 else "")
+
+
+ASSUMED: dict[Quantity, str] = {"ellipse": "a circle", "rotation": "0°"}
+"""What is taken where nobody knows better."""
+
+LINE_TITLES: dict[Quantity, tuple[str, ...]] = {
+    "origin": ("Direct beam", "Origin"),
+    "ellipse": ("Ellipse",),
+    "pixel size": ("Pixel size",),
+    "rotation": ("Rotation",),
+}
+"""How the lines of a fit begin that tell each quantity."""
+
+
+def known_text(
+    calibration: Calibration,
+    quantity: Quantity,
+    origin_px: NDArray[np.float32] | None,
+    steps: Sequence[CalibrationStep],
+) -> str:
+    """Say what a quantity is: in the words of the fit that found it, with the uncertainty, while it is in force."""
+    for step in reversed(steps):
+        then = step.state
+        if any(getattr(then.calibration, name) != getattr(calibration, name) for name in FIELDS[quantity]):
+            break
+        if quantity == "origin" and not _same_origins(then.origin_px, origin_px):
+            break
+        told = [text for title, text in step.lines if title.startswith(LINE_TITLES[quantity])]
+        if told:
+            return ", ".join(text.rpartition("→")[2].strip() for text in told)
+    text = quantity_text(calibration, quantity, origin_px)
+    if quantity in ASSUMED and status_of(calibration, quantity) is Status.UNKNOWN:
+        return f"unknown, taken as {ASSUMED[quantity]}"
+    return text
+
+
+def _same_origins(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return bool(np.array_equal(one, other))

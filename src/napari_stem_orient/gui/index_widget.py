@@ -226,6 +226,7 @@ class IndexWidget(StepPanel):
 
     def _on_model_offered(self, folder: Path) -> None:
         self._model_folders = (folder, *(other for other in self._model_folders if other != folder))
+        self.session.set_model_folders(self._model_folders)
         self._look_for_models()
 
     def _on_train(self) -> None:

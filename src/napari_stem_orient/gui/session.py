@@ -56,6 +56,8 @@ class Session(CalibratedState):
         Disks of the pattern at `position` with the parameters now in the form, or None.
     orientation_maps
         The last map of each method ("transformer", "template").
+    model_folders
+        Folders of models that the user chose or trained, beside the shipped ones.
     peaks_fingerprint, model_needed, exported_map
         Fingerprint of the peaks, what the chosen method lacks, and the map that was saved last, or None.
     painter
@@ -74,7 +76,6 @@ class Session(CalibratedState):
     model_offered = Signal(object)  # Path of a model folder that was trained or chosen elsewhere
     map_started = Signal(object)  # OrientationMap: all positions not done, or a resumed one
     map_filled = Signal(object, object)  # OrientationMap, IndexedBlock
-    map_changed = Signal(object)  # OrientationMap | None: another map is current, or this one is complete
     position_changed = Signal(object)  # (y, x) | None
 
     def __init__(self) -> None:
@@ -88,6 +89,7 @@ class Session(CalibratedState):
         self.crystals: tuple[Crystal, ...] = ()
         self.position: tuple[int, int] | None = None
         self.painter: object | None = None
+        self.model_folders: tuple[Path, ...] = ()
         self.exported_map: OrientationMap | None = None
         self.model_needed: str | None = None
         self._running: dict[Step, RunningJob] = {}
@@ -222,6 +224,11 @@ class Session(CalibratedState):
         self.model_offered.emit(folder)
         self.set_crystals((*self.crystals, *(c for c in crystals if c not in self.crystals)))
 
+    def set_model_folders(self, folders: tuple[Path, ...]) -> None:
+        """Remember the folders of models that the user chose or trained."""
+        require_main_thread()
+        self.model_folders = folders
+
     def set_model_needed(self, what: str | None) -> None:
         """Say what the chosen method lacks to index the crystals, or that it lacks nothing."""
         require_main_thread()
@@ -255,6 +262,7 @@ class Session(CalibratedState):
                 self.current_map = None
                 self.set_datacube(None)
                 self.peaks_changed.emit(None)
+            orientation_map = self._with_checks(orientation_map)
             self.orientation_maps[orientation_map.method] = orientation_map
         self.current_map = orientation_map
         self.map_changed.emit(orientation_map)

@@ -1,0 +1,202 @@
+"""The jobs of the Calibrate step; what is heavy is imported in the worker's thread, not in the window's."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.core.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_stem_orient.calibration.bragg_vector_map import BraggVectorMap, RadialHistogram
+    from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.calibration.origin import OriginModel
+    from napari_stem_orient.calibration.rings import Rings
+    from napari_stem_orient.core.calibration import Quantity
+    from napari_stem_orient.gui.calibration_history import CalibrationState
+    from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementStep
+    from napari_stem_orient.indexing.sensitivity import SensitivityStep, SensitivityTable
+
+Fittable = Literal["origin", "ellipse", "pixel size", "shape"]
+"""What can be fitted; "shape" is ellipse and pixel size together."""
+MAP_SIZE = 160
+"""Pixels of a Bragg vector map along its edge: a disk shall be seen on a picture of this size."""
+View = Literal["map", "histogram", "origin"]
+
+
+@dataclass(frozen=True, slots=True)
+class FitTask:
+    """Everything that fits need, fixed when they start; they are done in the order of `quantities`."""
+
+    peaks: BraggPeaks
+    quantities: tuple[Fittable, ...]
+    crystals: tuple[Crystal, ...] = ()
+    origin_model: OriginModel = "plane"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """One fit is done, or none yet."""
+
+    fit: CalibrationFit | None
+    progress: Progress
+
+
+def fit_job(task: FitTask) -> Generator[Fitted, None, None]:
+    """Fit one quantity after the other, each with what was found before; a record for each."""
+    peaks, total = task.peaks, len(task.quantities)
+    yield Fitted(None, Progress(0, total, "steps"))
+    for done, quantity in enumerate(task.quantities, start=1):
+        fit = _fit(quantity, peaks, task)
+        if done < total:
+            peaks = fit.applied_to(peaks)
+        yield Fitted(fit, Progress(done, total, "steps"))
+
+
+def _fit(quantity: Fittable, peaks: BraggPeaks, task: FitTask) -> CalibrationFit:
+    from napari_stem_orient.calibration import origin, shape
+
+    if quantity == "origin":
+        return origin.fit_origins(peaks, parameters=origin.OriginParameters(model=task.origin_model))
+    if quantity == "ellipse":
+        return shape.fit_ellipse(peaks, task.crystals)
+    fit = shape.fit_shape if quantity == "shape" else shape.fit_pixel_size
+    return fit(peaks, task.crystals)
+
+
+# --- pictures ---
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OriginPicture:
+    """The direct beam over the scan, rows and columns in px.
+
+    Attributes
+    ----------
+    measured : (scan_y, scan_x, 2) float32; where it was found, NaN where it was not
+    used : (scan_y, scan_x, 2) float32; what the calibration takes
+    """
+
+    measured: NDArray[np.float32]
+    used: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One view of the calibration; what belongs to the other views is None."""
+
+    vector_map: BraggVectorMap | None = None
+    histogram: RadialHistogram | None = None
+    origin: OriginPicture | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BeforeAndAfter:
+    """A view before the last step (None where nothing was done) and now, and the rings of the crystals."""
+
+    view: View
+    before: Picture | None
+    after: Picture
+    rings: tuple[tuple[str, Rings], ...]
+
+
+def pictures(
+    view: View, peaks: BraggPeaks, before: CalibrationState | None, crystals: tuple[Crystal, ...]
+) -> BeforeAndAfter:
+    """Draw up a view of the peaks as they were and as they are."""
+    after = picture(view, peaks)
+    earlier = None if before is None else picture(view, before.applied_to(peaks))
+    rings = () if view == "origin" or not peaks.n_peaks else _rings(peaks, crystals)
+    return BeforeAndAfter(view, earlier, after, rings)
+
+
+def picture(view: View, peaks: BraggPeaks) -> Picture:
+    """Draw up one view of the peaks."""
+    if view == "origin":
+        return Picture(origin=_origin_picture(peaks))
+    from napari_stem_orient.calibration.bragg_vector_map import bragg_vector_map, radial_histogram
+
+    if view == "map":
+        return Picture(vector_map=bragg_vector_map(peaks, size=MAP_SIZE))
+    return Picture(histogram=radial_histogram(peaks))
+
+
+def _origin_picture(peaks: BraggPeaks) -> OriginPicture:
+    import numpy as np
+
+    from napari_stem_orient.calibration.origin import measured_origins
+
+    measured = measured_origins(peaks).reshape(*peaks.scan_shape, 2)
+    used = peaks.origin_at(0, 0) if peaks.origin_px is None else peaks.origin_px.reshape(measured.shape)
+    return OriginPicture(measured, np.broadcast_to(used, measured.shape))
+
+
+def _rings(peaks: BraggPeaks, crystals: tuple[Crystal, ...]) -> tuple[tuple[str, Rings], ...]:
+    from napari_stem_orient.calibration.rings import crystal_rings
+
+    reach = peaks.reach(part=0.995)
+    if peaks.calibration.pixel_size_inv_angstrom is None or not reach:
+        return ()
+    return tuple((crystal.name, crystal_rings(crystal, q_max=reach)) for crystal in crystals)
+
+
+# --- files ---
+
+
+def calibration_from_file(path: Path, peaks: BraggPeaks, *, rotation_only: bool) -> CalibrationFit:
+    """What a scan, peaks, map or calibration file says, made ready for these peaks.
+
+    The direct beam is taken over only where the file has it for each position of a scan of this shape: it was
+    measured with the peaks. Of the rest, what the file does not know stays.
+    """
+    from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.gui.calibration_status import (
+        QUANTITIES,
+        Status,
+        quantity_text,
+        status_of,
+        taken_over,
+    )
+    from napari_stem_orient.io.calibration_files import read_calibration
+
+    found, origin_px = read_calibration(path)
+    if origin_px is not None and (rotation_only or len(origin_px) != peaks.n_positions):
+        origin_px = None
+    quantities: list[Quantity] = [
+        q for q in QUANTITIES if q != "origin" and status_of(found, q) is not Status.UNKNOWN
+    ]
+    quantities = ["rotation"] if rotation_only else quantities
+    quantities += [] if origin_px is None else ["origin"]
+    calibration = taken_over(peaks.calibration, found, quantities, others=not rotation_only)
+    lines = tuple((q.capitalize(), quantity_text(calibration, q, origin_px)) for q in quantities)
+    title = f"{'Rotation' if rotation_only else 'Calibration'} from {path.name}"
+    return CalibrationFit(title, calibration, origin_px, lines)
+
+
+# --- after indexing ---
+
+
+def refinement_job(
+    peaks: BraggPeaks, orientation_map: OrientationMap
+) -> Generator[RefinementStep, None, JointCalibration]:
+    """Refine the calibration from the disks that a map explains."""
+    from napari_stem_orient.indexing.joint_calibration import refine_calibration
+
+    return (yield from refine_calibration(peaks, orientation_map))
+
+
+def sensitivity_job(
+    peaks: BraggPeaks, orientation_map: OrientationMap, models: tuple[Path, ...]
+) -> Generator[SensitivityStep, None, SensitivityTable]:
+    """Index a sample of a map again with other pixel sizes."""
+    from napari_stem_orient.indexing.sensitivity import calibration_sensitivity
+
+    return (yield from calibration_sensitivity(peaks, orientation_map, models=models))
