@@ -102,6 +102,13 @@ class DetectionParameters(BaseModel):
         description="1 is the cross-correlation (best at low dose), 0 the phase correlation, between them the "
         "hybrid: sharper maxima, more noise.",
     )
+    averaging: Literal["none", "neighbours"] = Field(
+        default="none",
+        title="Averaging",
+        description="Average each pattern with its eight neighbours in the scan before disks are sought, as far as "
+        "they show the same disks: weak disks come out at low dose, grain boundaries lose up to one position of "
+        "sharpness.",
+    )
     counts_per_electron: float = Field(
         default=1.0,
         gt=0,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Job, Progress
+from napari_stem_orient.detection.averaging import frames_to_search
 from napari_stem_orient.detection.correlation import as_float, collect_peaks, describe, start_of_detection
 from napari_stem_orient.detection.detector_mask import Mask, cover_detector
 from napari_stem_orient.detection.frame_peaks import LEAST_VISIBLE
@@ -40,7 +41,7 @@ def detect_with_py4dstem(
     It knows no counting statistics, so ours decide which of its peaks stand out of the noise: the same parameters
     mean the same for both detectors, and intensities are counts above the background as well.
 
-    Peak memory: one block of the scan (64 MiB) and the result.
+    Peak memory: that of `frames_to_search`, and the result.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def detect_with_py4dstem(
     blocks, wanted = start_of_detection(datacube, resume_from, description)
     done, total = datacube.n_positions - int(wanted.sum()), datacube.n_positions
     unreadable = 0
-    for block in datacube.scan_blocks(positions=wanted) if wanted.any() else ():
+    for block in frames_to_search(datacube, parameters, wanted) if wanted.any() else ():
         start, told = 0, time.monotonic()
         frames, bad = as_float(block.frames)
         unreadable += bad
@@ -74,7 +75,7 @@ def detect_with_py4dstem(
             found.append(find(frame))
             if time.monotonic() - told >= SECONDS_PER_RECORD or stop == len(frames):
                 done += stop - start
-                found = keep(frames[start:stop], found)
+                found = keep(frames[start:stop], found, block.exposures[start:stop])
                 blocks.append(_block(block.positions[start:stop], found, Progress(done, total, "patterns")))
                 yield blocks[-1]
                 start, found, told = stop, [], time.monotonic()
@@ -87,7 +88,8 @@ def find_in_frames_with_py4dstem(
     """Peaks of frames (n, det_y, det_x) in memory by py4DSTEM's detector, as `detect_in_frames` returns them."""
     find = _finder(probe, parameters)
     finite, _ = as_float(frames)
-    found = _Threshold(probe, parameters)(finite, [find(frame) for frame in finite.numpy()])
+    keep = _Threshold(probe, parameters)
+    found = keep(finite, [find(frame) for frame in finite.numpy()], np.ones(len(finite), dtype=np.float32))
     return _block(np.arange(len(frames)), found, Progress(len(frames), len(frames), "patterns"))
 
 
@@ -148,36 +150,50 @@ class _Threshold:
             cell = self._filter.cell_px
             self._covered.fill_with_background(frames, local_background(frames, cell), cell)
 
-    def __call__(self, frames: torch.Tensor, found: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Thin the peaks, one (n, 3) array of x_px, y_px, intensity a frame; frames (m, det_y, det_x) float32."""
+    def __call__(
+        self,
+        frames: torch.Tensor,
+        found: list[NDArray[np.float32]],
+        exposures: NDArray[np.float32],
+    ) -> list[NDArray[np.float32]]:
+        """Thin the peaks, one (n, 3) array of x_px, y_px, intensity a frame, and add their significance: (n, 4).
+
+        ``frames`` (m, det_y, det_x) float32; ``exposures`` (m,), how many patterns each of them is worth.
+        """
         counts = [len(peaks) for peaks in found]
-        if sum(counts) == 0:
-            return found
         cell = self._filter.cell_px
         background = local_background(frames, cell)
-        flat = torch.from_numpy(np.concatenate(found))
+        flat = torch.from_numpy(np.concatenate([np.zeros((0, 3), dtype=np.float32), *found]))
         frame = torch.from_numpy(np.repeat(np.arange(len(found)), counts))
         row, column = (
             (flat[:, axis].round().long() // cell).clamp(0, background.shape[size] - 1)
             for axis, size in ((1, 1), (0, 2))
         )
-        nearby = background[frame, row, column]
-        if self._covered is None:
-            bright, _ = self._filter.bright_enough(flat[:, 2], nearby, self._parameters)
-        else:
+        visible = None
+        if self._covered is not None:
             visible = self._covered.visible_at(flat[:, 1], flat[:, 0])
             flat[:, 2] /= visible.clamp(min=LEAST_VISIBLE)
-            bright, _ = self._filter.bright_enough(flat[:, 2], nearby, self._parameters, visible=visible)
+        bright, significance = self._filter.bright_enough(
+            flat[:, 2],
+            background[frame, row, column],
+            self._parameters,
+            exposures=torch.from_numpy(exposures)[frame],
+            visible=visible,
+        )
+        if visible is not None:
             bright &= visible >= LEAST_VISIBLE
-            found = np.split(flat.numpy(), np.cumsum(counts)[:-1])
-        parts = np.split(bright.numpy(), np.cumsum(counts)[:-1])
-        return [peaks[part] for peaks, part in zip(found, parts, strict=True)]
+        values = torch.cat([flat, significance[:, None]], dim=1).numpy()
+        ends = np.cumsum(counts)[:-1]
+        return [
+            peaks[kept]
+            for peaks, kept in zip(np.split(values, ends), np.split(bright.numpy(), ends), strict=True)
+        ]
 
 
 def _block(
     positions: NDArray[np.int64], found: list[NDArray[np.float32]], progress: Progress
 ) -> DetectedBlock:
-    flat = np.concatenate(found) if found else np.zeros((0, 3), dtype=np.float32)
+    flat = np.concatenate(found) if found else np.zeros((0, 4), dtype=np.float32)
     offsets = np.zeros(len(found) + 1, dtype=np.int64)
     np.cumsum([len(peaks) for peaks in found], out=offsets[1:])
     return DetectedBlock(
@@ -187,4 +203,5 @@ def _block(
         intensity=np.ascontiguousarray(flat[:, 2]),
         offsets=offsets,
         progress=progress,
+        significance=np.ascontiguousarray(flat[:, 3]),
     )
