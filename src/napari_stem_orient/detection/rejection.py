@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import torch
@@ -22,45 +21,15 @@ from napari_stem_orient.detection.frame_peaks import (
 )
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import ProbeTemplate
+from napari_stem_orient.detection.rejected_maxima import Explained, RejectedMaxima, Rejection
+
+__all__ = ["Explained", "RejectedMaxima", "Rejection", "explain_frame"]
 
 LEAST_SIGNIFICANCE = 1.5
 MOST_REJECTED = 60
 """Rejected maxima are told of from this significance on, and no more than this many, most significant first."""
 
 SAME_PLACE_PX = 0.01
-
-
-class Rejection(StrEnum):
-    """Why a maximum is no disk; the value is what is said of it."""
-
-    BELOW_THRESHOLD = "below threshold"
-    TOO_CLOSE = "too close"
-    EDGE = "at the edge"
-    MASKED = "masked"
-    BEYOND_MOST = "beyond the most disks"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RejectedMaxima:
-    """Maxima of one pattern that are no disks, most significant first.
-
-    ``x_px``, ``y_px``, ``intensity`` (counts) and ``significance`` (σ), (m,) float32; of each its reason, and the value
-    against the limit in words ("2.9 σ, needs 4.0").
-    """
-
-    x_px: NDArray[np.float32]
-    y_px: NDArray[np.float32]
-    intensity: NDArray[np.float32]
-    significance: NDArray[np.float32]
-    reasons: tuple[Rejection, ...]
-    words: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Explained(DetectedBlock):
-    """The disks of one pattern, and the maxima that are none."""
-
-    rejected: RejectedMaxima | None = None
 
 
 def explain_frame(

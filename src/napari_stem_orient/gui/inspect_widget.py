@@ -36,6 +36,7 @@ from napari_stem_orient.gui.pattern_overlay import (
     simulated_reflections,
 )
 from napari_stem_orient.gui.pattern_reader import PatternReader
+from napari_stem_orient.gui.rejection_legend import RejectionLegend
 from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.solution_panel import SolutionPanel
 from napari_stem_orient.gui.solution_text import difference_text, method_title
@@ -85,12 +86,14 @@ class InspectWidget(QWidget):
         self._mean_button = QPushButton("Mean pattern")
         self._compare, self._side_by_side = QCheckBox("Compare methods"), QCheckBox("Maps side by side")
         self.display = DisplayControls()
+        self.legend = RejectionLegend()
         self.colour_keys = ColourKeyWidget(napari_viewer)
         self._build()
         self._connections = Connections()
         self._listen()
         self._fit_width()
         self._on_theme_changed()
+        self._draw_mask()
         self._update()
 
     # --- building ------------------------------------------------------------------------------------------
@@ -117,6 +120,7 @@ class InspectWidget(QWidget):
         inside = QVBoxLayout(self._body)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addWidget(splitter, 1)
+        inside.addWidget(self.legend)
         inside.addWidget(self.display)
         inside.addLayout(self._build_toggle_row())
         inside.addWidget(self.colour_keys)
@@ -133,6 +137,7 @@ class InspectWidget(QWidget):
         for panel in (self._panel, self._comparison):
             panel.choice_changed.connect(self._draw_reflections)
         self.display.changed.connect(self._on_display_changed)
+        self.legend.changed.connect(self._on_display_changed)
         self._comparison.hide()
 
     def _build_toggle_row(self) -> QHBoxLayout:
@@ -165,6 +170,7 @@ class InspectWidget(QWidget):
         connect(session.summary_filled, self._on_mean_pattern_changed)
         connect(session.summary_changed, self._on_mean_pattern_changed)
         connect(session.preview_changed, self._draw_disks)
+        connect(session.detector_mask_changed, self._draw_mask)
         connect(session.map_filled, self._on_map_filled)
         connect(self._viewer.events.theme, self._on_theme_changed)
         connect(self._viewer.canvas.grid.events.enabled, self._on_grid_changed)
@@ -256,6 +262,7 @@ class InspectWidget(QWidget):
     def _on_display_changed(self) -> None:
         for panel in (self._panel, self._comparison):
             self.display.apply_to(panel.view)
+            panel.view.show_rejected(self.legend.wanted)
 
     def _on_compare_toggled(self, shown: bool) -> None:
         self._splitter.setOrientation(self._orientation() if shown else Qt.Orientation.Horizontal)
@@ -315,6 +322,8 @@ class InspectWidget(QWidget):
             panel.view.set_pattern(pattern)
         self._draw_disks()
         self._panel.set_solution(self._solution(self._session.current_map))
+        current = self._session.current_map
+        self._panel.exploratory.show_for(None if current is None else current.calibration)
         self._panel.set_title(self._method_title() if not self._comparison.isHidden() else "")
         self._draw_comparison()
 
@@ -375,6 +384,11 @@ class InspectWidget(QWidget):
             disks = preview_disks(preview, radius_px=self._radius_px())
         for panel in self._panels():
             panel.view.set_disks(disks, preview=preview is not None)
+        self.legend.explain(disks)
+
+    def _draw_mask(self) -> None:
+        for panel in (self._panel, self._comparison):
+            panel.view.set_mask(self._session.detector_mask)
 
     def _detected(self) -> Disks | None:
         peaks = self._session.peaks

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_stem_orient.detection.probe import probe_radius_px
+from napari_stem_orient.detection.rejected_maxima import Explained
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.detection.probe import ProbeTemplate
+    from napari_stem_orient.detection.rejected_maxima import RejectedMaxima
 
 Q_MAX_LIMIT = 3.0
 """Largest q in Å⁻¹ that is simulated, however far out the detector reaches."""
@@ -35,12 +37,18 @@ _FALLBACK_RADIUS_PX = 3.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Disks:
-    """Detected disks of one pattern: x_px, y_px and intensity (n,), and their one radius in px."""
+    """Detected disks of one pattern: x_px, y_px and intensity (n,), and their one radius in px.
+
+    ``significance`` (n,) in σ is None, or NaN, where nobody knows; ``rejected`` are maxima that are no disks, where a
+    preview tells them.
+    """
 
     x_px: NDArray[np.float32]
     y_px: NDArray[np.float32]
     intensity: NDArray[np.float32]
     radius_px: float
+    significance: NDArray[np.float32] | None = None
+    rejected: RejectedMaxima | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,12 +133,22 @@ def largest_q(
 def detected_disks(peaks: BraggPeaks, position: tuple[int, int], *, radius_px: float) -> Disks:
     """Return the disks that were detected at a scan position (y, x)."""
     x_px, y_px, intensity = peaks.pixels_at(*position).T
-    return Disks(x_px, y_px, intensity, radius_px)
+    number = position[0] * peaks.scan_shape[1] + position[1]
+    significance = peaks.significance[peaks.offsets[number] : peaks.offsets[number + 1]]
+    return Disks(x_px, y_px, intensity, radius_px, significance)
 
 
 def preview_disks(block: DetectedBlock, *, radius_px: float) -> Disks:
-    """Return the disks of a preview: a block of one position."""
-    return Disks(block.x_px, block.y_px, block.intensity, radius_px)
+    """Return the disks of a preview, a block of one position, with the maxima left out where it tells them."""
+    rejected = block.rejected if isinstance(block, Explained) else None
+    return Disks(block.x_px, block.y_px, block.intensity, radius_px, block.significance, rejected)
+
+
+def disk_text(disks: Disks, index: int) -> str:
+    """Return what is said of a disk: its intensity, and how far it stands out of noise."""
+    text = f"Disk of {float(disks.intensity[index]):,.4g} counts"
+    significance = np.nan if disks.significance is None else float(disks.significance[index])
+    return text if np.isnan(significance) else f"{text}, {significance:.1f} σ"
 
 
 def disk_radius_px(probe: ProbeTemplate | None, calibration: Calibration) -> float:

@@ -13,13 +13,15 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QWidget
 
-from napari_stem_orient.gui.pattern_overlay import Disks, Reflections, hkl_text, reflection_text
+from napari_stem_orient.gui.pattern_overlay import Disks, Reflections, disk_text, hkl_text, reflection_text
+from napari_stem_orient.gui.rejected_overlay import RejectedOverlay
 from napari_stem_orient.gui.solution_text import overlined
 from napari_stem_orient.gui.theme_colours import ThemeColours
 
 DISK_COLOUR = "#56b4e9"
 PREVIEW_COLOUR = "#f0e442"
 SIMULATED_COLOUR = "#ff8c00"
+MASK_RGBA = (255, 60, 50, 110)
 
 _SMALLEST_AREA = 0.06  # of a simulated reflection, relative to the strongest: weak ones stay visible
 
@@ -41,7 +43,7 @@ class PatternView(pg.PlotWidget):
 
     Attributes
     ----------
-    hover_changed : emits what is said of the reflection under the mouse, "" for none
+    hover_changed : emits what is said of the reflection, disk or rejected maximum under the mouse, "" for none
     """
 
     hover_changed = Signal(str)
@@ -59,6 +61,10 @@ class PatternView(pg.PlotWidget):
         self._image = pg.ImageItem(axisOrder="row-major")
         self._disks = pg.ScatterPlotItem(pxMode=False, brush=None)
         self._simulated = pg.ScatterPlotItem(pxMode=False)
+        self._shown_disks: Disks | None = None
+        self.rejected = RejectedOverlay()
+        self._mask_image = pg.ImageItem(axisOrder="row-major")
+        self._mask: NDArray[np.bool_] | None = None
         self._label = pg.TextItem(anchor=(0, 1))
         self._build()
 
@@ -72,17 +78,29 @@ class PatternView(pg.PlotWidget):
         for axis in (plot.getAxis("bottom"), plot.getAxis("left")):
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickTextOffset=3)
-        for z_value, item in enumerate((self._image, self._simulated, self._disks, self._label)):
+        for z_value, item in enumerate(self._items()):
             item.setZValue(z_value)
             plot.addItem(item, ignoreBounds=True)
         self._label.setVisible(False)
         self._name_axes(known=False)
         self.setToolTip(
-            "The pattern as it was recorded; the direct beam is at 0. Blue circles: detected disks; yellow: those "
-            "that Detect would find with its present parameters. Orange: simulated pattern of the solution, area by "
-            "intensity. Hold the mouse over a reflection for its hkl; the wheel zooms, A at the lower left fits."
+            "<qt>The pattern as it was recorded; the direct beam is at 0. Blue circles: detected disks; yellow: those "
+            "that Detect would find with its present parameters; small signs: what it would leave out, and why. "
+            "Orange: simulated pattern of the solution, area by intensity. Red: masked pixels. Hold the mouse over a "
+            "reflection, a disk or a sign for what is known of it; the wheel zooms, A at the lower left fits.</qt>"
         )
         plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
+
+    def _items(self) -> tuple[pg.GraphicsObject, ...]:
+        """All that is drawn, from the lowest to the topmost."""
+        return (
+            self._image,
+            self._mask_image,
+            self._simulated,
+            self._disks,
+            self.rejected.item,
+            self._label,
+        )
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a modest size: the maps need the window more."""
@@ -121,6 +139,11 @@ class PatternView(pg.PlotWidget):
 
     def set_disks(self, disks: Disks | None, *, preview: bool = False) -> None:
         """Draw detected disks as circles of their radius, those of a preview in another colour."""
+        self._shown_disks = disks
+        rejected = None if disks is None else disks.rejected
+        empty = np.zeros(0)
+        places = (empty, empty) if rejected is None else self._to_view(rejected.x_px, rejected.y_px)
+        self.rejected.set(rejected, x=places[0], y=places[1])
         if disks is None:
             self._disks.setData([], [])
             return
@@ -128,6 +151,17 @@ class PatternView(pg.PlotWidget):
         colour = PREVIEW_COLOUR if preview else DISK_COLOUR
         diameter = 2 * disks.radius_px * self._pixel_size
         self._disks.setData(x=x, y=y, size=diameter, pen=pg.mkPen(colour, width=1.5), brush=None)
+
+    def set_mask(self, mask: NDArray[np.bool_] | None) -> None:
+        """Tint the masked pixels (det_y, det_x), or none."""
+        self._mask = mask if mask is not None and mask.any() else None
+        if self._mask is None:
+            self._mask_image.clear()
+            return
+        tint = np.zeros((*self._mask.shape, 4), dtype=np.uint8)
+        tint[self._mask] = MASK_RGBA
+        self._mask_image.setImage(tint, autoLevels=False, levels=(0, 255))
+        self._place_image()
 
     def set_reflections(self, reflections: Reflections | None, *, radius_px: float) -> None:
         """Draw simulated reflections as disks whose area goes with the intensity, the strongest of radius_px."""
@@ -144,9 +178,13 @@ class PatternView(pg.PlotWidget):
         self._simulated.setData(x=x, y=y, size=size, pen=pg.mkPen(SIMULATED_COLOUR, width=1), brush=fill)
 
     def show_overlays(self, *, disks: bool, simulated: bool) -> None:
-        """Show or hide the two overlays."""
+        """Show or hide disks and simulated reflections."""
         self._disks.setVisible(disks)
         self._simulated.setVisible(simulated)
+
+    def show_rejected(self, shown: bool) -> None:
+        """Show or hide the signs of rejected maxima."""
+        self.rejected.item.setVisible(shown)
 
     def reset_view(self) -> None:
         """Show the whole detector."""
@@ -176,7 +214,7 @@ class PatternView(pg.PlotWidget):
 
     @property
     def hover_text(self) -> str:
-        """What is said of the reflection under the mouse; empty when there is none."""
+        """What is said of the reflection, disk or sign under the mouse; empty when there is none."""
         return self._hover_text
 
     @property
@@ -205,21 +243,42 @@ class PatternView(pg.PlotWidget):
         return float(x[0]), float(y[0])
 
     def hover(self, x: float, y: float) -> None:
-        """Tell the reflection at a place in the units of the axes, if one is near."""
+        """Tell what is at a place in the units of the axes: a rejected maximum, a reflection, a disk."""
+        pixel = self.getPlotItem().getViewBox().viewPixelSize()[0]
+        sign = self.rejected.nearest(x, y, screen_px=pixel)
+        reflection = self._nearest_reflection(x, y, screen_px=pixel)
+        if sign is not None and (reflection is None or sign[1] < reflection[1]):
+            self._place_label(*self.rejected.place(sign[0]))
+            self._tell(*self.rejected.words(sign[0]))
+        elif reflection is not None and self._reflections is not None:
+            place = self._to_view(self._reflections.x_px, self._reflections.y_px)
+            self._place_label(place[0][reflection[0]], place[1][reflection[0]])
+            self._tell(
+                hkl_text(self._reflections, reflection[0]), reflection_text(self._reflections, reflection[0])
+            )
+        else:
+            self._tell("", self._disk_at(x, y))
+
+    def _nearest_reflection(self, x: float, y: float, *, screen_px: float) -> tuple[int, float] | None:
+        """Number of the reflection under the mouse and its distance; None for none."""
         reflections = self._reflections
         if reflections is None or len(reflections.x_px) == 0 or not self._simulated.isVisible():
-            self._tell("", "")
-            return
+            return None
         view_x, view_y = self._to_view(reflections.x_px, reflections.y_px)
         distance = np.hypot(view_x - x, view_y - y)
         nearest = int(np.argmin(distance))
-        pixel = self.getPlotItem().getViewBox().viewPixelSize()[0]
-        reach = max(float(np.max(self._simulated.data["size"])) / 2, 6 * pixel)
-        if distance[nearest] > reach:
-            self._tell("", "")
-            return
-        self._place_label(view_x[nearest], view_y[nearest])
-        self._tell(hkl_text(reflections, nearest), reflection_text(reflections, nearest))
+        reach = max(float(np.max(self._simulated.data["size"])) / 2, 6 * screen_px)
+        return (nearest, float(distance[nearest])) if distance[nearest] <= reach else None
+
+    def _disk_at(self, x: float, y: float) -> str:
+        """What is said of the detected disk at a place; empty for none."""
+        disks = self._shown_disks
+        if disks is None or len(disks.x_px) == 0 or not self._disks.isVisible():
+            return ""
+        view_x, view_y = self._to_view(disks.x_px, disks.y_px)
+        distance = np.hypot(view_x - x, view_y - y)
+        nearest = int(np.argmin(distance))
+        return disk_text(disks, nearest) if distance[nearest] <= disks.radius_px * self._pixel_size else ""
 
     # --- private -------------------------------------------------------------------------------------------
 
@@ -264,6 +323,8 @@ class PatternView(pg.PlotWidget):
     def _place_image(self) -> None:
         if self._pattern is not None:
             self._image.setRect(self._image_rect((self._pattern.shape[0], self._pattern.shape[1])))
+        if self._mask is not None:
+            self._mask_image.setRect(self._image_rect((self._mask.shape[0], self._mask.shape[1])))
 
     def _paint(self) -> None:
         if self._pattern is None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import DirectBeam, ProbeTemplate
-    from napari_stem_orient.detection.rejection import Explained
+    from napari_stem_orient.detection.rejected_maxima import Explained
     from napari_stem_orient.detection.suggestion import Suggestion
     from napari_stem_orient.network.model_card import ModelCard
 
