@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton
 
 from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.gui.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.session import Step
@@ -63,7 +64,9 @@ class ExportWidget(StepPanel):
         self.figure_box = narrow_box()
         for kind in get_args(FigureKind):
             self.figure_box.addItem(FIGURE_WORDS.get(kind, kind), kind)
+        self.exploratory = ExploratoryNote()
         self._lay_out()
+        self.content.addWidget(self.exploratory)
         for signal in (self.session.map_changed, self.session.map_started, self.session.peaks_changed):
             self.listen(signal, self._on_results_changed)
         self.refresh()
@@ -163,6 +166,8 @@ class ExportWidget(StepPanel):
     def refresh(self) -> None:
         """Enable what there is something to write for."""
         super().refresh()
+        result = self.session.current_map or self.session.peaks
+        self.exploratory.show_for(None if result is None else result.calibration)
         has_map = self.session.current_map is not None
         for button in (self.save_button, self.ang_button, self.csv_button, self.figure_button):
             button.setEnabled(has_map)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxL
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.gui.crystal_list import CrystalList
+from napari_stem_orient.gui.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.file_dialogs import ask_folder
 from napari_stem_orient.gui.form_layout import form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
@@ -74,6 +75,8 @@ class IndexWidget(StepPanel):
         self._forms = QVBoxLayout()
         self._forms.addWidget(self.template_form)
         self.content.addLayout(self._forms)
+        self.exploratory = ExploratoryNote()
+        self.content.addWidget(self.exploratory)
         self.content.addLayout(self._button_row())
         self._looking: LatestJob[object, ModelsFound] = LatestJob(
             title="Look for models", on_result=self._on_models, on_error=self._on_no_models
@@ -303,6 +306,7 @@ class IndexWidget(StepPanel):
         """Bring the buttons in line with the Session."""
         super().refresh()
         session = self.session
+        self.exploratory.show_for(None if session.peaks is None else session.peaks.calibration)
         running = session.step_state(Step.INDEX) is StepState.RUNNING
         can_resume = not running and self._can_resume()
         has_models = self.method == "template" or (self._models is not None and self._models.complete)

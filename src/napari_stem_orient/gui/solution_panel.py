@@ -10,6 +10,7 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_stem_orient.gui.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.pattern_view import PatternView
 from napari_stem_orient.gui.solution_text import (
     choice_texts,
@@ -31,6 +32,7 @@ class SolutionPanel(QWidget):
     Attributes
     ----------
     view : the pattern
+    exploratory : what of the map's calibration nobody has checked
     choice_changed : the user chose the solution, or its runner-up
     """
 
@@ -46,6 +48,7 @@ class SolutionPanel(QWidget):
         self._phase, self._zone_axis, self._euler = QLabel(), QLabel(), QLabel()
         self._score, self._error, self._disks = QLabel(), QLabel(), QLabel()
         self._facts, self._words = QWidget(), QWidget()
+        self.exploratory = ExploratoryNote()
         self._build()
 
     def _build(self) -> None:
@@ -71,6 +74,7 @@ class SolutionPanel(QWidget):
         layout.addWidget(self.view, 1)
         layout.addWidget(self._reflection)
         layout.addWidget(self._words)
+        layout.addWidget(self.exploratory)  # the same at all positions: the picture shall not jump
         words = QVBoxLayout(self._words)
         words.setContentsMargins(0, 0, 0, 0)
         words.setSpacing(3)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def status_text(orientation_map: OrientationMap, position: tuple[int, int]) -> str:
     """Return what is known at a position (y, x) in a line, or why nothing is.
 
-    Phase, zone axis, Euler angles, score, expected error, probability of the phase, disks explained and runner-up.
+    Phase, zone axis, Euler angles, score, expected error, probability of the phase, disks explained and runner-up; at
+    the end, whether the calibration is unchecked.
     """
     solution = orientation_map.at(*position)
     if solution.crystal is None or solution.euler_deg is None:
@@ -34,6 +35,7 @@ def status_text(orientation_map: OrientationMap, position: tuple[int, int]) -> s
         confidence_text(solution.confidence_deg),
         disks_text(solution),
         "" if alternative is None else f"next: {answer_text(alternative)}",
+        "exploratory" if orientation_map.calibration.unchecked() else "",
     )
     return "   ".join(part for part in parts if part)
 
