@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from detection_frames import disk_image, known_frames
+from detection_frames import as_datacube, disk_image, known_frames
 from napari_stem_orient.detection.bad_pixels import (
     Saturation,
     find_bad_pixels,
@@ -14,6 +14,7 @@ from napari_stem_orient.detection.bad_pixels import (
     find_saturation,
 )
 from napari_stem_orient.detection.probe import measure_direct_beam
+from napari_stem_orient.detection.suggestion import suggest_detection
 
 
 def sample(*, background: float = 20.0, n: int = 32, radius: float = 3.0) -> NDArray[np.uint16]:
@@ -128,3 +129,19 @@ def test_patterns_below_the_limit_are_not_saturated() -> None:
     assert find_saturation(sample()) is None
     assert find_saturation(np.random.default_rng(0).poisson(0.3, (20, 64, 64))) is None
     assert find_saturation(np.random.default_rng(0).poisson(300, (20, 64, 64))) is None
+
+
+def test_hot_pixels_that_are_masked_do_not_spoil_what_is_suggested() -> None:
+    known = known_frames(36, radius=3.0, disks=4, background=2.0)
+    clean = as_datacube(known.frames.astype(np.uint16), (6, 6))
+    frames = known.frames.astype(np.uint16)
+    frames[:, 46, 49] = 60_000  # on the direct beam
+    frames[:, ::11, ::13] += 400
+    bad = find_bad_pixels(frames)
+    assert bad.hot.sum() > 60
+    expected = suggest_detection(clean)
+    suggestion = suggest_detection(as_datacube(frames, (6, 6)), mask=bad.mask, frames=frames)
+    assert suggestion.beam.y_px == pytest.approx(expected.beam.y_px, abs=0.1)
+    assert suggestion.beam.x_px == pytest.approx(expected.beam.x_px, abs=0.1)
+    assert suggestion.beam.radius_px == pytest.approx(expected.beam.radius_px, abs=0.1)
+    assert suggestion.parameters.counts_per_electron == expected.parameters.counts_per_electron == 1

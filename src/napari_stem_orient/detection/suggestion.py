@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.detection.detector_mask import Mask, fill_masked
 from napari_stem_orient.detection.matched_filter import MatchedFilter, local_background, matched_filter
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import (
@@ -38,7 +39,13 @@ class Suggestion:
     parameters: DetectionParameters
 
 
-def suggest_detection(datacube: DataCube, *, radius_px: float | None = None) -> Suggestion:
+def suggest_detection(
+    datacube: DataCube,
+    *,
+    radius_px: float | None = None,
+    mask: Mask | None = None,
+    frames: NDArray[np.generic] | None = None,
+) -> Suggestion:
     """Choose direct beam, template and parameters from some 64 patterns spread over the scan.
 
     Parameters
@@ -47,13 +54,17 @@ def suggest_detection(datacube: DataCube, *, radius_px: float | None = None) -> 
         The scan.
     radius_px
         Radius of the disks where it is known: the template is then a flat disk, and no direct beam need be seen.
+    mask
+        (det_y, det_x) bool, True where a pixel is not usable.
+    frames
+        The sample (`sample_frames`), where it has been read already.
 
     Raises
     ------
     ValueError
         When no direct beam is found in them, or the radius does not suit the detector.
     """
-    frames = sample_frames(datacube)
+    frames = without_masked(sample_frames(datacube) if frames is None else frames, mask)
     if radius_px is not None:
         rows, columns = datacube.detector_shape
         y, x = datacube.calibration.origin_px or ((rows - 1) / 2, (columns - 1) / 2)
@@ -68,7 +79,11 @@ def suggest_detection(datacube: DataCube, *, radius_px: float | None = None) -> 
 
 
 def suggest_parameters(
-    sample: DataCube | NDArray[np.generic], direct_beam: DirectBeam, *, probe: ProbeTemplate | None = None
+    sample: DataCube | NDArray[np.generic],
+    direct_beam: DirectBeam,
+    *,
+    probe: ProbeTemplate | None = None,
+    mask: Mask | None = None,
 ) -> DetectionParameters:
     """Choose the detector's parameters.
 
@@ -84,8 +99,10 @@ def suggest_parameters(
         Its direct beam (`measure_direct_beam`).
     probe
         The template that will be used; the aligned direct beams of the sample where None.
+    mask
+        (det_y, det_x) bool, True where a pixel is not usable.
     """
-    frames = sample_frames(sample) if isinstance(sample, DataCube) else sample
+    frames = without_masked(sample_frames(sample) if isinstance(sample, DataCube) else sample, mask)
     stack = _finite(frames)
     if probe is None:
         probe = probe_from_frames(frames, beam=direct_beam)
@@ -117,6 +134,14 @@ def sample_frames(datacube: DataCube, *, number: int = SAMPLE_FRAMES) -> NDArray
     chosen = datacube.data[step_y // 2 :: step_y, step_x // 2 :: step_x].compute()
     frames: NDArray[np.generic] = np.asarray(chosen).reshape(-1, *datacube.detector_shape)
     return frames
+
+
+def without_masked(frames: NDArray[np.generic], mask: Mask | None) -> NDArray[np.generic]:
+    """Frames (n, det_y, det_x), in their own dtype, with the local background where the mask is."""
+    if mask is None or not mask.any():
+        return frames
+    filled: NDArray[np.generic] = fill_masked(_finite(frames), mask).astype(frames.dtype)
+    return filled
 
 
 def _finite(frames: NDArray[np.generic]) -> NDArray[np.float32]:
