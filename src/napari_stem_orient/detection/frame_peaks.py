@@ -73,7 +73,9 @@ def find_frame_peaks(
     """
     seen = correlate_frames(frames, pattern_filter, parameters, covered=covered, exposures=exposures)
     margin = max(1, math.floor(parameters.edge_px))
-    frame, row, column = local_maxima.local_maxima(seen.sharpened, margin_px=margin)
+    frame, row, column = local_maxima.local_maxima(
+        seen.sharpened, margin_px=margin, among=seen.promising() if covered is None else None
+    )
     credited = seen.intensity(seen.counts[frame, row, column], row, column) * SUBPIXEL_GAIN
     hopeful, _ = seen.bright_enough(credited, frame, row, column)
     frame, row, column = frame[hopeful], row[hopeful], column[hopeful]
@@ -122,6 +124,19 @@ class CorrelatedFrames:
     parameters: DetectionParameters
     covered: CoveredDetector | None = None
     exposures: Tensor | None = None
+
+    def promising(self) -> Tensor:
+        """(n, det_y, det_x) bool: where a disk between the pixels may be bright enough."""
+        cell = self.pattern_filter.cell_px
+        least = self.pattern_filter.least_counts(
+            self.background, self.parameters, exposures=self.exposures
+        ).div(SUBPIXEL_GAIN)
+        n, height, width = self.counts.shape
+        across = least[:, :, torch.arange(width, device=least.device) // cell]
+        if height % cell == 0:
+            strips = self.counts.view(n, height // cell, cell, width)
+            return (strips >= across[:, :, None]).view(n, height, width)
+        return self.counts >= across.repeat_interleave(cell, 1)[:, :height]
 
     def nearby(self, frame: Tensor, row: Tensor, column: Tensor) -> Tensor:
         """Background around pixels, (m,) counts per pixel."""

@@ -13,7 +13,9 @@ STEPS = 10
 """Sub-pixel steps to either side: 10 / 16 px reach a little beyond half a pixel."""
 
 
-def local_maxima(images: Tensor, *, margin_px: int) -> tuple[Tensor, Tensor, Tensor]:
+def local_maxima(
+    images: Tensor, *, margin_px: int, among: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels that none of their eight neighbours exceeds.
 
     Parameters
@@ -22,6 +24,8 @@ def local_maxima(images: Tensor, *, margin_px: int) -> tuple[Tensor, Tensor, Ten
         (n, height, width) float32.
     margin_px
         Pixels at each border that are not looked at; at least 1.
+    among
+        (n, height, width) bool; other pixels are not looked at. All are where None.
 
     Returns
     -------
@@ -35,8 +39,12 @@ def local_maxima(images: Tensor, *, margin_px: int) -> tuple[Tensor, Tensor, Ten
     if 2 * skip >= min(middle.shape[1:]):
         skip = (min(middle.shape[1:]) - 1) // 2
     inner = (slice(None), slice(skip, middle.shape[1] - skip), slice(skip, middle.shape[2] - skip))
-    frame, row, column = (middle[inner] >= around[inner]).nonzero(as_tuple=True)
-    return frame, row + skip + 1, column + skip + 1
+    highest = middle[inner] >= around[inner]
+    if among is not None:
+        highest &= among[:, 1:-1, 1:-1][inner]
+    flat = highest.flatten().nonzero()[:, 0]
+    place, width = flat % highest[0].numel(), highest.shape[2]
+    return flat // highest[0].numel(), place // width + skip + 1, place % width + skip + 1
 
 
 def refine_by_parabola(

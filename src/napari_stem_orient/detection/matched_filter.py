@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ HALF_WIDTH_OVER_SIGMA = 1.1774
 CLIPPING_ROUNDS = 4
 WINDOW_CELLS = 5
 """The local background is taken over 5 x 5 cells of about 1.5 disk radii each."""
+LEAST_BACKGROUND, LEVELS_PER_DECADE, LEVELS = 1e-4, 25, 275
+"""Levels of the background, in electrons per pixel, for which the weakest significant disk is worked out ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class MatchedFilter:
         Effective area of the template over that of the ring.
     cell_px
         Size of the cells in which the background is measured, in px.
+    least_electrons
+        (levels,) float32; electrons that a disk needs to be significant, at the background of each `_level`.
     placed
         The template at sub-pixel places, where positions are refined with it.
     """
@@ -46,6 +50,7 @@ class MatchedFilter:
     area_px: float
     ring_share: float
     cell_px: int
+    least_electrons: Tensor
     placed: PlacedTemplate | None = None
 
     def correlate(self, frames: Tensor, clipped: Tensor, *, power: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -103,6 +108,20 @@ class MatchedFilter:
         ratio += torch.xlogy(ring, share * ring / total)
         return (2.0 * ratio.clamp(min=0.0)).sqrt()
 
+    def least_counts(
+        self, background: Tensor, parameters: DetectionParameters, *, exposures: Tensor | None = None
+    ) -> Tensor:
+        """Counts that a disk needs to be `bright_enough`, or up to a tenth less, at backgrounds (n, ...) per pixel.
+
+        ``exposures`` (n,) is how many patterns each frame is the average of.
+        """
+        gain: float | Tensor = parameters.counts_per_electron
+        if exposures is not None:
+            gain = (gain / exposures).reshape(-1, *[1] * (background.dim() - 1))
+        significant = self.least_electrons[_level(background / gain)] * gain
+        least = background * (parameters.min_contrast * self.area_px)
+        return torch.maximum(significant, least).clamp(min=parameters.min_absolute_intensity)
+
     def bright_enough(
         self,
         intensity: Tensor,
@@ -133,15 +152,18 @@ def matched_filter(
     disk, ring = disk_and_ring(probe, parameters)
     shape = probe.detector_shape
     response = float((disk * (disk - ring)).sum())
-    return MatchedFilter(
+    pattern_filter = MatchedFilter(
         disk_spectrum=_conjugate_spectrum(disk / response, device),
         ring_spectrum=_conjugate_spectrum(ring / response, device),
         detector_shape=shape,
         area_px=float(1.0 / (disk**2).sum()),
         ring_share=float((ring**2).sum() / (disk**2).sum()),
         cell_px=int(np.clip(round(1.5 * probe.radius_px), 2, max(2, min(shape) // 4))),
+        least_electrons=torch.zeros(1),
         placed=placed_template(disk, probe.radius_px, device) if parameters.subpixel == "upsampled" else None,
     )
+    least = _least_electrons(pattern_filter, parameters.min_significance)
+    return replace(pattern_filter, least_electrons=least.to(device))
 
 
 def disk_and_ring(
@@ -192,8 +214,9 @@ def local_background(frames: Tensor, cell_px: int) -> Tensor:
     -------
     (n, ceil(height / cell_px), ceil(width / cell_px)) float32
     """
-    pool = torch.nn.AvgPool2d(cell_px, ceil_mode=True, count_include_pad=False)
-    cells: Tensor = pool(frames[:, None])[:, 0]
+    cells: Tensor = _pooling(frames.shape[1], cell_px, frames.device) @ (
+        frames @ _pooling(frames.shape[2], cell_px, frames.device).T
+    )
     down = _box(cells.shape[1], cells.device)
     across = _box(cells.shape[2], cells.device).T
     background: Tensor = (down @ cells @ across) / (down.sum(1)[:, None] * across.sum(0)[None, :])
@@ -206,11 +229,39 @@ def local_background(frames: Tensor, cell_px: int) -> Tensor:
     return background
 
 
+def _level(background: Tensor) -> Tensor:
+    """Number of the level (int64) at or below a background in electrons per pixel."""
+    position = torch.log10(background.clamp(min=LEAST_BACKGROUND) / LEAST_BACKGROUND) * LEVELS_PER_DECADE
+    return position.long().clamp(max=LEVELS - 1)
+
+
+def _least_electrons(pattern_filter: MatchedFilter, significance: float) -> Tensor:
+    """Electrons (levels,) of the weakest significant disk at each level of the background, by bisection."""
+    exponent = torch.arange(LEVELS, dtype=torch.float64) / LEVELS_PER_DECADE
+    background = LEAST_BACKGROUND * 10**exponent
+    low, high = torch.zeros_like(background), torch.full_like(background, 1e12)
+    for _ in range(80):
+        middle = (low + high) / 2
+        enough = pattern_filter.significance(middle, background, counts_per_electron=1.0) >= significance
+        low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+    # the first level stands for all backgrounds below it, too
+    low[0] = 0.0
+    return low.to(torch.float32)
+
+
 def _conjugate_spectrum(kernel: NDArray[np.float64], device: torch.device) -> Tensor:
     """Conjugate half spectrum of a kernel that is centred on the middle pixel."""
     shifted = torch.from_numpy(np.fft.ifftshift(kernel).astype(np.float32))
     spectrum: Tensor = torch.fft.rfft2(shifted).conj().resolve_conj()
     return spectrum.to(device)
+
+
+@functools.lru_cache(maxsize=32)
+def _pooling(size: int, cell_px: int, device: torch.device) -> Tensor:
+    """(cells, size) float32; means of runs of ``cell_px`` pixels, of fewer in the last cell."""
+    cell = torch.arange(size) // cell_px
+    inside = (torch.arange(int(cell[-1]) + 1)[:, None] == cell).to(torch.float32)
+    return (inside / inside.sum(dim=1, keepdim=True)).to(device)
 
 
 @functools.lru_cache(maxsize=32)
