@@ -6,11 +6,20 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
-from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.core.orientation import disorientation_angle_deg
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.indexing.template_matching import index_by_template_matching
+from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+
+#: An orientation that moves by more than these, in degrees, has moved notably, and is another one.
+MOVED_DEG = (2.0, 5.0)
 
 
 class SensitivityParameters(BaseModel):
@@ -21,7 +30,7 @@ class SensitivityParameters(BaseModel):
     changes_percent: tuple[float, ...] = Field(
         (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0),
         title="Changes",
-        description="Changes of the pixel size in percent",
+        description="Changes of the pixel size in percent; 0 is always among them",
         json_schema_extra={"unit": "%"},
     )
     n_positions: int = Field(
@@ -40,7 +49,18 @@ class SensitivityStep:
 
 @dataclass(frozen=True, slots=True)
 class SensitivityRow:
-    """What one change of the pixel size does; shares are 0 to 1."""
+    """What one change of the pixel size does.
+
+    Attributes
+    ----------
+    change_percent : of the pixel size
+    median_disorientation_deg : from the map, of what has kept its phase; NaN where nothing has
+    moved_2_deg, moved_5_deg : shares, 0 to 1, of the sample that lie farther from the map than that, or have lost their
+        orientation or phase
+    indexed : share that is indexed, 0 to 1
+    mean_score : of what is indexed, 0 to 1; NaN where nothing is
+    phase_changed : share of the indexed ones that has another phase
+    """
 
     change_percent: float
     median_disorientation_deg: float
@@ -53,18 +73,38 @@ class SensitivityRow:
 
 @dataclass(frozen=True, slots=True)
 class SensitivityTable:
-    """The rows of all changes, that of no change among them, in rising order."""
+    """The rows of all changes, that of no change among them, in rising order; and the size of the sample."""
 
     entries: tuple[SensitivityRow, ...]
     n_positions: int
 
     def header(self) -> tuple[str, ...]:
         """Names of the columns."""
-        raise NotImplementedError
+        near, far = MOVED_DEG
+        return (
+            "Pixel size",
+            "Median turn (°)",
+            f"Moved > {near:g}°",
+            f"Moved > {far:g}°",
+            "Indexed",
+            "Mean score",
+            "Other phase",
+        )
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row of texts a change."""
-        raise NotImplementedError
+        return [
+            (
+                "as it is" if entry.change_percent == 0 else f"{entry.change_percent:+g} %",
+                f"{entry.median_disorientation_deg:.2f}",
+                _percent(entry.moved_2_deg),
+                _percent(entry.moved_5_deg),
+                _percent(entry.indexed),
+                f"{entry.mean_score:.3f}",
+                _percent(entry.phase_changed),
+            )
+            for entry in self.entries
+        ]
 
 
 def calibration_sensitivity(
@@ -75,6 +115,127 @@ def calibration_sensitivity(
     device: str = "auto",
     parameters: SensitivityParameters | None = None,
 ) -> Generator[SensitivityStep, None, SensitivityTable]:
-    """Index a sample of a map again with the pixel size changed."""
-    raise NotImplementedError
-    yield
+    """Index a sample of a map again with the pixel size changed, by the method and the parameters of the map.
+
+    The sample has no neighbours, so each pattern is read for itself; the row without change tells what that alone does.
+
+    Peak memory: as for indexing.
+
+    Parameters
+    ----------
+    peaks
+        With the calibration that the map was made with.
+    orientation_map
+        The map at hand.
+    models
+        Model folders that come before the shipped ones.
+    device
+        "auto", "cpu", "cuda" or "mps".
+
+    Raises
+    ------
+    ValueError
+        Where nothing is indexed, or the map is of another scan.
+    """
+    parameters = parameters or SensitivityParameters()
+    if peaks.scan_shape != orientation_map.scan_shape:
+        raise ValueError("the map and the peaks are of different scans: index these peaks first")
+    size = peaks.calibration.pixel_size_inv_angstrom
+    indexed = np.flatnonzero(orientation_map.indexed)
+    if size is None or not len(indexed):
+        raise ValueError("nothing is indexed yet: index the peaks first, then see how sensitive the map is")
+    rng = np.random.default_rng(parameters.seed)
+    number = min(parameters.n_positions, len(indexed))
+    chosen = np.sort(rng.choice(indexed, number, replace=False))
+    sample = _sample(peaks, chosen)
+    changes = sorted({0.0, *parameters.changes_percent})
+    entries = []
+    for count, change in enumerate(changes):
+        calibration = peaks.calibration.updated(pixel_size_inv_angstrom=size * (1 + change / 100))
+        job = _index_again(sample.with_calibration(calibration), orientation_map, models, device)
+        note = "pixel size as it is" if change == 0 else f"pixel size {change:+g} %"
+        found = yield from _followed(job, count, len(changes), number, note)
+        entries.append(_row(change, found, orientation_map, chosen))
+    return SensitivityTable(tuple(entries), number)
+
+
+def _sample(peaks: BraggPeaks, chosen: NDArray[np.int64]) -> BraggPeaks:
+    """The peaks of some positions as a scan of one row."""
+    part = peaks.select(chosen)
+    return BraggPeaks(
+        x_px=part.x_px,
+        y_px=part.y_px,
+        q_x=part.q_x,
+        q_y=part.q_y,
+        intensity=part.intensity,
+        significance=part.significance,
+        offsets=part.offsets,
+        scan_shape=(1, len(chosen)),
+        calibration=peaks.calibration,
+        origin_px=None if peaks.origin_px is None else peaks.origin_px[chosen],
+        detector_shape=peaks.detector_shape,
+    )
+
+
+def _index_again(
+    sample: BraggPeaks, orientation_map: OrientationMap, models: Sequence[str | Path], device: str
+) -> Generator[IndexedBlock, None, OrientationMap]:
+    """The job that made the map, for a sample."""
+    if orientation_map.method == "template":
+        template = TemplateMatchingParameters.model_validate(orientation_map.parameters)
+        return index_by_template_matching(sample, orientation_map.crystals, parameters=template)
+    kept = IndexParameters.model_validate(orientation_map.parameters).model_dump()
+    return index_bragg_peaks(
+        sample,
+        orientation_map.crystals,
+        parameters=IndexParameters(**{**kept, "neighbours": False}),
+        models=models,
+        device=device,
+    )
+
+
+def _followed(
+    job: Generator[IndexedBlock, None, OrientationMap], count: int, number: int, size: int, note: str
+) -> Generator[SensitivityStep, None, OrientationMap]:
+    """Run a job that is one of some; tell how far all of them are."""
+    total = number * size
+    yield SensitivityStep(Progress(count * size, total, "patterns"), note)
+    try:
+        while True:
+            done = count * size + min(next(job).progress.done, size)
+            yield SensitivityStep(Progress(done, total, "patterns"), note)
+    except StopIteration as finished:
+        result: OrientationMap = finished.value
+        return result
+    finally:
+        job.close()
+
+
+def _row(
+    change: float, found: OrientationMap, orientation_map: OrientationMap, chosen: NDArray[np.int64]
+) -> SensitivityRow:
+    """Compare the sample, indexed again, with what the map has at the same positions."""
+    turn = np.full(len(chosen), np.inf)
+    phase = orientation_map.phase_id[chosen]
+    same = found.phase_id == phase
+    for number, crystal in enumerate(orientation_map.crystals):
+        rows = np.flatnonzero(same & (phase == number))
+        if len(rows):
+            turn[rows] = disorientation_angle_deg(
+                found.quaternion[rows], orientation_map.quaternion[chosen[rows]], crystal.proper_point_group
+            )
+    indexed = found.indexed
+    near, far = (float(np.mean(turn > limit)) for limit in MOVED_DEG)
+    return SensitivityRow(
+        change,
+        float(np.median(turn[same])) if same.any() else float("nan"),
+        near,
+        far,
+        float(indexed.mean()),
+        float(found.score[indexed].mean()) if indexed.any() else float("nan"),
+        float((~same & indexed).sum() / max(1, indexed.sum())),
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
