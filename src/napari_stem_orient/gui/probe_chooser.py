@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.detection.probe import (
@@ -15,13 +16,17 @@ from napari_stem_orient.detection.probe import (
 )
 from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
+from napari_stem_orient.gui.mask_jobs import MeasuredScan, measured_scan, suggested_parameters
 from napari_stem_orient.gui.number_box import NumberBox
-from napari_stem_orient.gui.step_jobs import suggested_detection, suggested_parameters, vacuum_probe
+from napari_stem_orient.gui.step_jobs import vacuum_probe
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
 from napari_stem_orient.gui.vacuum_region import drawn_region, forget_region, regrid_region, start_drawing
 from napari_stem_orient.gui.workers import one_step_job
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.detection.parameters import DetectionParameters
@@ -40,7 +45,13 @@ class ProbeChooser(QWidget):
     ----------
     panel
         The step that it stands in: runs its jobs and shows its messages.
+
+    Attributes
+    ----------
+    mask_found : emits the `FoundMask` of a scan, before the template and parameters that were chosen without its pixels
     """
+
+    mask_found = Signal(object)
 
     def __init__(self, panel: StepPanel) -> None:
         super().__init__()
@@ -60,7 +71,7 @@ class ProbeChooser(QWidget):
         )
         self.region_row = self._region_row()
         self._build()
-        self._suggesting: LatestJob[object, Suggestion | str] = LatestJob(
+        self._suggesting: LatestJob[object, MeasuredScan] = LatestJob(
             title="Measure the direct beam", on_result=self._on_suggested, on_error=self._on_not_suggested
         )
         self.destroyed.connect(partial(LatestJob.close, self._suggesting))
@@ -88,7 +99,15 @@ class ProbeChooser(QWidget):
             self._ask()
         else:
             self._panel.run(
-                one_step_job(partial(suggested_parameters, session.datacube, suggestion.beam, session.probe)),
+                one_step_job(
+                    partial(
+                        suggested_parameters,
+                        session.datacube,
+                        suggestion.beam,
+                        session.probe,
+                        session.detector_mask,
+                    )
+                ),
                 title="Suggesting parameters",
                 on_done=self._on_parameters,
             )
@@ -120,12 +139,13 @@ class ProbeChooser(QWidget):
         datacube = self._session.datacube
         if datacube is not None:
             self._asked_for = datacube.data
-            self._suggesting.request(datacube.data, partial(suggested_detection, datacube))
+            self._suggesting.request(datacube.data, partial(measured_scan, datacube))
 
-    def _on_suggested(self, key: object, suggestion: Suggestion | str) -> None:
-        session = self._session
+    def _on_suggested(self, key: object, measured: MeasuredScan) -> None:
+        session, suggestion = self._session, measured.suggestion
         if session.datacube is None or key is not session.datacube.data:
             return
+        self.mask_found.emit(measured.found)
         if isinstance(suggestion, str):
             self._panel.show_message(suggestion)
             self._fall_back()
@@ -201,8 +221,16 @@ class ProbeChooser(QWidget):
         if source == SYNTHETIC:
             return synthetic_probe(self.radius_box.value(), datacube.detector_shape)
         if source == MEAN and pattern is not None:
-            return probe_from_mean_pattern(pattern, beam=beam)
+            return probe_from_mean_pattern(self._usable(pattern), beam=beam)
         return self._suggestion.probe if source == MEASURED and self._suggestion is not None else None
+
+    def _usable(self, pattern: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The pattern with the background where the detector mask is."""
+        if self._session.detector_mask is None:
+            return pattern
+        from napari_stem_orient.detection.detector_mask import fill_masked
+
+        return fill_masked(pattern, self._session.detector_mask)
 
     def _on_draw(self) -> None:
         calibration = self._session.calibration

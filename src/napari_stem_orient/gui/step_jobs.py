@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from napari_stem_orient.detection.parameters import DetectionParameters
-    from napari_stem_orient.detection.probe import DirectBeam, ProbeTemplate
+    from napari_stem_orient.detection.probe import ProbeTemplate
     from napari_stem_orient.detection.rejected_maxima import Explained
-    from napari_stem_orient.detection.suggestion import Suggestion
     from napari_stem_orient.network.model_card import ModelCard
 
 
@@ -132,23 +131,6 @@ def preview(task: DetectionTask, position: tuple[int, int]) -> Explained | str:
         return explain_frame(frame, probe=task.probe, parameters=parameters, mask=task.mask)
     except (ValueError, OSError, IndexError) as error:
         return f"No preview: {error}"
-
-
-def suggested_detection(datacube: DataCube) -> Suggestion | str:
-    """Measure the direct beam and choose a template and parameters; or say in one line why that cannot be."""
-    from napari_stem_orient.detection.suggestion import suggest_detection
-
-    try:
-        return suggest_detection(datacube)
-    except ValueError as error:
-        return str(error)
-
-
-def suggested_parameters(datacube: DataCube, beam: DirectBeam, probe: ProbeTemplate) -> DetectionParameters:
-    """Choose the parameters that suit a template."""
-    from napari_stem_orient.detection.suggestion import suggest_parameters
-
-    return suggest_parameters(datacube, beam, probe=probe)
 
 
 def vacuum_probe(datacube: DataCube, mask: NDArray[np.bool_]) -> ProbeTemplate:
