@@ -23,7 +23,7 @@ LEAST_SIGNIFICANCE, MOST_SIGNIFICANCE = 2.0, 6.0
 LEAST_CONTRAST = 0.25
 UNLIKE, ALIKE = 0.4, 0.7
 """Cosine of two patterns up to which they are not averaged, and from which on they are in full."""
-SEARCH_BYTES = 32 * 2**20
+COLUMNS_TOGETHER = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ def frames_to_search(
     is there.
 
     Peak memory: one block of the scan (64 MiB); with averaging also the rows that wait, as many as the largest
-    chunk has and two more, and 64 MiB of averaged frames.
+    chunk has and two more, as float32.
 
     Parameters
     ----------
@@ -120,12 +120,16 @@ class _WaitingRows:
         self._missing = needed.sum(axis=1)
         self._frames: dict[int, FloatImages] = {}
         self._looks: dict[int, FloatImages] = {}
+        self._bad: dict[int, NDArray[np.bool_]] = {}
 
     def take(self, block: ScanBlock) -> None:
         """Keep the patterns of a block in the rows where they belong."""
         frames = block.frames.astype(np.float32)
+        bad = np.zeros(0, dtype=bool) if block.frames.dtype.kind != "f" else ~np.isfinite(frames)
+        if bad.any():
+            frames[bad] = 0.0
         looks = appearance(
-            np.nan_to_num(frames, nan=0.0, posinf=0.0, neginf=0.0),
+            frames,
             cell_px=self._cell_px,
             counts_per_electron=self._gain,
             origin_px=self._origin_px,
@@ -138,6 +142,9 @@ class _WaitingRows:
                 self._looks[row] = np.zeros((self._shape[1], looks.shape[1]), dtype=np.float32)
             self._frames[row][columns[here]] = frames[here]
             self._looks[row][columns[here]] = looks[here]
+            if bad.any() and bad[here].any():
+                everything_good = np.zeros(self._frames[row].shape, dtype=bool)
+                self._bad.setdefault(row, everything_good)[columns[here]] = bad[here]
             self._missing[row] -= here.sum()
 
     def complete_around(self, row: int) -> bool:
@@ -148,36 +155,37 @@ class _WaitingRows:
         """Let go of a row."""
         self._frames.pop(row, None)
         self._looks.pop(row, None)
+        self._bad.pop(row, None)
 
     def averaged(self, row: int, columns: NDArray[np.int64]) -> Iterator[SearchBlock]:
-        """Averaged frames at some columns (m,) of a row, a few at a time."""
-        at_once = max(1, SEARCH_BYTES // (4 * int(np.prod(self._detector_shape))))
-        for start in range(0, len(columns), at_once):
-            chosen = columns[start : start + at_once]
-            frames, exposures = self._average(row, chosen)
-            yield SearchBlock((row * self._shape[1] + chosen).astype(np.int64), frames, exposures)
+        """Averaged frames at some columns (m,) of a row, those of some neighbouring columns at a time."""
+        for start in range(0, self._shape[1], COLUMNS_TOGETHER):
+            chosen = columns[(columns >= start) & (columns < start + COLUMNS_TOGETHER)]
+            if len(chosen):
+                frames, exposures = self._average(row, chosen)
+                yield SearchBlock((row * self._shape[1] + chosen).astype(np.int64), frames, exposures)
 
     def _average(self, row: int, columns: NDArray[np.int64]) -> tuple[FloatImages, FloatImages]:
-        own, looks = self._frames[row][columns], self._looks[row][columns]
-        total = np.nan_to_num(own, nan=0.0, posinf=0.0, neginf=0.0)
-        weights, squares = np.ones(len(columns), np.float32), np.ones(len(columns), np.float32)
-        for step_y in (-1, 0, 1):
-            for step_x in (-1, 0, 1):
-                beside = columns + step_x
-                there = (beside >= 0) & (beside < self._shape[1])
-                if (step_y == 0 and step_x == 0) or row + step_y not in self._frames or not there.any():
-                    continue
-                beside = np.where(there, beside, 0)
-                weight = there * alike(looks, self._looks[row + step_y][beside])
-                heard = np.flatnonzero(weight)
-                frames = self._frames[row + step_y][beside[heard]]
-                total[heard] += weight[heard, None, None] * np.nan_to_num(
-                    frames, copy=False, nan=0.0, posinf=0.0, neginf=0.0
-                )
-                weights += weight
-                squares += weight**2
-        mean = total / weights[:, None, None]
-        mean[~np.isfinite(own)] = np.nan  # pixels that are no numbers are counted where frames are searched
+        """Means of patterns and their neighbours, as products of a band of weights and the rows."""
+        first, end = max(0, int(columns[0]) - 1), min(self._shape[1], int(columns[-1]) + 2)
+        looks = self._looks[row][columns]
+        total = np.zeros((len(columns), int(np.prod(self._detector_shape))), dtype=np.float32)
+        weights, squares = np.zeros(len(columns), np.float32), np.zeros(len(columns), np.float32)
+        for beside in (row - 1, row, row + 1):
+            if beside not in self._frames:
+                continue
+            band = np.zeros((len(columns), end - first), dtype=np.float32)
+            for step in (-1, 0, 1):
+                there = np.flatnonzero((columns + step >= 0) & (columns + step < self._shape[1]))
+                column = columns[there] + step
+                weight = alike(looks[there], self._looks[beside][column])
+                band[there, column - first] = 1.0 if beside == row and step == 0 else weight
+            total += band @ self._frames[beside][first:end].reshape(end - first, -1)
+            weights += band.sum(axis=1)
+            squares += (band**2).sum(axis=1)
+        mean = (total / weights[:, None]).reshape(-1, *self._detector_shape)
+        if row in self._bad:
+            mean[self._bad[row][columns]] = np.nan  # counted where the frames are searched
         return mean, weights**2 / squares
 
 
