@@ -1,0 +1,205 @@
+"""The radial profile of a ring pattern taken apart into the rings of a crystal and a background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from napari_stem_orient.calibration.rings import Rings, crystal_rings
+from napari_stem_orient.core.crystal import Crystal
+
+Float64 = NDArray[np.float64]
+
+#: Width of a bin of the profile in px, and fewest pixels in one.
+BIN_PX = 0.5
+FEWEST_PIXELS = 8
+
+#: Powers of the radius that make the background.
+BACKGROUND_POWERS = (0, -1, -2, -3, -4, -5)
+
+#: Standard deviations of a ring in px that are tried, and the steps of the pixel size.
+WIDTHS_PX = (1.0, 1.5, 2.2, 3.2, 4.5, 6.5)
+STEP = 0.004
+
+#: Scattering vectors in Å⁻¹ that the edge of a pattern may have.
+LARGEST_Q = 3.0
+
+#: A pixel size within this part of the known one is taken where it leaves no more than so many times the best one.
+NEAR = 0.12
+ABOUT_AS_WELL = 1.5
+
+#: Pixel sizes nearer to each other than this part are the same answer.
+SAME_SCALE = 0.03
+
+#: Rings that are nearer to each other than this part of their width keep their ratio.
+ONE_PEAK = 0.7
+
+#: Share of the profile's structure that rings explain at least, if there are any.
+LEAST_EXPLAINED = 0.3
+
+#: Sectors that are fitted each for itself, for the uncertainty.
+SECTORS = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RingProfile:
+    """What the profile says.
+
+    Attributes
+    ----------
+    pixel_size, error : in Å⁻¹, the error from sectors of the pattern
+    n_rings : rings of the crystal within the profile
+    explained : share of the profile's structure, beyond the background, that the rings explain, 0 to 1
+    note : what is doubtful, in words
+    """
+
+    pixel_size: float
+    error: float
+    n_rings: int
+    explained: float
+    note: str
+
+
+class _Profile:
+    """Mean intensity (n,) at radii (n,) in px, each relative to itself, and what a smooth background leaves of it."""
+
+    def __init__(self, radius: Float64, intensity: Float64) -> None:
+        self.radius, self._intensity = radius, intensity
+        powers = np.stack([(radius / radius.mean()) ** power for power in BACKGROUND_POWERS], axis=1)
+        self._background, _ = np.linalg.qr(powers / intensity[:, None])
+        self._structure = self._beyond_background(np.ones((len(radius), 1)))[:, 0]
+
+    def _beyond_background(self, columns: Float64) -> Float64:
+        return np.asarray(columns - self._background @ (self._background.T @ columns))
+
+    @property
+    def structure(self) -> float:
+        """Sum of squares that the background leaves."""
+        return float(self._structure @ self._structure)
+
+    def left(self, columns: Float64) -> float:
+        """Sum of squares that background and rings (n, k) leave, none of the rings negative."""
+        rings = self._beyond_background(columns / self._intensity[:, None])
+        size = np.maximum(np.linalg.norm(rings, axis=0), 1e-30)
+        return float(optimize.nnls(rings / size, self._structure)[1] ** 2)
+
+
+def fit_profile(
+    pattern: Float64, radius: Float64, angle: Float64, crystal: Crystal, *, inner: float, known: float | None
+) -> RingProfile:
+    """Find the pixel size at which a pattern's profile is that of a crystal's rings.
+
+    Parameters
+    ----------
+    pattern
+        (h, w) counts.
+    radius, angle
+        (h, w), distance in px from the rings' centre, the ellipse taken out, and direction in rad.
+    crystal
+        What the pattern is of.
+    inner
+        Radius in px within which all is direct beam.
+    known
+        Pixel size in Å⁻¹, where something is known of it.
+
+    Raises
+    ------
+    ValueError
+        Where no ring is seen.
+    """
+    outer = float(np.quantile(radius[pattern > 0], 0.85))
+    profile = _profile(pattern, radius, inner, outer)
+    rings = crystal_rings(crystal, q_max=1.3 * LARGEST_Q)
+    start, width, note = _search(profile, rings, outer, known)
+    size, width = _refined(profile, rings, start, width)
+    explained = 1 - profile.left(_peaks(profile, rings, size, width)) / max(profile.structure, 1e-30)
+    if explained < LEAST_EXPLAINED:
+        raise ValueError(
+            f"no rings of {crystal.name} are seen in the pattern: is it the right crystal, and a ring pattern?"
+        )
+    number = np.floor((angle / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
+    sectors = [
+        _profile(np.where(number == sector, pattern, 0.0), radius, inner, outer) for sector in range(SECTORS)
+    ]
+    parts = [_refined(sector, rings, size, width)[0] for sector in sectors]
+    in_sight = (rings.q / size > inner) & (rings.q / size < outer)
+    return RingProfile(
+        size, float(np.std(parts) / np.sqrt(SECTORS)), int(in_sight.sum()), float(explained), note
+    )
+
+
+def _profile(pattern: Float64, radius: Float64, inner: float, outer: float) -> _Profile:
+    """Profile between two radii; empty pixels are left out, and bright ones count four times the mean at most."""
+    inside = (pattern > 0) & (radius > inner) & (radius < outer)
+    bins = np.floor(radius[inside] / BIN_PX).astype(np.int64)
+    count = np.bincount(bins)
+    enough = count >= FEWEST_PIXELS
+    if enough.sum() < 4 * len(BACKGROUND_POWERS):
+        raise ValueError("the pattern has too few pixels beyond its direct beam: is it a ring pattern?")
+    mean = np.bincount(bins, weights=pattern[inside]) / np.maximum(count, 1)
+    value = np.bincount(bins, weights=np.minimum(pattern[inside], 4 * mean[bins]))[enough] / count[enough]
+    return _Profile(np.bincount(bins, weights=radius[inside])[enough] / count[enough], value)
+
+
+def _search(profile: _Profile, rings: Rings, outer: float, known: float | None) -> tuple[float, float, str]:
+    """Pixel size, width of the rings in px, and what is doubtful: rings as strong as a powder's, or falling off."""
+    sizes = np.exp(np.arange(np.log(1.3 * rings.q[0] / outer), np.log(LARGEST_Q / outer), STEP))
+    left = np.array(
+        [[profile.left(_powder(profile, rings, size, width)) for size in sizes] for width in WIDTHS_PX]
+    )
+    width = np.array(WIDTHS_PX)[left.argmin(axis=0)]
+    left = left.min(axis=0)
+    best = int(left.argmin())
+    if known is not None:
+        near = np.abs(np.log(sizes / known)) < NEAR
+        if near.any() and left[near].min() < ABOUT_AS_WELL * left[best]:
+            best = int(np.flatnonzero(near)[left[near].argmin()])
+    others = np.where(np.abs(np.log(sizes / sizes[best])) > SAME_SCALE, left, np.inf)
+    rival = int(others.argmin())
+    notes = []
+    if others[rival] < ABOUT_AS_WELL * left[best]:
+        notes.append(
+            f"A pixel size of {sizes[rival]:.4g} 1/Å fits about as well: the rings alone cannot tell."
+        )
+    if known is not None and abs(np.log(sizes[best] / known)) > NEAR:
+        notes.append(f"The pixel size known so far, {known:.4g} 1/Å, is far off.")
+    return float(sizes[best]), float(width[best]), " ".join(notes)
+
+
+def _refined(profile: _Profile, rings: Rings, size: float, width: float) -> tuple[float, float]:
+    """Pixel size and width in px, near a start, at which rings of any strength leave least."""
+
+    def left(logarithms: Float64) -> float:
+        trial = float(np.exp(logarithms[0])), float(np.exp(np.clip(logarithms[1], -0.5, 2.5)))
+        return profile.left(_peaks(profile, rings, *trial))
+
+    start = np.log([size, width])
+    simplex = start + np.array([[-0.004, 0.0], [0.004, -0.1], [0.0, 0.15]])
+    found = optimize.fmin(left, start, xtol=1e-5, ftol=1e-9, maxfun=120, disp=False, initial_simplex=simplex)
+    return float(np.exp(found[0])), float(np.exp(np.clip(found[1], -0.5, 2.5)))
+
+
+def _bells(profile: _Profile, rings: Rings, size: float, width: float) -> tuple[Float64, Float64]:
+    """Gaussians (n, k) at the rings that lie within the profile, and their q (k,)."""
+    place = rings.q / size
+    seen = (place > profile.radius[0] - width) & (place < profile.radius[-1] + width)
+    distance = (profile.radius[:, None] - place[seen]) / width
+    return np.exp(-0.5 * distance**2) * rings.intensity[seen], rings.q[seen]
+
+
+def _powder(profile: _Profile, rings: Rings, size: float, width: float) -> Float64:
+    """(n, 2): all rings as strong as kinematic diffraction has them, and the same growing with q²."""
+    bells, q = _bells(profile, rings, size, width)
+    return np.stack([bells.sum(axis=1), bells @ q**2], axis=1)
+
+
+def _peaks(profile: _Profile, rings: Rings, size: float, width: float) -> Float64:
+    """(n, k): a column for each ring; rings that the width does not separate share one."""
+    bells, q = _bells(profile, rings, size, width)
+    if not len(q):
+        return np.zeros((len(profile.radius), 1))
+    number = np.concatenate([[0], np.cumsum(np.diff(q) / size > ONE_PEAK * width)])
+    return np.stack([bells[:, number == peak].sum(axis=1) for peak in range(number[-1] + 1)], axis=1)
