@@ -17,6 +17,8 @@ from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_b
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.probe_chooser import ProbeChooser
+from napari_stem_orient.gui.resume_jobs import InterruptedRun, JournalLost, with_journal
+from napari_stem_orient.gui.resume_row import ResumeRow
 from napari_stem_orient.gui.session import Step, StepState
 from napari_stem_orient.gui.step_jobs import DetectionTask, collected_peaks, detection_job, preview
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
@@ -55,6 +57,10 @@ class DetectWidget(StepPanel):
         self.content.addWidget(self.form)
         self.content.addWidget(self._make_engine_row())
         self.content.addLayout(self._preview_row())
+        self.resume_row = ResumeRow(self)
+        self.resume_row.resumed.connect(self._on_resume_interrupted)
+        self.resume_row.started_over.connect(self._on_start_over)
+        self.content.addWidget(self.resume_row)
         self.content.addLayout(self._button_row())
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -79,6 +85,15 @@ class DetectWidget(StepPanel):
     def _on_start_over(self) -> None:
         self._start(resume_from=None)
 
+    def _on_resume_interrupted(self, run: InterruptedRun) -> None:
+        """Go on with a run that was interrupted: as it was begun, whatever was chosen since."""
+        session, task = self.session, run.task
+        session.set_probe(task.probe)
+        session.set_detection_parameters(task.parameters)
+        session.set_detector_mask(task.mask)
+        self.engine_box.setCurrentIndex(self.engine_box.findData(task.engine))
+        self._start(resume_from=task.resume_from)
+
     def _start(self, *, resume_from: BraggPeaks | None) -> None:
         session = self.session
         if session.datacube is None or session.probe is None:
@@ -94,17 +109,22 @@ class DetectWidget(StepPanel):
             resume_from=resume_from,
         )
         self._blocks = []
+        self.resume_row.withdraw()
         session.set_preview(None)
         self.run(
-            detection_job(task),
+            with_journal(task, detection_job(task)),
             title="Detecting disks",
             step=Step.DETECT,
             on_record=self._on_block,
             on_done=self._on_detected,
             on_stopped=lambda: self._on_stopped(task),
+            on_error=lambda _: self.resume_row.look(),
         )
 
-    def _on_block(self, block: DetectedBlock) -> None:
+    def _on_block(self, block: DetectedBlock | JournalLost) -> None:
+        if isinstance(block, JournalLost):
+            self.show_message(f"{block.text[:1].upper()}{block.text[1:]}.")
+            return
         self._blocks.append(block)
         self.session.fill_detection(block)
 
@@ -292,6 +312,7 @@ class DetectWidget(StepPanel):
         self.run_button.setText("Resume" if can_resume else "Detect disks")
         self.run_button.setEnabled(ready)
         self.start_over_button.setVisible(can_resume)
+        self.resume_row.set_ready(ready)
         self.save_button.setEnabled(session.peaks is not None)
         for widget in (self.chooser, self.form, self.engine_row, self.suggest_button):
             widget.setEnabled(session.datacube is not None and not running)

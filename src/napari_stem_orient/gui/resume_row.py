@@ -1,0 +1,111 @@
+"""ResumeRow: says what an interrupted detection has left of the open scan, and offers to go on with it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from psygnal import Signal
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.gui.latest_job import LatestJob
+from napari_stem_orient.gui.resume_jobs import InterruptedRun, forget_interrupted_runs, interrupted_run
+from napari_stem_orient.gui.step_panel import StepPanel, plain_label
+from napari_stem_orient.gui.workers import one_step_job
+
+
+class ResumeRow(QWidget):
+    """Part of the Detect step; hidden while there is nothing to go on with.
+
+    Parameters
+    ----------
+    panel
+        The step that it stands in.
+
+    Attributes
+    ----------
+    resumed, started_over
+        Emitted when the user has chosen: the InterruptedRun to go on with, or nothing.
+    """
+
+    resumed = Signal(object)
+    started_over = Signal()
+
+    def __init__(self, panel: StepPanel) -> None:
+        super().__init__()
+        self._panel = panel
+        self._run: InterruptedRun | None = None
+        self.label = plain_label()
+        self.resume_button = QPushButton("Resume")
+        self.resume_button.setToolTip(
+            "Go on with the interrupted run: with its template, its parameters and its mask, from its last block."
+        )
+        self.resume_button.clicked.connect(self._on_resume)
+        self.start_over_button = QPushButton("Start over")
+        self.start_over_button.setToolTip("Forget the interrupted run, and detect with what is chosen here.")
+        self.start_over_button.clicked.connect(self._on_start_over)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.resume_button)
+        buttons.addWidget(self.start_over_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.label)
+        layout.addLayout(buttons)
+        self.hide()
+        self._looking: LatestJob[DataCube, InterruptedRun | None] = LatestJob(
+            title="Look for an interrupted run", on_result=self._on_found, on_error=lambda *_: None
+        )
+        self.destroyed.connect(partial(LatestJob.close, self._looking))
+        panel.listen(panel.session.datacube_changed, self._on_datacube_changed)
+        self.look()
+
+    @property
+    def offers(self) -> bool:
+        """Whether there is a run to go on with."""
+        return self._run is not None
+
+    def look(self) -> None:
+        """See whether a run of the open scan was interrupted."""
+        self.withdraw()
+        datacube = self._panel.session.datacube
+        if datacube is not None and datacube.path is not None:
+            self._looking.request(datacube, lambda: interrupted_run(datacube))
+
+    def withdraw(self) -> None:
+        """Offer nothing."""
+        self._looking.forget()
+        self._run = None
+        self.hide()
+
+    def set_ready(self, ready: bool) -> None:
+        """Let the user choose, or not yet."""
+        self.resume_button.setEnabled(ready)
+        self.start_over_button.setEnabled(ready)
+
+    def _on_datacube_changed(self, _: DataCube | None) -> None:
+        self.look()
+
+    def _on_found(self, datacube: DataCube, run: InterruptedRun | None) -> None:
+        current = self._panel.session.datacube
+        if run is None or current is None or current.data is not datacube.data:
+            return
+        self._run = run
+        self.label.setText(f"{run.words}.")
+        self.show()
+
+    def _on_resume(self) -> None:
+        run = self._run
+        self.withdraw()
+        if run is not None:
+            self.resumed.emit(run)
+
+    def _on_start_over(self) -> None:
+        run = self._run
+        self.withdraw()
+        if run is not None:
+            datacube = run.task.datacube
+            self._panel.run(
+                one_step_job(lambda: forget_interrupted_runs(datacube)),
+                title="Forgetting the interrupted run",
+                on_done=lambda _: self.started_over.emit(),
+            )
