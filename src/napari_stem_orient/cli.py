@@ -15,6 +15,12 @@ from pathlib import Path
 from typing import NoReturn, get_args
 
 from napari_stem_orient import __version__
+from napari_stem_orient.cli_calibrate import (
+    calibrate_options,
+    run_calibrate,
+    run_sensitivity,
+    sensitivity_options,
+)
 from napari_stem_orient.cli_detect import detect_options, run_detect
 from napari_stem_orient.cli_index import index_options, run_index
 from napari_stem_orient.cli_options import UsageError, check_output, existing, one_line, scan_options
@@ -166,7 +172,13 @@ COMMANDS: dict[
         run_info,
     ),
     "detect": ("detect the Bragg disks of a scan", detect_options, run_detect),
+    "calibrate": ("fit origin, ellipse and pixel size to Bragg peaks", calibrate_options, run_calibrate),
     "index": ("index a scan or Bragg peaks: orientation and phase maps", index_options, run_index),
+    "sensitivity": (
+        "say what an error of the pixel size would do to a map",
+        sensitivity_options,
+        run_sensitivity,
+    ),
     "virtual": ("make images of virtual detectors, or the pattern of a region", virtual_options, run_virtual),
     "train": ("train a model for crystals of your own", train_options, run_train),
     "export": ("write a map as .ang, .csv or a picture", _export_options, run_export),

@@ -76,6 +76,7 @@ def _peaks_lines(peaks: BraggPeaks) -> Lines:
         ("peaks a position", f"{counts.min()} to {counts.max()}, {counts.mean():.1f} on average"),
         *([("vectors", "in 1/Å in the file; pixels and pixel size are nominal")] if nominal else []),
         *_calibration_lines(peaks.calibration),
+        *_exploratory_lines(peaks.calibration),
     ]
 
 
@@ -95,6 +96,7 @@ def _map_lines(orientation_map: OrientationMap) -> Lines:
         ("indexed", f"{100 * orientation_map.indexed_fraction:.1f} %: {', '.join(phases)} positions"),
         ("method", ", model ".join([orientation_map.method, *sorted(names)])),
         *_calibration_lines(orientation_map.calibration),
+        *_exploratory_lines(orientation_map.calibration),
     ]
 
 
@@ -106,7 +108,15 @@ def _calibration_lines(calibration: Calibration) -> Lines:
     }
     lines = [(name.lower(), value) for name, value in known.items()]
     missing = calibration.missing_for_indexing()
-    return [*lines, ("missing", ", ".join(missing))] if missing else lines
+    if missing:
+        lines.append(("missing", ", ".join(missing)))
+    return lines
+
+
+def _exploratory_lines(calibration: Calibration) -> Lines:
+    """What nobody has calibrated, where there is something."""
+    name, _, text = calibration.exploratory().partition(": ")
+    return [(name.lower(), text)] if text else []
 
 
 def _plain(value: Any) -> str:

@@ -71,7 +71,7 @@ def fit_origins(peaks: BraggPeaks, *, parameters: OriginParameters | None = None
     lines = (
         (
             "Direct beam",
-            f"row {mean[0]:.2f}, column {mean[1]:.2f} px ± {_error_of_surface(scatter, used, model):.2f} px",
+            f"row {mean[0]:.2f}, column {mean[1]:.2f} px ± {_error_of_surface(scatter, used, model):.1g} px",
         ),
         ("Wanders by", f"{high[0] - low[0]:.2f} px in rows, {high[1] - low[1]:.2f} px in columns"),
         (

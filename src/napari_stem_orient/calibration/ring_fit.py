@@ -48,6 +48,7 @@ class RingFit:
     ----------
     metric : ellipse and pixel size
     centre : x, y in px of the rings' centre, from where the offsets count
+    centre_error : standard error of either in px
     on_rings : (n,) bool; the points that lie on a ring
     residual : root mean square distance in Å⁻¹ of these from their rings
     samples : metrics of resampled places in reciprocal space, or of resampled rings, whichever scatter more: how well
@@ -57,6 +58,7 @@ class RingFit:
 
     metric: RingMetric
     centre: tuple[float, float]
+    centre_error: float
     on_rings: NDArray[np.bool_]
     residual: float
     samples: tuple[RingMetric, ...]
@@ -124,15 +126,16 @@ def fit_rings(
     used = weight > 0
     residual = float(np.sqrt(np.average(error[used] ** 2, weights=weight[used])))
     by_place, by_ring = (
-        tuple(terms.read(values)[0] for values in which.resampled())
+        [terms.read(values) for values in which.resampled()]
         for which in (equations, terms.equations(goal, weight, deviation, group=np.maximum(ring, 0)))
     )
-    samples = max(by_place, by_ring, key=_spread_of_size)
-    return RingFit(metric, shift, used, residual, samples, len(np.unique(ring[used])))
+    samples = tuple(sample[0] for sample in max(by_place, by_ring, key=_spread_of_size))
+    off = float(np.max(np.std([sample[1] for sample in by_place], axis=0)))
+    return RingFit(metric, shift, off, used, residual, samples, len(np.unique(ring[used])))
 
 
-def _spread_of_size(samples: tuple[RingMetric, ...]) -> float:
-    return float(np.std([metric.pixel_size for metric in samples]))
+def _spread_of_size(samples: list[tuple[RingMetric, tuple[float, float], float]]) -> float:
+    return float(np.std([metric.pixel_size for metric, _, _ in samples]))
 
 
 def _on_sphere(q: Float64, wavelength: float | None) -> Float64:

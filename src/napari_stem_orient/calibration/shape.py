@@ -169,8 +169,13 @@ def _warnings(fit: RingFit, match: ScaleMatch, before: Calibration) -> list[str]
     if known is not None and abs(np.log(size / known)) > NEAR:
         notes.append(f"The pixel size known so far, {known:.4g} 1/Å, is far off.")
     off = float(np.hypot(*fit.centre))
-    if off > OFF_CENTRE_PX:
-        notes.append(f"The rings' centre lies {off:.2f} px from the direct beam: fit the origin first.")
+    if off > max(OFF_CENTRE_PX, 3 * fit.centre_error):
+        fix = (
+            "too few orientations, or another crystal"
+            if "origin" in before.checked
+            else "fit the origin first"
+        )
+        notes.append(f"The rings' centre lies {off:.2f} px from the direct beam: {fix}.")
     return notes
 
 
