@@ -27,7 +27,7 @@ def nothing_left_behind(qapp: QApplication) -> Iterator[None]:
     gc.collect()
     for thread in threading.enumerate():
         if thread.name.startswith("job:"):
-            thread.join(10)
+            thread.join(60)
     qapp.processEvents()
     widgets = [widget for widget in qapp.topLevelWidgets() if _is_ours(widget)]
     assert not widgets, f"widgets that outlived their test: {widgets}"

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.calibration import Calibration
 
 LARGEST_PX = 20_000.0
-BOX_WIDTH = 90
+BOX_WIDTH = 76
+
+_ONE_PLACE = "One place serves the whole scan until disks are detected: detect them if the beam drifts."
 
 
 class DetectorForm(QWidget):
@@ -39,10 +41,11 @@ class DetectorForm(QWidget):
         self.outer_box = NumberBox(minimum=SMALLEST_RADIUS_PX, maximum=LARGEST_PX)
         self.row_box = NumberBox(minimum=-LARGEST_PX, maximum=LARGEST_PX)
         self.column_box = NumberBox(minimum=-LARGEST_PX, maximum=LARGEST_PX)
-        self.follow_box = QCheckBox()
+        self.follow_box = QCheckBox("Follows the direct beam")
         self._inner_label, self._outer_label = QLabel("Inner radius (px)"), QLabel()
         self._centre_label = QLabel("Row, column (px)")
         self._inner_text, self._outer_text, self._place_text = plain_label(), plain_label(), plain_label()
+        self._beam_note = plain_label(_ONE_PLACE)
         self._build()
         connections.connect(detectors.changed, self._on_changed)
         connections.connect(detectors.selection_changed, self._on_changed)
@@ -80,8 +83,7 @@ class DetectorForm(QWidget):
         self._outer_label.setText("Outer radius (px)" if annulus else "Radius (px)")
         self._inner_text.setText(length_text(detector.inner_radius_px, self._calibration))
         self._outer_text.setText(length_text(detector.outer_radius_px, self._calibration))
-        known = "" if self._beam_moves else " (one place until disks are detected)"
-        self.follow_box.setText(f"Follows the direct beam{known}")
+        self._beam_note.setVisible(detector.follows_beam and not self._beam_moves)
         self._place_text.setText(place_text(detector, self._calibration))
 
     # --- what the user does --------------------------------------------------------------------------------
@@ -157,3 +159,4 @@ class DetectorForm(QWidget):
         grid.addLayout(centre, 2, 1, 1, 2)
         grid.addWidget(self._place_text, 3, 0, 1, 3)
         grid.addWidget(self.follow_box, 4, 0, 1, 3)
+        grid.addWidget(self._beam_note, 5, 0, 1, 3)

@@ -93,7 +93,7 @@ class PatternChooser(QWidget):
 
     @property
     def intensity_scale(self) -> IntensityScale:
-        """How counts become grey values."""
+        """How counts become grey values; Gamma, with an exponent of 0.25, shows weak reflections best."""
         return IntensityScale(self.scale_box.currentText())
 
     @property
@@ -278,7 +278,10 @@ class PatternChooser(QWidget):
         )
         self.scale_box = QComboBox()
         self.scale_box.addItems([scale.value for scale in IntensityScale])
-        self.scale_box.setToolTip("How counts become grey values.")
+        self.scale_box.setCurrentText(IntensityScale.GAMMA.value)
+        self.scale_box.setToolTip(
+            "How counts become grey values; Gamma, with an exponent of 0.25, shows weak reflections best."
+        )
         self.draw_button = _button(
             "Draw region", "Draw a region over the map; its pattern is averaged as you draw.", self._on_draw
         )

@@ -101,7 +101,8 @@ class DetectorItem:
             changes["outer_radius_px"] = max(radius, inner + _LEAST_WIDTH_PX, SMALLEST_RADIUS_PX)
         else:
             changes["inner_radius_px"] = min(max(radius, 0.0), outer - _LEAST_WIDTH_PX)
-        self.dragged.emit(self._detector.updated(**changes))
+        self._detector = self._detector.updated(**changes)
+        self.dragged.emit(self._detector)
 
 
 class _Circle(pg.CircleROI):

@@ -7,7 +7,6 @@ from typing import Any
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_stem_orient.core.virtual_detector import VirtualDetector
@@ -86,11 +85,6 @@ class DetectorView(PatternView):
         if viewport is not None:
             shape = Qt.CursorShape.CrossCursor if asking else Qt.CursorShape.ArrowCursor
             viewport.setCursor(shape)
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Be no higher than wide: the pattern keeps its proportions."""
-        super().resizeEvent(event)
-        self.setMaximumHeight(max(self.minimumHeight(), self.width()))
 
     def click_at(self, x: float, y: float) -> None:
         """Take a click at a place in the units of the axes."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.virtual_detector import (
@@ -45,6 +46,7 @@ DRAW_INTERVAL_MS = 50
 
 SMALLEST = (350, 250)  # below another dock on a small screen
 GAP = 1.5  # of the dark field's inner radius to that of the direct beam
+GAMMA = 0.25
 FILES = "Virtual images (*.h5 *.tif *.npy)"
 
 
@@ -78,6 +80,11 @@ class VirtualWidget(JobPanel):
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As high as the pattern and the list, where there is room."""
         return QSize(SMALLEST[0] + 20, 760)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Keep the picture no higher than wide: the pattern keeps its proportions."""
+        self.view.setMaximumHeight(max(self.view.minimumHeight(), self.width()))
+        super().resizeEvent(event)
 
     def _listen(self) -> None:
         session = self.session
@@ -193,7 +200,7 @@ class VirtualWidget(JobPanel):
         if origin is None or scan is None:
             self.view.set_pattern(None)
             return
-        self.view.set_intensity_scale(chooser.intensity_scale, gamma=0.4)
+        self.view.set_intensity_scale(chooser.intensity_scale, gamma=GAMMA)
         self.view.set_frame(
             origin_px=origin,
             pixel_size_inv_angstrom=scan.calibration.pixel_size_inv_angstrom,
