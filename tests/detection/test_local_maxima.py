@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from napari_stem_orient.detection.local_maxima import (
     local_maxima,
     refine_by_parabola,
-    refine_by_upsampling,
     suppress_close,
     to_rows,
 )
@@ -43,22 +42,28 @@ def test_a_margin_hides_what_is_at_the_border() -> None:
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.13, 0.31, 0.49, -0.37])
-def test_upsampling_finds_a_smooth_maximum_within_a_hundredth_of_a_pixel(offset: float) -> None:
+def test_a_parabola_finds_a_smooth_maximum_within_a_twentieth_of_a_pixel(offset: float) -> None:
     images = bump(15 + offset, 16 - offset)[None]
     where = [torch.tensor([value]) for value in (0, 15, 16)]
-    y, x, height = refine_by_upsampling(images, *where)
-    assert float(y) == pytest.approx(15 + offset, abs=0.01)
-    assert float(x) == pytest.approx(16 - offset, abs=0.01)
-    assert float(height) == pytest.approx(1, abs=0.01)
     y, x, height = refine_by_parabola(images, *where)
     assert float(y) == pytest.approx(15 + offset, abs=0.05)
+    assert float(x) == pytest.approx(16 - offset, abs=0.05)
     assert float(height) == pytest.approx(1, abs=0.02)
 
 
 def test_refining_nothing_gives_nothing() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
-    for refine in (refine_by_parabola, refine_by_upsampling):
-        assert all(len(part) == 0 for part in refine(bump(3, 3)[None], nothing, nothing, nothing))
+    assert all(len(part) == 0 for part in refine_by_parabola(bump(3, 3)[None], nothing, nothing, nothing))
+
+
+def test_maxima_among_some_pixels_are_those_of_all_that_are_among_them() -> None:
+    images = torch.from_numpy(np.random.default_rng(2).normal(size=(3, 20, 23)).astype(np.float32))
+    among = images > 0.7
+    everything = set(zip(*(v.tolist() for v in local_maxima(images, margin_px=2)), strict=True))
+    some = list(zip(*(v.tolist() for v in local_maxima(images, margin_px=2, among=among)), strict=True))
+    assert set(some) == {place for place in everything if among[place]}
+    assert 0 < len(some) < len(everything)
+    assert some == sorted(some)
 
 
 def test_a_flat_image_is_refined_to_the_pixel_itself() -> None:

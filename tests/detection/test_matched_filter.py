@@ -85,3 +85,16 @@ def test_false_alarms_of_one_place_follow_the_normal_distribution() -> None:
     background = torch.full_like(sample, 2.0)
     exceeding = (pattern_filter.significance(sample, background, counts_per_electron=1.0) > 2) & (sample > 0)
     assert float(exceeding.float().mean()) == pytest.approx(stats.norm.sf(2), rel=0.4)
+
+
+@pytest.mark.parametrize("gain", [1.0, 30.0])
+def test_the_least_counts_of_a_disk_are_those_that_make_it_bright_enough(gain: float) -> None:
+    parameters = DetectionParameters(min_significance=3.7, counts_per_electron=gain, min_contrast=0.1)
+    pattern_filter = matched_filter(synthetic_probe(2.5, (64, 64)), parameters, device=CPU)
+    background = gain * torch.tensor([0.0, 3e-4, 0.02, 0.7, 40.0, 3e4])
+    exposures = torch.tensor([1.0, 4.0, 1.0, 9.0, 1.0, 1.0])
+    least = pattern_filter.least_counts(background, parameters, exposures=exposures)
+    below, _ = pattern_filter.bright_enough(0.999 * least, background, parameters, exposures=exposures)
+    above, _ = pattern_filter.bright_enough(1.15 * least, background, parameters, exposures=exposures)
+    assert not below.any()
+    assert above[1:].all()

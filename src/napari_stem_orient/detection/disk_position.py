@@ -24,17 +24,19 @@ UNKNOWN_SHAPE = 0.03
 class PlacedTemplate:
     """A template of unit sum at sub-pixel places, cut out of its frame.
 
-    ``values`` ((PHASES + 1)², p, p, 3) float32: the template, and its change when the disk moves down and right by
-    one px; ``half`` = p // 2.
+    ``shape``, ``down`` and ``right`` ((PHASES + 1)², p²) float32: the template, and its change when the disk moves down
+    and right by one px; ``half`` = p // 2.
     """
 
-    values: Tensor
+    shape: Tensor
+    down: Tensor
+    right: Tensor
     half: int
 
 
 def placed_template(disk: NDArray[np.float64], radius_px: float, device: torch.device) -> PlacedTemplate:
     """Prepare a centred template (det_y, det_x) of unit sum for `likeliest_positions`."""
-    half = min(math.ceil(radius_px + 3.0), (min(disk.shape) - 1) // 2)
+    half = min(math.ceil(radius_px + 2.0), (min(disk.shape) - 1) // 2)
     reach = np.arange(-half, half + 1, dtype=np.float64)
     phases = np.arange(PHASES + 1) / PHASES - 0.5
     smooth = ndimage.spline_filter(disk, order=3)
@@ -46,19 +48,15 @@ def placed_template(disk: NDArray[np.float64], radius_px: float, device: torch.d
         return np.asarray(ndimage.map_coordinates(smooth, [rows, columns], order=3, prefilter=False))
 
     step = 1.0 / PHASES
-    table = [
-        np.stack(
-            [
-                at(y, x),
-                (at(y + step, x) - at(y - step, x)) / (2 * step),
-                (at(y, x + step) - at(y, x - step)) / (2 * step),
-            ],
-            axis=-1,
-        )
-        for y in phases
-        for x in phases
-    ]
-    return PlacedTemplate(torch.from_numpy(np.array(table, dtype=np.float32)).to(device), half)
+    places = [(y, x) for y in phases for x in phases]
+    shape = [at(y, x) for y, x in places]
+    down = [(at(y + step, x) - at(y - step, x)) / (2 * step) for y, x in places]
+    right = [(at(y, x + step) - at(y, x - step)) / (2 * step) for y, x in places]
+
+    def table(images: list[NDArray[np.float64]]) -> Tensor:
+        return torch.from_numpy(np.array(images, dtype=np.float32)).flatten(1).to(device)
+
+    return PlacedTemplate(table(shape), table(down), table(right), half)
 
 
 def likeliest_positions(
@@ -99,17 +97,21 @@ def likeliest_positions(
     measured, seen = _surroundings(frames, frame, whole.long(), template.half)
     height = counts.clamp(min=0.0)[:, None]
     level = background.clamp(min=0.0)[:, None]
-    peak = height * template.values[..., 0].amax()
-    floor = level + UNKNOWN_SHAPE * peak + 1e-6
+    floor = level + UNKNOWN_SHAPE * height * template.shape.amax() + 1e-6
     place = start
     for _ in range(ROUNDS):
-        values, rest = _template_at(place - whole, template)
-        shape = values[..., 0] + (values[..., 1:] * rest[:, None]).sum(-1)
-        slope = height[..., None] * values[..., 1:]
-        expected = level + height * shape.clamp(min=0.0)
+        shape, down, right, rest = _template_at(place - whole, template)
+        expected = (shape + rest[:, :1] * down + rest[:, 1:] * right).clamp_(min=0.0).mul_(height).add_(level)
         weight = seen / (expected + floor)
-        gradient = (slope * (weight * (measured - expected))[..., None]).sum(1)
-        step = _solved(torch.einsum("mpi,mp,mpj->mij", slope, weight, slope), gradient)
+        pull = weight * (measured - expected)
+        weighted_down, weighted_right = weight * down, weight * right
+        step = _solved(
+            (weighted_down * down).sum(1) * height[:, 0],
+            (weighted_down * right).sum(1) * height[:, 0],
+            (weighted_right * right).sum(1) * height[:, 0],
+            (pull * down).sum(1),
+            (pull * right).sum(1),
+        )
         place = place + step.clamp(-LARGEST_STEP_PX, LARGEST_STEP_PX)
         place = start + (place - start).clamp(-LARGEST_SHIFT_PX, LARGEST_SHIFT_PX)
     return place.T
@@ -128,20 +130,17 @@ def _surroundings(frames: Tensor, frame: Tensor, whole: Tensor, half: int) -> tu
     return patch.flatten(1), seen.flatten(1)
 
 
-def _template_at(offset: Tensor, template: PlacedTemplate) -> tuple[Tensor, Tensor]:
-    """Template and slopes (m, p², 3) at the kept place nearest to offsets (m, 2) in px, and what is left (m, 2)."""
+def _template_at(offset: Tensor, template: PlacedTemplate) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Template and slopes (m, p²) at the kept place nearest to offsets (m, 2) in px, and what is left (m, 2)."""
     index = ((offset + 0.5) * PHASES).round().clamp(0, PHASES)
-    rest = offset - (index / PHASES - 0.5)
     which = (index[:, 0] * (PHASES + 1) + index[:, 1]).long()
-    return template.values.flatten(1, 2)[which], rest
+    rest = offset - (index / PHASES - 0.5)
+    return template.shape[which], template.down[which], template.right[which], rest
 
 
-def _solved(normal: Tensor, gradient: Tensor) -> Tensor:
-    """Steps (m, 2) of 2 x 2 systems; none where a disk says nothing about its place."""
-    a, b, d = normal[:, 0, 0], normal[:, 0, 1], normal[:, 1, 1]
+def _solved(a: Tensor, b: Tensor, d: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Steps (m, 2) that solve [[a, b], [b, d]] step = (y, x); none where a disk says nothing about its place."""
     determinant = a * d - b * b
     good = determinant > 1e-6 * (a * d).clamp(min=1e-30)
     inverse = torch.where(good, 1.0 / torch.where(good, determinant, 1.0), 0.0)
-    y = (d * gradient[:, 0] - b * gradient[:, 1]) * inverse
-    x = (a * gradient[:, 1] - b * gradient[:, 0]) * inverse
-    return torch.stack([y, x], dim=1)
+    return torch.stack([(d * y - b * x) * inverse, (a * x - b * y) * inverse], dim=1)

@@ -132,10 +132,10 @@ class CorrelatedFrames:
             self.background, self.parameters, exposures=self.exposures
         ).div(SUBPIXEL_GAIN)
         n, height, width = self.counts.shape
-        across = least[:, :, torch.arange(width, device=least.device) // cell]
+        across = least.repeat_interleave(cell, 2)[:, :, :width]
         if height % cell == 0:
             strips = self.counts.view(n, height // cell, cell, width)
-            return (strips >= across[:, :, None]).view(n, height, width)
+            return torch.ge(strips, across[:, :, None]).view(n, height, width)
         return self.counts >= across.repeat_interleave(cell, 1)[:, :height]
 
     def nearby(self, frame: Tensor, row: Tensor, column: Tensor) -> Tensor:
@@ -156,13 +156,10 @@ class CorrelatedFrames:
         )
 
     def refine(self, frame: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sub-pixel y, x in px and intensity of maxima."""
-        by_parabola = local_maxima.refine_by_parabola
-        upsampled = self.parameters.subpixel == "upsampled"
-        refine = local_maxima.refine_by_upsampling if upsampled else by_parabola
-        y, x, height = refine(self.sharpened, frame, row, column)
+        """Sub-pixel y, x in px and intensity of maxima, by parabolas; `likeliest_positions` goes on from there."""
+        y, x, height = local_maxima.refine_by_parabola(self.sharpened, frame, row, column)
         if self.sharpened is not self.counts:
-            height = by_parabola(self.counts, frame, row, column)[2]
+            height = local_maxima.refine_by_parabola(self.counts, frame, row, column)[2]
         if self.parameters.subpixel == "none":
             y, x = row.to(height.dtype), column.to(height.dtype)
         return y, x, self.intensity(height, y, x)

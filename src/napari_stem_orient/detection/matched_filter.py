@@ -15,7 +15,7 @@ from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import ProbeTemplate
 
 HALF_WIDTH_OVER_SIGMA = 1.1774
-CLIPPING_ROUNDS = 4
+CLIPPING_ROUNDS = 3
 WINDOW_CELLS = 5
 """The local background is taken over 5 x 5 cells of about 1.5 disk radii each."""
 LEAST_BACKGROUND, LEVELS_PER_DECADE, LEVELS = 1e-4, 25, 275
@@ -192,7 +192,7 @@ def clip_disks(
     gain = counts_per_electron
     limit = 2.0 * background + 4.0 * (gain * background.clamp(min=0.0)).sqrt() + 2.0 * gain
     n, height, width = frames.shape
-    limit = limit[:, :, torch.arange(width, device=frames.device) // cell_px]
+    limit = limit.repeat_interleave(cell_px, 2)[:, :, :width]
     if height % cell_px == 0:
         strips = frames.view(n, height // cell_px, cell_px, width)
         return torch.minimum(strips, limit[:, :, None]).view(n, height, width)
@@ -203,7 +203,7 @@ def local_background(frames: Tensor, cell_px: int) -> Tensor:
     """Counts per pixel around each cell of ``cell_px`` pixels, disks clipped away.
 
     Cells brighter than their surroundings allow (half above, plus 2.5 standard deviations of Poisson) are left
-    out, the mean of the others is taken anew, four times over.
+    out, the mean of the others is taken anew, three times over.
 
     Parameters
     ----------

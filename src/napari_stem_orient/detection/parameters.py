@@ -91,8 +91,8 @@ class DetectionParameters(BaseModel):
         default="upsampled",
         title="Sub-pixel",
         description="How a disk's position is refined: not at all, by a parabola through the three pixels across "
-        "the correlation's maximum, or on a 16-fold upsampled correlation and from there to where the counts around "
-        "it are likeliest (most precise).",
+        "the correlation's maximum, or from there to where the counts around it are likeliest (most precise; py4DSTEM "
+        "takes the maximum of a 16-fold upsampled correlation).",
     )
     correlation_power: float = Field(
         default=1.0,
