@@ -90,9 +90,9 @@ def test_the_beam_is_where_the_peaks_the_calibration_or_the_mean_pattern_say(ses
 
 def test_lengths_are_told_in_the_units_that_are_known() -> None:
     assert length_text(5, Calibration()) == ""
-    assert length_text(5, Calibration(pixel_size_inv_angstrom=0.02)) == "0.1 1/Å"
+    assert length_text(5, Calibration(pixel_size_inv_angstrom=0.02)) == "0.1\u00a01/Å"
     known = Calibration(pixel_size_inv_angstrom=0.02, voltage_kv=300)
-    assert length_text(5, known) == "0.1 1/Å, 1.97 mrad"  # 0.019687 Å
+    assert length_text(5, known) == "0.1\u00a01/Å, 1.97\u00a0mrad"  # 0.019687 Å
     disk = VirtualDetector(centre_px=(3, 4))
     assert place_text(disk, known) == "5.0 px from the direct beam: 0.1 1/Å, d 10 Å"
     assert place_text(bright_field(3), known) == "on the direct beam"

@@ -15,10 +15,10 @@ def length_text(length_px: float, calibration: Calibration | None) -> str:
     if calibration is None or calibration.pixel_size_inv_angstrom is None:
         return ""
     q = length_px * calibration.pixel_size_inv_angstrom
-    text = f"{q:.3g} 1/Å"
+    text = f"{q:.3g}\u00a01/Å"  # a line never ends between a number and its unit
     if calibration.voltage_kv is None:
         return text
-    return f"{text}, {1000 * q * calibration.wavelength_angstrom:.3g} mrad"
+    return f"{text}, {1000 * q * calibration.wavelength_angstrom:.3g}\u00a0mrad"
 
 
 def place_text(detector: VirtualDetector, calibration: Calibration | None) -> str:
