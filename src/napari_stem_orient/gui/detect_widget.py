@@ -15,6 +15,8 @@ from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
+from napari_stem_orient.gui.mask_jobs import described_mask
+from napari_stem_orient.gui.mask_row import MaskRow
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.probe_chooser import ProbeChooser
 from napari_stem_orient.gui.resume_jobs import InterruptedRun, JournalLost, with_journal
@@ -26,6 +28,8 @@ from napari_stem_orient.gui.workers import one_step_job
 
 if TYPE_CHECKING:
     import napari
+
+    from napari_stem_orient.detection.rejected_maxima import Explained
 
 PreviewKey = tuple[tuple[int, int], DetectionTask]
 
@@ -50,7 +54,10 @@ class DetectWidget(StepPanel):
         super().__init__(napari_viewer)
         self._blocks: list[DetectedBlock] = []
         self.chooser = ProbeChooser(self)
+        self.mask_row = MaskRow(self)
+        self.chooser.mask_found.connect(self.mask_row.take_found)
         self.content.addWidget(self.chooser)
+        self.content.addWidget(self.mask_row)
         advanced = [name for name in DetectionParameters.model_fields if name not in PLAIN]
         self.form = ParameterForm(DetectionParameters(), advanced=advanced)
         self.form.changed.connect(self._on_parameters_changed)
@@ -66,13 +73,14 @@ class DetectWidget(StepPanel):
         self._timer.setSingleShot(True)
         self._timer.setInterval(PREVIEW_DELAY_MS)
         self._timer.timeout.connect(self._start_preview)
-        self._preview_job: LatestJob[PreviewKey, DetectedBlock | str] = LatestJob(
+        self._preview_job: LatestJob[PreviewKey, Explained | str] = LatestJob(
             title="Preview", on_result=self._on_preview, on_error=self._on_preview_error
         )
         self.destroyed.connect(partial(LatestJob.close, self._preview_job))
         session = self.session
         self.listen(session.position_changed, self._on_position_changed)
         self.listen(session.probe_changed, self._on_probe_changed)
+        self.listen(session.detector_mask_changed, self._on_mask_changed)
         self.listen(session.detection_parameters_changed, self._on_parameters_set)
         self._on_parameters_set(session.detection_parameters)
         self.refresh()
@@ -106,6 +114,7 @@ class DetectWidget(StepPanel):
             probe=session.probe,
             parameters=self.form.value,
             engine=str(self.engine_box.currentData()),
+            mask=session.detector_mask,
             resume_from=resume_from,
         )
         self._blocks = []
@@ -183,6 +192,7 @@ class DetectWidget(StepPanel):
             made_with.get("detection") == self.form.value.model_dump(mode="json")
             and made_probe.get("source") == probe.source
             and abs(float(made_probe.get("radius_px", 0.0)) - probe.radius_px) < 1e-6
+            and made_with.get("mask") == described_mask(self.session.detector_mask)
             and made_with.get("detector")
             == ("correlation" if self.engine_box.currentData() == "torch" else "py4DSTEM")
         )
@@ -199,6 +209,9 @@ class DetectWidget(StepPanel):
         self.refresh()
 
     def _on_probe_changed(self, _: object) -> None:
+        self._schedule_preview()
+
+    def _on_mask_changed(self, _: object) -> None:
         self._schedule_preview()
 
     def _on_position_changed(self, position: tuple[int, int] | None) -> None:
@@ -224,11 +237,16 @@ class DetectWidget(StepPanel):
         session = self.session
         if session.datacube is None or session.probe is None or session.position is None:
             return
-        task = DetectionTask(datacube=session.datacube, probe=session.probe, parameters=self.form.value)
+        task = DetectionTask(
+            datacube=session.datacube,
+            probe=session.probe,
+            parameters=self.form.value,
+            mask=session.detector_mask,
+        )
         position = session.position
         self._preview_job.request((position, task), lambda: preview(task, position))
 
-    def _on_preview(self, key: PreviewKey, result: DetectedBlock | str) -> None:
+    def _on_preview(self, key: PreviewKey, result: Explained | str) -> None:
         session = self.session
         position, task = key
         current = position == session.position and task.datacube.data is getattr(
@@ -240,11 +258,15 @@ class DetectWidget(StepPanel):
             self.preview_label.setText(result)
             session.set_preview(None)
             return
-        number = int(result.offsets[-1])
-        self.preview_label.setText(
-            f"{number} {'disk' if number == 1 else 'disks'} at row {position[0]}, column {position[1]}"
-        )
+        self._write_preview(result, position)
         session.set_preview(result)
+
+    def _write_preview(self, result: Explained, position: tuple[int, int]) -> None:
+        number = int(result.offsets[-1])
+        words = f"{number} {'disk' if number == 1 else 'disks'} at row {position[0]}, column {position[1]}"
+        if self.engine_box.currentData() != "torch":
+            words += " (by the batched detector)"  # py4DSTEM's would make the window wait at first
+        self.preview_label.setText(words)
 
     def _on_preview_error(self, _: PreviewKey, message: str) -> None:
         self.preview_label.setText(message)
@@ -314,15 +336,19 @@ class DetectWidget(StepPanel):
         self.start_over_button.setVisible(can_resume)
         self.resume_row.set_ready(ready)
         self.save_button.setEnabled(session.peaks is not None)
-        for widget in (self.chooser, self.form, self.engine_row, self.suggest_button):
+        for widget in (self.chooser, self.mask_row, self.form, self.engine_row, self.suggest_button):
             widget.setEnabled(session.datacube is not None and not running)
+
+    def _on_engine_chosen(self, _: int) -> None:
+        self.refresh()
+        self._schedule_preview()
 
     def _make_engine_row(self) -> QWidget:
         self.engine_box = narrow_box()
         for engine, words in ENGINES.items():
             self.engine_box.addItem(words, engine)
         self.engine_box.setToolTip("The detector: our batched one, or py4DSTEM's (slower), to compare.")
-        self.engine_box.currentIndexChanged.connect(lambda _: self.refresh())
+        self.engine_box.currentIndexChanged.connect(self._on_engine_chosen)
         self.engine_row = QWidget()
         form_layout(self.engine_row).addRow(form_label("Engine"), self.engine_box)
         return self.engine_row
@@ -330,7 +356,10 @@ class DetectWidget(StepPanel):
     def _preview_row(self) -> QHBoxLayout:
         self.preview_box = QCheckBox("Preview")
         self.preview_box.setChecked(True)
-        self.preview_box.setToolTip("Detect in the clicked pattern whenever a parameter changes.")
+        self.preview_box.setToolTip(
+            "<qt>Detect in the clicked pattern whenever something changes, with the batched detector. The dock Inspect "
+            "shows the disks in yellow and, as small signs, what is left out and why.</qt>"
+        )
         self.preview_box.toggled.connect(self._on_preview_toggled)
         self.preview_label = plain_label("Click a position in the map.")
         self.suggest_button = QPushButton("Suggest")

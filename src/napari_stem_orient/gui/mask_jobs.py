@@ -60,13 +60,19 @@ def found_mask(datacube: DataCube) -> FoundMask:
 
 def find_mask(frames: NDArray[np.generic]) -> FoundMask:
     """Look for unusable pixels in frames (n, det_y, det_x)."""
-    from napari_stem_orient.detection.bad_pixels import find_bad_pixels, find_beam_stop, find_saturation
+    from napari_stem_orient.detection.bad_pixels import (
+        BadPixels,
+        find_bad_pixels,
+        find_beam_stop,
+        find_saturation,
+    )
     from napari_stem_orient.detection.suggestion import without_masked
 
     bad, saturation = find_bad_pixels(frames), find_saturation(frames)
-    mean = without_masked(frames, bad.mask).mean(axis=0)
+    beam_stop = find_beam_stop(without_masked(frames, bad.hot).mean(axis=0))
+    bad = BadPixels(bad.hot, bad.dead & ~beam_stop)  # one that lets nothing through looks like a dead patch
     words = "" if saturation is None else saturation.sentence()
-    return FoundMask(bad.mask, find_beam_stop(mean), bad.sentence(), words)
+    return FoundMask(bad.mask, beam_stop, bad.sentence(), words)
 
 
 def suggested_parameters(

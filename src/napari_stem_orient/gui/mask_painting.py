@@ -47,7 +47,7 @@ class MaskPainter:
         self._hide_others(viewer)
         grid = _grid_over(viewer.layers, (pattern.shape[0], pattern.shape[1]))
         counts = np.nan_to_num(pattern, nan=0.0, posinf=0.0, neginf=0.0)
-        low, high = (float(value) for value in np.percentile(counts, (1.0, 99.9)))
+        low, high = (float(value) for value in np.percentile(counts, (1.0, 99.3)))
         image = viewer.add_image(
             counts,
             name=PATTERN_NAME,

@@ -149,24 +149,27 @@ class MaskRow(QWidget):
         if not self.paint_button.isEnabled():
             self.refresh()
 
+    def _on_folded(self, _: bool) -> None:
+        self.refresh()
+
     def refresh(self) -> None:
         """Bring words and buttons in line with the Session."""
         session, found = self._session, self._found
         mask, opened = session.detector_mask, session.datacube is not None
         words = self._words(mask)
-        self.folding.note.setText(words if opened else "")
+        self.folding.note.setText(words if opened and not self.folding.unfolded else "")
         self.folding.note.setToolTip(words)
-        self.words_label.setText(words)
+        self.words_label.setText(words if opened else "")
         painting = self._painter.active
         self.paint_button.setVisible(not painting)
         self.use_button.setVisible(painting)
         self.cancel_button.setVisible(painting)
         self.find_button.setVisible(not painting)
         self.paint_button.setEnabled(opened and session.mean_pattern is not None)
-        for button in (self.find_button, self.open_button):
-            button.setEnabled(opened)
+        self.find_button.setEnabled(opened)
+        self.open_button.setEnabled(opened and not painting)
         for button in (self.clear_button, self.save_button):
-            button.setEnabled(mask is not None)
+            button.setEnabled(mask is not None and not painting)
         stop = None if found is None else found.beam_stop
         offered = stop is not None and bool(stop.any()) and (mask is None or not mask[stop].all())
         self.stop_button.setVisible(offered)
@@ -232,6 +235,7 @@ class MaskRow(QWidget):
         for column, widget in enumerate((self.clear_button, self.open_button, self.save_button)):
             grid.addWidget(widget, 2, 2 * column, 1, 2)
         self.folding = Folding("Detector mask", body)
+        self.folding.button.toggled.connect(self._on_folded)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)

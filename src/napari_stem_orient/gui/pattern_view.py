@@ -140,6 +140,7 @@ class PatternView(pg.PlotWidget):
     def set_disks(self, disks: Disks | None, *, preview: bool = False) -> None:
         """Draw detected disks as circles of their radius, those of a preview in another colour."""
         self._shown_disks = disks
+        self._tell("", "")
         rejected = None if disks is None else disks.rejected
         empty = np.zeros(0)
         places = (empty, empty) if rejected is None else self._to_view(rejected.x_px, rejected.y_px)
@@ -248,7 +249,7 @@ class PatternView(pg.PlotWidget):
         sign = self.rejected.nearest(x, y, screen_px=pixel)
         reflection = self._nearest_reflection(x, y, screen_px=pixel)
         if sign is not None and (reflection is None or sign[1] < reflection[1]):
-            self._place_label(*self.rejected.place(sign[0]))
+            self._place_label(*self.rejected.place(sign[0]), wide=True)
             self._tell(*self.rejected.words(sign[0]))
         elif reflection is not None and self._reflections is not None:
             place = self._to_view(self._reflections.x_px, self._reflections.y_px)
@@ -299,12 +300,14 @@ class PatternView(pg.PlotWidget):
         self._label.setHtml(overlined(label))
         self.hover_changed.emit(text)
 
-    def _place_label(self, x: float, y: float) -> None:
-        """Put the label beside a reflection, to the side where there is room."""
+    def _place_label(self, x: float, y: float, *, wide: bool = False) -> None:
+        """Put the label beside a reflection, to the side where there is room; a wide one above or below."""
         (left, right), (top, bottom) = self.getPlotItem().getViewBox().viewRange()
-        anchor_x = 0 if x < (left + right) / 2 else 1
-        anchor_y = 1 if y > (top + bottom) / 2 else 0
-        self._label.setAnchor((anchor_x, anchor_y))
+        above = y > (top + bottom) / 2
+        if wide:
+            self._label.setAnchor((float(np.clip((x - left) / (right - left), 0, 1)), 1.3 if above else -0.3))
+        else:
+            self._label.setAnchor((0 if x < (left + right) / 2 else 1, 1 if above else 0))
         self._label.setPos(x, y)
 
     def _to_view(

@@ -58,6 +58,7 @@ class ProbeChooser(QWidget):
         self._panel = panel
         self._session = panel.session
         self._suggestion: Suggestion | None = None
+        self._behind_a_stop = False  # the direct beam cannot be seen
         self._asked_for: object = None  # the data that a suggestion was last asked for
         self.beam_label = plain_label()
         self.radius_box = NumberBox(minimum=0.7, maximum=2000)
@@ -145,6 +146,7 @@ class ProbeChooser(QWidget):
         session, suggestion = self._session, measured.suggestion
         if session.datacube is None or key is not session.datacube.data:
             return
+        self._behind_a_stop = bool(measured.found.beam_stop.any())
         self.mask_found.emit(measured.found)
         if isinstance(suggestion, str):
             self._panel.show_message(suggestion)
@@ -185,9 +187,8 @@ class ProbeChooser(QWidget):
         parts = []
         if self._suggestion is not None:
             beam = self._suggestion.beam
-            parts.append(
-                f"Direct beam at x {beam.x_px:.1f}, y {beam.y_px:.1f} px, radius {beam.radius_px:.2f} px"
-            )
+            what = "Direct beam" if not self._behind_a_stop else "Beam stop found; brightest disk"
+            parts.append(f"{what} at x {beam.x_px:.1f}, y {beam.y_px:.1f} px, radius {beam.radius_px:.2f} px")
         expected = self._expected_radius()
         if expected is not None:
             parts.append(f"{expected:.2f} px expected from the convergence angle")

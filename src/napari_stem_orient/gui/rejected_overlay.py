@@ -14,7 +14,10 @@ from napari_stem_orient.detection.rejected_maxima import Rejection
 if TYPE_CHECKING:
     from napari_stem_orient.detection.rejected_maxima import RejectedMaxima
 
-SIGN_SIZE_PX = 9
+SIGN_SIZES_PX = (5.0, 10.0)
+SIGN_ALPHAS = (110, 255)
+SIGNIFICANCES = (1.5, 4.0)
+"""Signs grow in size and strength between these significances (σ): what is nearly a disk is seen first."""
 REACH_SCREEN_PX = 8
 """The mouse may be this far from a sign, in pixels of the screen."""
 
@@ -45,20 +48,32 @@ class RejectedOverlay:
     """
 
     def __init__(self) -> None:
-        self.item = pg.ScatterPlotItem(pxMode=True, size=SIGN_SIZE_PX)
+        self.item = pg.ScatterPlotItem(pxMode=True)
         self._rejected: RejectedMaxima | None = None
         self._x = self._y = np.zeros(0)
 
     def set(self, rejected: RejectedMaxima | None, *, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
         """Draw maxima at places x, y (m,) in the units of the axes, or none."""
         self._rejected, self._x, self._y = rejected, x, y
-        signs = [] if rejected is None else [SIGNS[reason] for reason in rejected.reasons]
+        if rejected is None:
+            self.item.setData([], [])
+            return
+        signs = [SIGNS[reason] for reason in rejected.reasons]
+        colours = [pg.mkColor(sign.colour) for sign in signs]
+        for colour, alpha in zip(
+            colours, np.interp(rejected.significance, SIGNIFICANCES, SIGN_ALPHAS), strict=True
+        ):
+            colour.setAlpha(int(alpha))
         self.item.setData(
             x=x,
             y=y,
             symbol=[sign.symbol for sign in signs],
-            pen=[pg.mkPen(sign.colour, width=1.2) for sign in signs],
-            brush=[pg.mkBrush(sign.colour if sign.symbol in "x+" else None) for sign in signs],
+            size=np.interp(rejected.significance, SIGNIFICANCES, SIGN_SIZES_PX),
+            pen=[pg.mkPen(colour, width=1.2) for colour in colours],
+            brush=[
+                pg.mkBrush(colour if sign.symbol in "x+" else None)
+                for sign, colour in zip(signs, colours, strict=True)
+            ],
         )
 
     def nearest(self, x: float, y: float, *, screen_px: float) -> tuple[int, float] | None:
