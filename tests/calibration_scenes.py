@@ -59,3 +59,35 @@ def miscalibrated(peaks: BraggPeaks, *, scale: float = 1.01) -> BraggPeaks:
         ellipse_ratio=1.0, ellipse_angle_deg=0.0, pixel_size_inv_angstrom=scale * size, origin_px=(64.0, 63.0)
     )
     return peaks.with_calibration(wrong, origin_px=np.array([64.0, 63.0]))
+
+
+def with_strong_disks(
+    peaks: BraggPeaks, *, share: float, jitter_px: float = 0.05, seed: int = 0
+) -> BraggPeaks:
+    """The same peaks, with a disk twice as strong 6 px beside the direct beam at a share of the positions.
+
+    Everything at a position is moved by a jitter, as where the beam is not quite steady.
+    """
+    rng = np.random.default_rng(seed)
+    lists = []
+    for position, start in enumerate(peaks.offsets[:-1]):
+        part = slice(int(start), int(peaks.offsets[position + 1]))
+        points = np.stack([peaks.x_px[part], peaks.y_px[part], peaks.intensity[part]], axis=1)
+        points[:, :2] += rng.normal(0, jitter_px, 2)
+        if rng.random() < share:
+            beam = points[np.argmin(np.hypot(*(points[:, :2] - peaks.origin_px[position, ::-1]).T))]
+            points = np.vstack([points, beam + np.array([4.5, -4.0, beam[2]])])
+        lists.append(points)
+    flat = np.concatenate(lists)
+    block = BraggPeaks(
+        x_px=flat[:, 0],
+        y_px=flat[:, 1],
+        q_x=flat[:, 0],
+        q_y=flat[:, 1],
+        intensity=flat[:, 2],
+        offsets=np.concatenate([[0], np.cumsum([len(part) for part in lists])]),
+        scan_shape=peaks.scan_shape,
+        calibration=peaks.calibration,
+        detector_shape=peaks.detector_shape,
+    )
+    return block.with_calibration(peaks.calibration, origin_px=peaks.origin_px)

@@ -176,6 +176,8 @@ def _equations(
     """How row, column and strain would have to change so that each pixel has the mean of its radius."""
     radius = geometry.radius(rings.shape)
     inside = usable & (radius > inner)
+    if not inside.any():
+        raise ValueError("all of the pattern is direct beam: does it show rings?")
     x, y = (offset[inside] for offset in geometry.offsets(rings.shape))
     q, value = radius[inside], rings[inside]
     bins = np.floor(q / BIN_PX).astype(np.int64)

@@ -1,0 +1,84 @@
+"""One pattern of rings tells origin, ellipse and pixel size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
+from napari_stem_orient.calibration.rings import crystal_rings
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import load_crystal
+
+GOLD = load_crystal("Au")
+
+
+def ring_pattern(calibration: Calibration, *, counts: float = 3.0, seed: int = 0) -> np.ndarray:
+    """(96, 96) counts of a powder of gold: direct beam, smooth background and rings, with counting noise."""
+    y, x = np.indices((96, 96))
+    q = np.hypot(*calibration.pixels_to_q(x, y))
+    rings = crystal_rings(GOLD, q_max=2.0)
+    expected = 2000 * np.exp(-((q / 0.04) ** 2)) + 30 / (1 + (q / 0.15) ** 2.5)
+    for radius, strength in zip(rings.q, rings.intensity, strict=True):
+        expected += 60 * strength * np.exp(-0.5 * ((q - radius) / 0.022) ** 2)
+    return np.random.default_rng(seed).poisson(counts * expected)
+
+
+@pytest.mark.parametrize(("ratio", "angle"), [(1.0, 0.0), (1.02, 30.0), (1.07, -60.0)])
+def test_origin_ellipse_and_pixel_size_come_back_within_their_goals(ratio: float, angle: float) -> None:
+    true = Calibration(
+        pixel_size_inv_angstrom=0.02, ellipse_ratio=ratio, ellipse_angle_deg=angle, origin_px=(49.3, 46.8)
+    )
+    fit = fit_ring_pattern(ring_pattern(true), GOLD)
+    found = fit.calibration
+    assert found.origin_px == pytest.approx((49.3, 46.8), abs=0.1)
+    assert found.ellipse_ratio == pytest.approx(ratio, abs=0.003)
+    assert found.pixel_size_inv_angstrom == pytest.approx(0.02, rel=0.002)
+    assert ratio == 1 or found.ellipse_angle_deg == pytest.approx(angle, abs=5)
+    assert found.checked == ("origin", "ellipse", "pixel size")
+    assert fit.origin_px is None
+
+
+def test_dead_pixels_and_a_bright_spot_do_not_matter() -> None:
+    true = Calibration(pixel_size_inv_angstrom=0.02, ellipse_ratio=1.02, origin_px=(49.3, 46.8))
+    image = ring_pattern(true)
+    image[10:14, 60:64] += 4000
+    image[30, 20:40] = 0
+    fit = fit_ring_pattern(image, GOLD, start=Calibration(voltage_kv=200.0, pixel_size_inv_angstrom=0.0205))
+    assert fit.calibration.origin_px == pytest.approx((49.3, 46.8), abs=0.1)
+    assert fit.calibration.ellipse_ratio == pytest.approx(1.02, abs=0.003)
+    assert fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.02, rel=0.002)
+    assert fit.calibration.voltage_kv == 200
+
+
+def test_a_pattern_without_rings_is_refused() -> None:
+    y, x = np.indices((96, 96))
+    beam = np.random.default_rng(0).poisson(500 * np.exp(-((x - 48) ** 2 + (y - 48) ** 2) / 900.0) + 20)
+    with pytest.raises(ValueError, match="ring"):
+        fit_ring_pattern(beam, GOLD)
+    with pytest.raises(ValueError, match="empty"):
+        fit_ring_pattern(np.zeros((64, 64)), GOLD)
+    with pytest.raises(ValueError, match="shape"):
+        fit_ring_pattern(np.zeros((2, 64, 64)), GOLD)
+
+
+def test_measured_rings_of_a_gold_cross_grating_have_the_ratios_of_fcc(measured_data: Path) -> None:
+    from rsciio.tiff import file_reader
+
+    image = file_reader(measured_data / "calibration" / "au_xgrating_20cm.tif")[0]["data"]
+    fit = fit_ring_pattern(image, GOLD)
+    calibration = fit.calibration
+    y, x = np.indices(image.shape)
+    q = np.hypot(*calibration.pixels_to_q(x, y))
+    inside = (q > 0.3) & (q < 1.15) & (image > 0)
+    number = np.floor(q[inside] / 0.004).astype(int)
+    profile = np.bincount(number, weights=image[inside]) / np.maximum(np.bincount(number), 1)
+    at = (np.arange(len(profile)) + 0.5) * 0.004
+    for square in (3, 8, 11.4, 19.5):  # 111, 220, 311 with 222, 331 with 420
+        expected = np.sqrt(square) / GOLD.lattice[0]
+        near = np.abs(at - expected) < 0.06
+        ring = profile[near] - np.interp(at[near], at[near][[0, -1]], profile[near][[0, -1]])
+        assert at[near][ring.argmax()] == pytest.approx(expected, abs=0.02)
+    assert fit.note == ""
