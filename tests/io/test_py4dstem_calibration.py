@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from calibration_scenes import TRUE, distorted_scan, miscalibrated
+from napari_stem_orient.calibration.origin import fit_origins
+from napari_stem_orient.calibration.rings import crystal_rings
+from napari_stem_orient.calibration.shape import fit_shape
 from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.io.peaks import save_bragg_peaks
 from napari_stem_orient.io.py4dstem_calibration import py4dstem_values, read_py4dstem_calibration
 
 calibrations = st.builds(
@@ -98,3 +106,30 @@ def test_nothing_is_made_up(values: dict[str, object]) -> None:
         found = read_py4dstem_calibration(file)
     assert found.calibration == Calibration()
     assert found.origin_px is None
+
+
+def test_calibrated_peaks_give_round_rings_of_the_crystal_in_py4dstem(tmp_path: Path) -> None:
+    """A scan with an ellipse and a drifting origin, calibrated and saved by us, calibrated vectors read by py4DSTEM."""
+    py4DSTEM = pytest.importorskip("py4DSTEM")
+    distorted, _ = distorted_scan(n_spurious=0, calibration=TRUE.updated(scan_rotation_deg=30.0, flip=True))
+    peaks = miscalibrated(distorted)
+    for fit in (fit_origins, lambda found: fit_shape(found, [load_crystal("Ni")])):
+        peaks = fit(peaks).applied_to(peaks)
+    vectors = py4DSTEM.read(str(save_bragg_peaks(peaks, tmp_path / "peaks.h5")))
+    vectors.setcal()
+    rings = crystal_rings(load_crystal("Ni"), q_max=1.2).q
+    for y, x in np.ndindex(peaks.scan_shape):
+        cal = vectors.cal[y, x]
+        ours = peaks.at(y, x)
+        # their first axis is our y
+        np.testing.assert_allclose(cal.qx, ours[:, 1], atol=2e-5)
+        np.testing.assert_allclose(cal.qy, ours[:, 0], atol=2e-5)
+    every = np.concatenate(
+        [np.stack([vectors.cal[i].qx, vectors.cal[i].qy]) for i in np.ndindex(16, 16)], axis=1
+    )
+    q, angle = np.hypot(*every), np.arctan2(every[1], every[0])
+    for ring in rings[2:5]:
+        near = np.abs(q / ring - 1) < 0.015
+        assert np.median(q[near]) == pytest.approx(ring, rel=0.002)
+        # no second harmonic is left: the ring is round
+        assert abs(np.mean((q[near] / ring - 1) * np.exp(2j * angle[near]))) < 0.0015

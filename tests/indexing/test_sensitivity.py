@@ -1,0 +1,77 @@
+"""The table of what an error of the pixel size would do."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from calibration_scenes import TRUE, distorted_scan
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.indexing.sensitivity import (
+    SensitivityParameters,
+    SensitivityTable,
+    calibration_sensitivity,
+)
+
+
+def finish(job: Any) -> tuple[list[Any], Any]:
+    records = []
+    while True:
+        try:
+            records.append(next(job))
+        except StopIteration as stop:
+            return records, stop.value
+
+
+@cache
+def indexed() -> tuple[BraggPeaks, OrientationMap]:
+    peaks, _ = distorted_scan(scan_shape=(8, 8), n_grains=6, calibration=TRUE.updated(ellipse_ratio=1.0))
+    job = index_bragg_peaks(
+        peaks, (load_crystal("Ni"),), parameters=IndexParameters(neighbours=False), device="cpu"
+    )
+    return peaks, finish(job)[1]
+
+
+@cache
+def table() -> tuple[list[Any], SensitivityTable]:
+    peaks, found = indexed()
+    parameters = SensitivityParameters(changes_percent=(-6.0, 0.5), n_positions=40)
+    return finish(calibration_sensitivity(peaks, found, device="cpu", parameters=parameters))
+
+
+def test_without_a_change_the_map_comes_out_again_and_with_large_ones_it_does_not() -> None:
+    _, result = table()
+    changes = [entry.change_percent for entry in result.entries]
+    assert changes == [-6.0, 0.0, 0.5]
+    far, none, near = result.entries
+    assert none.median_disorientation_deg < 0.1
+    assert none.moved_5_deg == 0
+    assert near.moved_5_deg < 0.1
+    assert far.mean_score < near.mean_score < none.mean_score
+    assert far.median_disorientation_deg > none.median_disorientation_deg
+
+
+def test_the_table_reads_as_text_and_the_steps_tell_which_change_it_is_at() -> None:
+    records, result = table()
+    assert len(result.header()) == len(result.rows()[0]) == 7
+    assert [row[0] for row in result.rows()] == ["-6 %", "as it is", "+0.5 %"]
+    assert {record.note for record in records} == {
+        "pixel size -6 %",
+        "pixel size as it is",
+        "pixel size +0.5 %",
+    }
+    done = [record.progress.done for record in records]
+    assert done == sorted(done)
+    assert result.n_positions == 40
+
+
+def test_an_empty_map_is_refused() -> None:
+    peaks, found = indexed()
+    empty = OrientationMap.empty(peaks, found.crystals, method="transformer", parameters={})
+    with pytest.raises(ValueError, match="nothing is indexed"):
+        finish(calibration_sensitivity(peaks, empty))
