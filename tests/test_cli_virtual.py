@@ -79,6 +79,15 @@ def test_the_pattern_of_a_region(scan: Path, peaks: Path, tmp_path: Path) -> Non
     assert maximum[25].max() == 7
 
 
+def test_masked_pixels_count_for_no_detector(scan: Path, tmp_path: Path) -> None:
+    mask = np.zeros((32, 32), dtype=np.uint8)
+    mask[15] = 1  # three of the nine pixels of the beam
+    np.save(tmp_path / "mask.npy", mask)
+    output = tmp_path / "images.npy"
+    assert run(scan, "--bright-field", "6", "--mask", tmp_path / "mask.npy", "--output", output) == 0
+    np.testing.assert_array_equal(np.load(output)[0], np.full((3, 4), 600))
+
+
 def test_what_makes_no_sense_is_refused_before_anything_is_read(
     scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

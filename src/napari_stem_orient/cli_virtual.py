@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.virtual_images import VirtualBlock
 
     FloatArray = NDArray[np.float64]
+    BoolArray = NDArray[np.bool_]
 
 
 def virtual_options(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +76,13 @@ def virtual_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fixed", action="store_true", help="leave the detectors in their place when the direct beam moves"
     )
+    parser.add_argument(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="detector pixels that count for no detector: a .npy or .tif image of the detector, not 0 where a pixel is "
+        "not usable",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     scan_options(parser)
     calibration_options(parser)
@@ -93,12 +101,15 @@ def run_virtual(arguments: argparse.Namespace) -> str:
     check_output(arguments.output, endings=IMAGE_ENDINGS)
     datacube = open_scan(arguments, existing(arguments.scan))
     origins = beam_origins(datacube, _measured_origins(arguments, datacube))
+    mask = _mask(arguments, datacube)
     if arguments.region is not None:
-        return _save_pattern(arguments, datacube, origins)
-    return _save_images(arguments, datacube, origins)
+        return _save_pattern(arguments, datacube, origins, mask)
+    return _save_images(arguments, datacube, origins, mask)
 
 
-def _save_images(arguments: argparse.Namespace, datacube: DataCube, origins: FloatArray) -> str:
+def _save_images(
+    arguments: argparse.Namespace, datacube: DataCube, origins: FloatArray, mask: BoolArray | None
+) -> str:
     """Compute and save the images; those of a stopped run are NaN where it has not been."""
     from napari_stem_orient.core.virtual_images import VirtualImages, virtual_images
     from napari_stem_orient.io.virtual_files import save_virtual_images
@@ -114,7 +125,7 @@ def _save_images(arguments: argparse.Namespace, datacube: DataCube, origins: Flo
         done = block.progress.done
 
     try:
-        job = virtual_images(datacube, detectors, origin_px=origins)
+        job = virtual_images(datacube, detectors, origin_px=origins, mask=mask)
         images = follow(job, "Virtual images", arguments, on_record=fill)
     except KeyboardInterrupt:
         if not done:
@@ -131,12 +142,15 @@ def _save_images(arguments: argparse.Namespace, datacube: DataCube, origins: Flo
     )
 
 
-def _save_pattern(arguments: argparse.Namespace, datacube: DataCube, origins: FloatArray) -> str:
+def _save_pattern(
+    arguments: argparse.Namespace, datacube: DataCube, origins: FloatArray, mask: BoolArray | None
+) -> str:
     from napari_stem_orient.core.virtual_diffraction import virtual_diffraction
     from napari_stem_orient.io.virtual_files import save_virtual_diffraction
 
     region = _region(arguments.region, datacube.scan_shape)
-    job = virtual_diffraction(datacube, region, origin_px=None if arguments.fixed else origins)
+    beam = None if arguments.fixed else origins
+    job = virtual_diffraction(datacube, region, origin_px=beam, mask=mask)
     pattern = follow(job, "Patterns of the region", arguments, on_record=lambda _: None)
     save_virtual_diffraction(pattern, arguments.output)
     return f"{arguments.output}: mean and maximum of {pattern.n_positions:,} patterns"
@@ -157,6 +171,14 @@ def _measured_origins(arguments: argparse.Namespace, datacube: DataCube) -> NDAr
     if peaks.origin_px is None:
         raise ValueError(f"{arguments.peaks} does not say where the direct beam is: leave --peaks out")
     return peaks.origin_px
+
+
+def _mask(arguments: argparse.Namespace, datacube: DataCube) -> BoolArray | None:
+    from napari_stem_orient.io.detector_masks import open_detector_mask
+
+    if arguments.mask is None:
+        return None
+    return open_detector_mask(existing(arguments.mask), detector_shape=datacube.detector_shape)
 
 
 def _detectors(arguments: argparse.Namespace, beam: FloatArray) -> list[VirtualDetector]:

@@ -95,7 +95,7 @@ def test_masked_pixels_count_for_no_detector_and_invalid_ones_as_nothing() -> No
     mask[12, 10] = True  # the beam of the first row of the scan
     _, result = finished(virtual_images(cube_of(numbers), [bright_field(4)], origin_px=origins, mask=mask))
     np.testing.assert_array_equal(result.images[0], [[0] * 6, [1000] * 6, [1000] * 6, [1000] * 6])
-    assert result.n_invalid == 1
+    assert (result.n_invalid, result.n_masked, result.origin_px) == (1, 1, (12, 11.5))
 
 
 def test_every_chunk_is_read_once_for_all_detectors() -> None:

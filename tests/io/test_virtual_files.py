@@ -23,7 +23,7 @@ CALIBRATION = Calibration(scan_step_nm=2.5, pixel_size_inv_angstrom=0.02)
 
 @pytest.fixture
 def images() -> VirtualImages:
-    return VirtualImages(DETECTORS, COUNTS, CALIBRATION, name="grains")
+    return VirtualImages(DETECTORS, COUNTS, CALIBRATION, (20.0, 21.5), 7, name="grains")
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def test_py4dstem_reads_each_image_by_its_name(images: VirtualImages, tmp_path: 
         group = file["virtual_root/Annular dark field"]
         assert VirtualDetector.model_validate_json(group.attrs["virtual_detector"]) == DETECTORS[1]
         assert group["dim1"][:].tolist() == [0, 2.5]
-        assert json.loads(file.attrs["made"])["calibration"]["scan_step_nm"] == 2.5
+        made = json.loads(file.attrs["made"])
+        assert made["calibration"]["scan_step_nm"] == 2.5
+        assert (made["origin_px"], made["n_masked"]) == ([20.0, 21.5], 7)
 
 
 def test_py4dstem_reads_the_pattern_of_a_region(diffraction: VirtualDiffraction, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +62,10 @@ class VirtualImages:
         (n_detectors, scan_y, scan_x) float32; sums of counts in the detector's units. NaN where not read.
     calibration
         Of the scan.
+    origin_px
+        Mean row and column of the direct beam that the detectors followed, in px.
+    n_masked
+        Number of detector pixels that were left out.
     n_invalid
         Number of patterns with NaN or infinite values on a detector, which count as 0.
     name, source_fingerprint, software_version
@@ -71,6 +75,8 @@ class VirtualImages:
     detectors: tuple[VirtualDetector, ...]
     images: Float32
     calibration: Calibration
+    origin_px: tuple[float, float] | None = None
+    n_masked: int = 0
     n_invalid: int = 0
     name: str = "scan"
     source_fingerprint: str | None = None
@@ -142,14 +148,9 @@ def virtual_images(
         block = VirtualBlock(scan_block.positions, counts, Progress(done, datacube.n_positions, "patterns"))
         result.fill(block)
         yield block
-    return VirtualImages(
-        result.detectors,
-        result.images,
-        result.calibration,
-        n_invalid,
-        result.name,
-        result.source_fingerprint,
-    )
+    row, column = origins.reshape(-1, 2).mean(axis=0)
+    n_masked = int(np.count_nonzero(~usable))
+    return replace(result, origin_px=(float(row), float(column)), n_masked=n_masked, n_invalid=n_invalid)
 
 
 def beam_origins(datacube: DataCube, origin_px: ArrayLike | None = None) -> NDArray[np.float64]:

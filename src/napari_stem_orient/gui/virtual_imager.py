@@ -12,7 +12,7 @@ from napari_stem_orient.core.virtual_images import VirtualBlock, VirtualImages
 from napari_stem_orient.gui.step_panel import JobPanel
 from napari_stem_orient.gui.throttle import Throttle
 from napari_stem_orient.gui.virtual_detectors import DetectorEntry, VirtualDetectors
-from napari_stem_orient.gui.virtual_jobs import VirtualTask, virtual_task
+from napari_stem_orient.gui.virtual_jobs import VirtualTask, origin_at, virtual_task
 from napari_stem_orient.gui.virtual_layers import VirtualLayers
 from napari_stem_orient.gui.workers import JobHandle
 
@@ -77,13 +77,16 @@ class VirtualImager(QObject):
     def images(self) -> VirtualImages | None:
         """Return all images that are up to date; None where there are none."""
         entries = [entry for entry in self._detectors.entries if self.up_to_date(entry)]
-        scan = self._panel.session.datacube
-        if not entries or scan is None:
+        task = virtual_task(self._panel.session)
+        if not entries or task is None:
             return None
+        scan = task.datacube
         return VirtualImages(
             tuple(entry.detector for entry in entries),
             np.stack([self._results[entry.key] for entry in entries]),
             scan.calibration,
+            origin_px=origin_at(task.origins, None, scan.scan_shape),
+            n_masked=0 if task.mask is None else int(task.mask.sum()),
             name=scan.name,
             source_fingerprint=scan.fingerprint,
         )

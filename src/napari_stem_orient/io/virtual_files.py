@@ -33,7 +33,12 @@ def save_virtual_images(images: VirtualImages, path: str | Path) -> Path:
     axes = [(name, step or 1.0, "nm" if step else "pixels") for name in ("Ry", "Rx")]
     names = [detector.name for detector in images.detectors]
     made_of = [detector.model_dump(mode="json") for detector in images.detectors]
-    made = {**_provenance(images), "n_invalid": images.n_invalid}
+    made = {
+        **_provenance(images),
+        "origin_px": images.origin_px,
+        "n_masked": images.n_masked,
+        "n_invalid": images.n_invalid,
+    }
     return _save(path, images.images, names=names, axes=axes, made=made, made_of=made_of, kind="RealSlice")
 
 
