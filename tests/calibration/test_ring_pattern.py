@@ -7,23 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration_scenes import ring_pattern
 from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
-from napari_stem_orient.calibration.rings import crystal_rings
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 
 GOLD = load_crystal("Au")
-
-
-def ring_pattern(calibration: Calibration, *, counts: float = 3.0, seed: int = 0) -> np.ndarray:
-    """(96, 96) counts of a powder of gold: direct beam, smooth background and rings, with counting noise."""
-    y, x = np.indices((96, 96))
-    q = np.hypot(*calibration.pixels_to_q(x, y))
-    rings = crystal_rings(GOLD, q_max=2.0)
-    expected = 2000 * np.exp(-((q / 0.04) ** 2)) + 30 / (1 + (q / 0.15) ** 2.5)
-    for radius, strength in zip(rings.q, rings.intensity, strict=True):
-        expected += 60 * strength * np.exp(-0.5 * ((q - radius) / 0.022) ** 2)
-    return np.random.default_rng(seed).poisson(counts * expected)
 
 
 @pytest.mark.parametrize(("ratio", "angle"), [(1.0, 0.0), (1.02, 30.0), (1.07, -60.0)])
