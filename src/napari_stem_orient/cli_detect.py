@@ -15,6 +15,7 @@ from napari_stem_orient.cli_options import (
     build_model,
     calibration_options,
     check_output,
+    chosen_mask,
     detection_options,
     existing,
     job_options,
@@ -168,17 +169,21 @@ def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:
     """What to detect with: measured in the scan, but for what the user gave; all of it is told."""
     from napari_stem_orient.cli_settings import settings_lines
     from napari_stem_orient.detection.parameters import DetectionParameters
-    from napari_stem_orient.detection.suggestion import suggest_detection
+    from napari_stem_orient.detection.suggestion import sample_frames, suggest_detection
 
+    frames = sample_frames(datacube)
+    mask, told = chosen_mask(arguments, frames)
     try:
-        suggestion = suggest_detection(datacube, radius_px=arguments.probe_radius_px)
+        suggestion = suggest_detection(
+            datacube, radius_px=arguments.probe_radius_px, mask=mask, frames=frames
+        )
     except ValueError as error:
         if arguments.probe_radius_px is not None:
             raise
         raise ValueError(f"{error} (by hand: --probe-radius-px, --origin-px)") from error
     parameters = build_model(arguments, DetectionParameters, **suggestion.parameters.model_dump())
     if not arguments.quiet:
-        for line in settings_lines(arguments, suggestion, parameters):
+        for line in (*told, *settings_lines(arguments, suggestion, parameters)):
             tell(line)
     return _Plan(
         datacube=datacube,
@@ -186,7 +191,7 @@ def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:
         parameters=parameters,
         detector="py4DSTEM" if arguments.detector == "py4dstem" else "correlation",
         device=arguments.device,
-        mask=None,
+        mask=mask,
     )
 
 

@@ -197,19 +197,22 @@ def chosen_crystals(arguments: argparse.Namespace) -> tuple[Crystal, ...]:
 
 
 def chosen_mask(
-    arguments: argparse.Namespace, datacube: DataCube
+    arguments: argparse.Namespace, frames: NDArray[np.generic]
 ) -> tuple[NDArray[np.bool_] | None, list[str]]:
-    """The detector mask (det_y, det_x) that the user gave, else the bad pixels that are found; and what to tell."""
+    """The detector mask (det_y, det_x) that the user gave, else the bad pixels of a sample; and what to tell of it.
+
+    ``frames`` (n, det_y, det_x) are some patterns of the scan (`sample_frames`).
+    """
     from napari_stem_orient.detection.bad_pixels import find_bad_pixels, find_saturation
-    from napari_stem_orient.detection.suggestion import sample_frames
     from napari_stem_orient.io.detector_masks import open_detector_mask
 
     if arguments.mask == "none":
         return None, []
     if arguments.mask is not None:
-        mask = open_detector_mask(arguments.mask, detector_shape=datacube.detector_shape)
-        return mask, [f"{int(mask.sum()):,} pixels are left out (--mask {arguments.mask})"]
-    frames = sample_frames(datacube)
+        mask = open_detector_mask(
+            existing(Path(arguments.mask)), detector_shape=(frames.shape[1], frames.shape[2])
+        )
+        return mask, [f"{int(mask.sum()):,} pixels are left out (given; --mask)"]
     bad, saturation = find_bad_pixels(frames), find_saturation(frames)
     told = [f"{bad.sentence()} (found; --mask none to use all)"] if bad.mask.any() else []
     told += [] if saturation is None else [saturation.sentence()]

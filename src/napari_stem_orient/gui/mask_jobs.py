@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.detection.parameters import DetectionParameters
@@ -66,10 +66,11 @@ def find_mask(frames: NDArray[np.generic]) -> FoundMask:
         find_beam_stop,
         find_saturation,
     )
-    from napari_stem_orient.detection.suggestion import without_masked
+    from napari_stem_orient.detection.detector_mask import fill_masked
 
     bad, saturation = find_bad_pixels(frames), find_saturation(frames)
-    beam_stop = find_beam_stop(without_masked(frames, bad.hot).mean(axis=0))
+    mean = np.nan_to_num(frames.mean(axis=0, dtype=np.float64), posinf=0.0, neginf=0.0).astype(np.float32)
+    beam_stop = find_beam_stop(fill_masked(mean, bad.hot))
     bad = BadPixels(bad.hot, bad.dead & ~beam_stop)  # one that lets nothing through looks like a dead patch
     words = "" if saturation is None else saturation.sentence()
     return FoundMask(bad.mask, beam_stop, bad.sentence(), words)
