@@ -111,7 +111,7 @@ class CalibrateWidget(StepPanel):
                 self._job.cancel()
             self.show_message(CHANGED)
             return
-        self._take(record.fit)
+        self._take(record.fit, applied=record.peaks)
         self._fitted = self.session.peaks
 
     def _on_refined(self, peaks: BraggPeaks, joint: JointCalibration) -> None:
@@ -124,8 +124,8 @@ class CalibrateWidget(StepPanel):
         else:
             self.show_message(CHANGED)
 
-    def _take(self, fit: CalibrationFit) -> None:
-        self.session.apply_calibration(fit)
+    def _take(self, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> None:
+        self.session.apply_calibration(fit, applied=applied)
         self.comparison.show_step(fit.title)
 
     # --- entering, confirming, undoing -----------------------------------------------------------------------

@@ -77,11 +77,20 @@ class CalibratedState:
         peaks = peaks.with_calibration(with_measured_origin(calibration, peaks.calibration))
         self._take_step(title, peaks, scan=calibration)
 
-    def apply_calibration(self, fit: CalibrationFit) -> None:
-        """Apply what a step of the calibration has found to scan and peaks; nothing happens without peaks."""
+    def apply_calibration(self, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> None:
+        """Apply what a step of the calibration has found to scan and peaks; nothing happens without peaks.
+
+        Parameters
+        ----------
+        fit
+            What was found.
+        applied
+            The present peaks with it, where they have been computed already: for millions of peaks that takes longer
+            than a window should wait.
+        """
         require_main_thread()
         if self.peaks is not None:
-            peaks = fit.applied_to(self.peaks)
+            peaks = fit.applied_to(self.peaks) if applied is None else applied
             self._take_step(fit.title, peaks, scan=peaks.calibration, lines=fit.lines, note=fit.note)
 
     def confirm_calibration(self, quantity: Quantity, confirmed: bool = True) -> None:

@@ -98,6 +98,8 @@ class CalibrationComparison(QWidget):
             self._asked = None
         elif self.isVisible() and self._asked != (self.view, peaks, before, crystals):
             self._asked = (self.view, peaks, before, crystals)
+            if self.views.content is not None and self.views.content.view != self.view:
+                self.views.show_nothing()
             self._job.request(self._asked, partial(pictures, self.view, peaks, before, crystals))
 
     def apply_theme(self, colours: ThemeColours) -> None:

@@ -44,21 +44,21 @@ class FitTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """One fit is done, or none yet."""
+    """One fit is done, or none yet; `peaks` have it applied."""
 
     fit: CalibrationFit | None
+    peaks: BraggPeaks
     progress: Progress
 
 
 def fit_job(task: FitTask) -> Generator[Fitted, None, None]:
     """Fit one quantity after the other, each with what was found before; a record for each."""
     peaks, total = task.peaks, len(task.quantities)
-    yield Fitted(None, Progress(0, total, "steps"))
+    yield Fitted(None, peaks, Progress(0, total, "steps"))
     for done, quantity in enumerate(task.quantities, start=1):
         fit = _fit(quantity, peaks, task)
-        if done < total:
-            peaks = fit.applied_to(peaks)
-        yield Fitted(fit, Progress(done, total, "steps"))
+        peaks = fit.applied_to(peaks)
+        yield Fitted(fit, peaks, Progress(done, total, "steps"))
 
 
 def _fit(quantity: Fittable, peaks: BraggPeaks, task: FitTask) -> CalibrationFit:

@@ -142,7 +142,7 @@ def known_text(
             break
         told = [text for title, text in step.lines if title.startswith(LINE_TITLES[quantity])]
         if told:
-            return ", ".join(text.rpartition("→")[2].strip() for text in told)
+            return ", ".join(text.rpartition("→")[2].strip() for text in told).replace(" px ±", " ±")
     text = quantity_text(calibration, quantity, origin_px)
     if quantity in ASSUMED and status_of(calibration, quantity) is Status.UNKNOWN:
         return f"unknown, taken as {ASSUMED[quantity]}"

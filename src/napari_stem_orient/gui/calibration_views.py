@@ -9,7 +9,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QStackedWidget, QWidget
+from qtpy.QtWidgets import QLabel, QStackedWidget, QWidget
 
 from napari_stem_orient.gui.calibration_jobs import BeforeAndAfter, OriginPicture, Picture
 from napari_stem_orient.gui.theme_colours import ThemeColours
@@ -205,12 +205,19 @@ class CalibrationViews(QStackedWidget):
             view.setMinimumSize(100, 200)
             self.addWidget(view)
         self._content: BeforeAndAfter | None = None
+        self._wait_label = QLabel("Drawing …")
+        self._wait_label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.addWidget(self._wait_label)
         self.setFixedHeight(HEIGHT)
 
     @property
     def content(self) -> BeforeAndAfter | None:
         """What is shown."""
         return self._content
+
+    def show_nothing(self) -> None:
+        """Say that another view is being drawn."""
+        self.setCurrentWidget(self._wait_label)
 
     def show_content(self, content: BeforeAndAfter, *, before: bool) -> None:
         """Show a view as it is, or as it was before the last step."""

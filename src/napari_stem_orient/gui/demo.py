@@ -103,6 +103,7 @@ class Demo:
         yield lambda: detecting.run_button.isEnabled() or _has_failed(session, detecting)
         detecting.run_button.click()
         yield lambda: _is_done(session, detecting)
+        desk.panels[Step.CALIBRATE].goes_on.emit()  # the sample knows its calibration
         indexing.crystals.add(CRYSTAL)
         yield indexing.run_button.isEnabled
         indexing.run_button.click()

@@ -124,5 +124,6 @@ class OrientationMappingWidget(QWidget):
                 self._go_on_from(step)
 
     def _calibration_is_missing(self) -> bool:
+        """Whether Open lacks what no later step can measure."""
         calibration = self.session.calibration
-        return calibration is not None and bool(calibration.missing_for_indexing())
+        return calibration is not None and calibration.voltage_kv is None

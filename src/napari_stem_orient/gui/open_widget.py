@@ -296,6 +296,8 @@ def missing_text(calibration: Calibration | None) -> str:
         return ""
     missing = list(calibration.missing_for_indexing())
     lines = [f"Missing for indexing: {', '.join(missing)}. Fill in above."] if missing else []
+    if calibration.pixel_size_inv_angstrom is None:
+        lines.append("The step Calibrate can find the pixel size from the disks of a known crystal.")
     if calibration.scan_step_nm is None:
         lines.append("Without a scan step the maps count positions, not nm.")
     return "\n".join(lines)
