@@ -26,7 +26,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def disks_at_the_hot_pixel(path: Path) -> int:
     peaks = open_bragg_peaks(path)
-    return int((np.hypot(peaks.y_px - HOT[0], peaks.x_px - HOT[1]) < 1.5).sum())
+    return int((np.hypot(peaks.y_px - HOT[0], peaks.x_px - HOT[1]) < 3.5).sum())
 
 
 def test_hot_pixels_are_left_out_and_told(
