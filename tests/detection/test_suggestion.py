@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detection_frames import as_datacube, known_frames
+from detection_frames import as_datacube, disk_image, known_frames
 from napari_stem_orient.detection.correlation import detect_in_frames
-from napari_stem_orient.detection.probe import measure_direct_beam
+from napari_stem_orient.detection.false_alarms import measure_false_alarms
+from napari_stem_orient.detection.parameters import DetectionParameters
+from napari_stem_orient.detection.probe import measure_direct_beam, synthetic_probe
 from napari_stem_orient.detection.suggestion import sample_frames, suggest_detection, suggest_parameters
 
 
@@ -21,7 +23,8 @@ def test_disks_of_any_radius_get_a_spacing_and_a_template_that_fit(radius: float
     assert suggestion.beam.radius_px == pytest.approx(radius, rel=0.1, abs=0.25)
     assert suggestion.beam.y_px == pytest.approx(known.y_px[:, 0].mean(), abs=0.3)
     found = detect_in_frames(known.frames, probe=suggestion.probe, parameters=suggestion.parameters)
-    assert found.counts().mean() == pytest.approx(5, abs=0.5)
+    # its five disks, and the one false disk that is stated
+    assert 4.9 < found.counts().mean() < 6.7
 
 
 def test_spots_are_recognised_by_their_profile() -> None:
@@ -35,7 +38,7 @@ def test_spots_are_recognised_by_their_profile() -> None:
     found = detect_in_frames(
         rng.poisson(image, (8, 96, 96)), probe=suggestion.probe, parameters=suggestion.parameters
     )
-    assert found.counts().mean() == pytest.approx(4, abs=0.5)
+    assert 3.9 < found.counts().mean() < 5.7
 
 
 @pytest.mark.parametrize("gain", [1.0, 25.0])
@@ -45,7 +48,7 @@ def test_the_gain_of_the_detector_is_seen_in_its_noise(gain: float) -> None:
     suggestion = suggest_detection(as_datacube(frames.astype(np.float32), (6, 6)))
     assert suggestion.parameters.counts_per_electron == pytest.approx(gain, rel=0.6)
     found = detect_in_frames(frames, probe=suggestion.probe, parameters=suggestion.parameters)
-    assert found.counts().mean() == pytest.approx(5, abs=0.7)
+    assert 4.9 < found.counts().mean() < 6.7
 
 
 def test_a_larger_detector_needs_a_higher_significance() -> None:
@@ -55,7 +58,7 @@ def test_a_larger_detector_needs_a_higher_significance() -> None:
         suggest_parameters(known.frames, measure_direct_beam(known.frames.mean(axis=0))).min_significance
         for known in (small, large)
     ]
-    assert 3 < values[0] < values[1] < 5
+    assert 2.5 < values[0] < values[1] < 5
 
 
 @pytest.mark.parametrize("scan_shape", [(1, 1), (1, 300), (300, 1), (40, 50)])
@@ -78,3 +81,65 @@ def test_a_known_convergence_angle_gives_a_synthetic_template() -> None:
 def test_a_scan_of_nothing_says_that_there_is_no_beam() -> None:
     with pytest.raises(ValueError, match="no direct beam"):
         suggest_detection(as_datacube(np.zeros((9, 64, 64), dtype=np.uint16), (3, 3)))
+
+
+@pytest.mark.parametrize("false_disks", [0.2, 1.0, 3.0])
+@pytest.mark.parametrize(("radius", "background"), [(2.5, 0.05), (2.5, 5.0), (6.0, 0.3)])
+def test_noise_makes_as_many_false_disks_as_stated_at_any_dose(
+    radius: float, background: float, false_disks: float
+) -> None:
+    noise = np.random.default_rng(11).poisson(background, (40, 96, 96)).astype(np.float32)
+    probe = synthetic_probe(radius, (96, 96))
+    parameters = DetectionParameters(min_spacing_px=2 * radius, edge_px=radius)
+    alarms = measure_false_alarms(noise[:8], probe, parameters)
+    chosen = parameters.model_copy(update={"min_significance": alarms.significance_for(false_disks)})
+    found = detect_in_frames(noise, probe=probe, parameters=chosen)
+    assert found.counts().mean() == pytest.approx(false_disks, rel=0.5, abs=0.15)
+    assert alarms.per_pattern(chosen.min_significance) == pytest.approx(false_disks, rel=0.2, abs=0.05)
+
+
+def test_a_user_who_tolerates_no_false_disks_gets_a_higher_threshold() -> None:
+    known = known_frames(16, disks=3)
+    scan = as_datacube(known.frames.astype(np.uint16), (4, 4))
+    strict, usual = (suggest_detection(scan, false_disks_per_pattern=rate) for rate in (0.01, 1.0))
+    assert strict.parameters.min_significance > usual.parameters.min_significance + 0.5
+    assert usual.false_alarms.per_pattern(usual.parameters.min_significance) <= 1.0
+
+
+@pytest.mark.parametrize("electrons", [3e3, 1e6])
+def test_many_small_disks_at_high_dose_are_not_taken_for_noise(electrons: float) -> None:
+    rng = np.random.default_rng(5)
+    y, x = (places.ravel() for places in np.meshgrid(np.arange(8, 120, 11.5), np.arange(8, 120, 11.5)))
+    strength = np.exp(rng.normal(0, 1.3, len(y)))
+    image = disk_image((128, 128), y, x, 0.85 * electrons * strength / strength.sum(), 2.0)
+    frames = rng.poisson(image + 0.15 * electrons / image.size, (9, 128, 128)).astype(np.uint16)
+    suggestion = suggest_detection(as_datacube(frames, (3, 3)), radius_px=2.0)
+    assert suggestion.parameters.counts_per_electron == 1.0
+
+
+def test_hot_pixels_that_are_masked_change_no_setting() -> None:
+    known = known_frames(16, disks=3, counts=(300, 2000))
+    spoilt = known.frames.copy()
+    mask = np.zeros((96, 96), dtype=bool)
+    mask[[10, 40, 41, 70], [80, 50, 50, 20]] = True
+    spoilt[:, mask] = 6e4
+    clean, masked = (
+        suggest_detection(as_datacube(frames.astype(np.uint16), (4, 4)), mask=chosen)
+        for frames, chosen in ((known.frames, None), (spoilt, mask))
+    )
+    assert masked.beam.y_px == pytest.approx(clean.beam.y_px, abs=0.2)
+    assert masked.probe.radius_px == pytest.approx(clean.probe.radius_px, abs=0.1)
+    assert masked.parameters.counts_per_electron == clean.parameters.counts_per_electron
+    assert masked.parameters.min_significance == pytest.approx(clean.parameters.min_significance, abs=0.3)
+
+
+def test_a_saturated_direct_beam_keeps_its_place_and_radius() -> None:
+    known = known_frames(16, radius=5.0, disks=4, direct=60000, counts=(500, 3000), shape=(128, 128))
+    limit = 255
+    assert (known.frames > limit).any(axis=(1, 2)).all()
+    scan = as_datacube(np.minimum(known.frames, limit).astype(np.uint8), (4, 4))
+    suggestion = suggest_detection(scan)
+    assert suggestion.parameters.mode == "disks"
+    assert suggestion.probe.radius_px == pytest.approx(5.0, abs=0.5)
+    assert suggestion.beam.y_px == pytest.approx(known.y_px[:, 0].mean(), abs=0.3)
+    assert suggestion.parameters.counts_per_electron == 1.0

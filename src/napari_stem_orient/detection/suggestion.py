@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from scipy import stats
 
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.detection.detector_mask import Mask, fill_masked
-from napari_stem_orient.detection.matched_filter import MatchedFilter, local_background, matched_filter
+from napari_stem_orient.detection.false_alarms import FalseAlarms, measure_false_alarms
+from napari_stem_orient.detection.matched_filter import local_background, matched_filter
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import (
     DirectBeam,
@@ -24,19 +26,32 @@ from napari_stem_orient.detection.probe import (
 )
 
 SAMPLE_FRAMES = 64
-FALSE_DISKS_PER_PATTERN = 0.2
+FALSE_DISKS_PER_PATTERN = 1.0
+"""At low dose the weak disks decide: one false disk a pattern costs less than the true ones that it comes with."""
+LEAST_SIGNIFICANCE = 2.0
+WHITE = 1.35
+"""Noise whose differences at two px exceed those at one by no more than this is not spread over pixels."""
+COUNTING = (0.7, 1.5)
+"""Integers whose noise is this many times that of counted electrons are counts of single electrons."""
 TOLERATED_CONTRAST = 0.25
+DIFFERENCE_WINDOW_PX = 6
+LEAST_EXPECTED = 0.02
+MANY_COUNTS, FEWEST_WINDOWS = 200.0, 0.3
 SPOT_SPREAD = 1.7
 """Effective area over that of a flat disk of the same half-height radius: 1 for a disk, 2.9 for a Gaussian."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What to detect a scan with: its direct beam, a template and parameters."""
+    """What to detect a scan with: its direct beam, a template and parameters.
+
+    ``false_alarms`` tells how many disks noise alone makes at any significance.
+    """
 
     beam: DirectBeam
     probe: ProbeTemplate
     parameters: DetectionParameters
+    false_alarms: FalseAlarms
 
 
 def suggest_detection(
@@ -45,6 +60,7 @@ def suggest_detection(
     radius_px: float | None = None,
     mask: Mask | None = None,
     frames: NDArray[np.generic] | None = None,
+    false_disks_per_pattern: float = FALSE_DISKS_PER_PATTERN,
 ) -> Suggestion:
     """Choose direct beam, template and parameters from some 64 patterns spread over the scan.
 
@@ -57,25 +73,30 @@ def suggest_detection(
     mask
         (det_y, det_x) bool, True where a pixel is not usable.
     frames
-        The sample (`sample_frames`), where it has been read already.
+        (n, det_y, det_x), a sample that has been read already (`sample_frames`).
+    false_disks_per_pattern
+        How many maxima of noise may pass for disks in a pattern; it sets the significance.
 
     Raises
     ------
     ValueError
         When no direct beam is found in them, or the radius does not suit the detector.
     """
-    frames = without_masked(sample_frames(datacube) if frames is None else frames, mask)
+    sample = sample_frames(datacube) if frames is None else frames
+    stack = fill_masked(_finite(sample), mask)
     if radius_px is not None:
         rows, columns = datacube.detector_shape
         y, x = datacube.calibration.origin_px or ((rows - 1) / 2, (columns - 1) / 2)
         beam = DirectBeam(y, x, radius_px)
         probe = synthetic_probe(radius_px, datacube.detector_shape)
-        return Suggestion(beam, probe, suggest_parameters(frames, beam, probe=probe))
-    beam = measure_direct_beam(_finite(frames).mean(axis=0))
-    probe = _choose_probe(datacube, frames, beam)
-    parameters = suggest_parameters(frames, beam, probe=probe)
-    beam = DirectBeam(beam.y_px, beam.x_px, probe.radius_px)
-    return Suggestion(beam, probe, parameters)
+    else:
+        beam = measure_direct_beam(stack.mean(axis=0))
+        probe = _choose_probe(datacube, stack, beam)
+        beam = DirectBeam(beam.y_px, beam.x_px, probe.radius_px)
+    parameters, false_alarms = _detection_parameters(
+        stack, probe, integers=sample.dtype.kind in "biu", false_disks=false_disks_per_pattern
+    )
+    return Suggestion(beam, probe, parameters, false_alarms)
 
 
 def suggest_parameters(
@@ -84,12 +105,13 @@ def suggest_parameters(
     *,
     probe: ProbeTemplate | None = None,
     mask: Mask | None = None,
+    false_disks_per_pattern: float = FALSE_DISKS_PER_PATTERN,
 ) -> DetectionParameters:
     """Choose the detector's parameters.
 
-    The spacing comes from the radius of the disks; the gain from the noise between them; the significance
-    from the number of places where noise could look like a disk, for one false disk in five patterns; disks or
-    spots from the profile of the direct beam.
+    The spacing comes from the radius of the disks; the gain from the noise between them; the significance from what
+    noise alone makes on the background of this scan (`measure_false_alarms`), for a stated number of false disks in a
+    pattern; disks or spots from the profile of the direct beam.
 
     Parameters
     ----------
@@ -101,25 +123,34 @@ def suggest_parameters(
         The template that will be used; the aligned direct beams of the sample where None.
     mask
         (det_y, det_x) bool, True where a pixel is not usable.
+    false_disks_per_pattern
+        How many maxima of noise may pass for disks in a pattern.
     """
-    frames = without_masked(sample_frames(sample) if isinstance(sample, DataCube) else sample, mask)
-    stack = _finite(frames)
+    frames = sample_frames(sample) if isinstance(sample, DataCube) else sample
+    stack = fill_masked(_finite(frames), mask)
     if probe is None:
-        probe = probe_from_frames(frames, beam=direct_beam)
-    radius = probe.radius_px
-    draft = DetectionParameters(mode="spots" if _looks_like_a_spot(probe) else "disks")
-    pattern_filter = matched_filter(probe, draft, device=torch.device("cpu"))
-    places = stack.shape[1] * stack.shape[2] / pattern_filter.area_px
-    significance = float(stats.norm.isf(min(0.4, FALSE_DISKS_PER_PATTERN / (4.0 * places))))
-    return DetectionParameters(
-        mode=draft.mode,
-        min_significance=round(significance, 2),
-        min_spacing_px=round(max(2.0 * radius, 3.0), 1),
-        edge_px=round(max(radius, 1.0), 1),
-        counts_per_electron=_gain(
-            torch.from_numpy(stack), pattern_filter, significance, integers=frames.dtype.kind in "biu"
-        ),
+        probe = probe_from_frames(stack, beam=direct_beam)
+    integers = frames.dtype.kind in "biu"
+    return _detection_parameters(stack, probe, integers=integers, false_disks=false_disks_per_pattern)[0]
+
+
+def _detection_parameters(
+    stack: NDArray[np.float32], probe: ProbeTemplate, *, integers: bool, false_disks: float
+) -> tuple[DetectionParameters, FalseAlarms]:
+    """Parameters for frames (n, det_y, det_x) like these, of whole numbers or not."""
+    frames = torch.from_numpy(stack)
+    mode: Literal["disks", "spots"] = "spots" if _looks_like_a_spot(probe) else "disks"
+    draft = DetectionParameters(
+        mode=mode,
+        min_spacing_px=round(max(2.0 * probe.radius_px, 3.0), 1),
+        edge_px=round(max(probe.radius_px, 1.0), 1),
     )
+    gain = _gain(frames, probe, draft, integers=integers)
+    draft = draft.model_copy(update={"counts_per_electron": gain})
+    alarms = measure_false_alarms(stack, probe, draft)
+    significance = max(LEAST_SIGNIFICANCE, alarms.significance_for(false_disks))
+    # rounded up, so that no more false disks pass than stated
+    return draft.model_copy(update={"min_significance": math.ceil(significance * 100) / 100}), alarms
 
 
 def sample_frames(datacube: DataCube, *, number: int = SAMPLE_FRAMES) -> NDArray[np.generic]:
@@ -148,7 +179,7 @@ def _finite(frames: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.nan_to_num(frames.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _choose_probe(datacube: DataCube, frames: NDArray[np.generic], beam: DirectBeam) -> ProbeTemplate:
+def _choose_probe(datacube: DataCube, frames: NDArray[np.float32], beam: DirectBeam) -> ProbeTemplate:
     """The measured direct beam; a flat disk where the convergence angle is known and agrees with it."""
     measured = probe_from_frames(frames, beam=beam)
     try:
@@ -165,15 +196,21 @@ def _looks_like_a_spot(probe: ProbeTemplate) -> bool:
     return effective > SPOT_SPREAD * math.pi * max(probe.radius_px, 1.0) ** 2
 
 
-def _gain(
-    frames: torch.Tensor, pattern_filter: MatchedFilter, significance: float, *, integers: bool
-) -> float:
-    """Counts per electron, from how much the quietest tenth of the sample fluctuates.
+def _gain(frames: torch.Tensor, probe: ProbeTemplate, draft: DetectionParameters, *, integers: bool) -> float:
+    """Counts per electron, from how much the quietest part of the sample fluctuates.
 
-    What the filter sees there is noise, spread by the detector, and weak structure; differences of pixels four apart
-    see hardly any structure, but not all of a spread noise. The first is an upper bound and, so that structure is not
-    taken for noise at high dose, not followed beyond where a disk of 15 % contrast would be lost.
+    Where neighbouring pixels fluctuate independently, their differences see noise and hardly any structure. Where
+    the detector spreads it, what the filter sees is noise and weak structure, and differences of pixels four apart see
+    less structure, but not all of the noise. The first of these is an upper bound and, so that structure is not taken
+    for noise at high dose, not followed beyond where a disk of 25 % contrast would be lost.
     """
+    next_to, beyond = _difference_ratio(frames, 1), _difference_ratio(frames, 2)
+    if integers and COUNTING[0] < next_to < COUNTING[1]:
+        return 1.0
+    if 0 < beyond < WHITE * next_to:
+        return _as_gain(next_to, integers=integers)
+    rough = draft.model_copy(update={"subpixel": "none"})
+    pattern_filter = matched_filter(probe, rough, device=torch.device("cpu"))
     counts, _ = pattern_filter.correlate(frames, frames)
     cell, size = pattern_filter.cell_px, frames.shape[1:]
     background = local_background(frames, cell).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
@@ -184,11 +221,34 @@ def _gain(
     curvature = frames[:, :, :-8] - 2 * frames[:, :, 4:-4] + frames[:, :, 8:]
     lower = _quiet_ratio(curvature**2, 6 * background[:, :, 4:-4], window, correlated_px=3.0)
     typical = float(expected.median())
-    tolerated = typical * (TOLERATED_CONTRAST / (significance * (1 + pattern_filter.ring_share))) ** 2
-    gain = min(upper, max(lower, tolerated))
+    tolerated = (
+        typical * (TOLERATED_CONTRAST / (draft.min_significance * (1 + pattern_filter.ring_share))) ** 2
+    )
+    return _as_gain(min(upper, max(lower, tolerated)), integers=integers)
+
+
+def _as_gain(gain: float, *, integers: bool) -> float:
     if not math.isfinite(gain) or gain <= 0 or (integers and gain < 2):
         return 1.0
     return float(f"{gain:.3g}")
+
+
+def _difference_ratio(frames: torch.Tensor, step: int) -> float:
+    """Squares of differences of pixels ``step`` apart over what counting makes expect, in quiet small windows."""
+    before, here, after = frames[:, :, : -2 * step], frames[:, :, step:-step], frames[:, :, 2 * step :]
+    squares, expected = (before - 2 * here + after) ** 2, before + 4 * here + after
+    window = min(DIFFERENCE_WINDOW_PX, *squares.shape[1:])
+    above, below = (torch.nn.functional.avg_pool2d(v[:, None], window).flatten() for v in (squares, expected))
+    # of hardly any electrons the ratio has few values and no tail, of many the quietest tenth holds no disk
+    many = below * window**2 > MANY_COUNTS
+    seen, part = (many, 0.1) if many.float().mean() > FEWEST_WINDOWS else (below > LEAST_EXPECTED, 0.25)
+    if not seen.any():
+        return 1.0
+    ratio = (above[seen] / below[seen])[:: max(1, int(seen.sum()) // 2**20)]
+    freedom = window**2 / 2.2
+    by_chance = float(stats.chi2.ppf(part, freedom)) / freedom
+    quiet: float = ratio.quantile(part).item() / by_chance
+    return quiet
 
 
 def _quiet_ratio(
