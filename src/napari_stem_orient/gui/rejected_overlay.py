@@ -31,11 +31,11 @@ class Sign(NamedTuple):
 
 
 SIGNS = {
-    Rejection.BELOW_THRESHOLD: Sign("t1", "▲", "#ff86c8"),
-    Rejection.TOO_CLOSE: Sign("x", "✖", "#2fd19f"),
-    Rejection.EDGE: Sign("s", "■", "#dddddd"),
-    Rejection.MASKED: Sign("d", "◆", "#ff5a4f"),
-    Rejection.BEYOND_MOST: Sign("+", "✚", "#a99cff"),
+    Rejection.BELOW_THRESHOLD: Sign("t1", "△", "#f074b5"),
+    Rejection.TOO_CLOSE: Sign("x", "✖", "#1fbf8f"),
+    Rejection.EDGE: Sign("s", "□", "#8fa8bf"),
+    Rejection.MASKED: Sign("d", "◇", "#ff5a4f"),
+    Rejection.BEYOND_MOST: Sign("+", "✚", "#9a8cf0"),
 }
 
 
@@ -90,7 +90,7 @@ class RejectedOverlay:
         assert rejected is not None
         reason, words = rejected.reasons[number], rejected.words[number]
         counts = f"{float(rejected.intensity[number]):,.3g} counts"
-        return words, f"No disk, {reason}: {words} ({counts}, {float(rejected.significance[number]):.1f} σ)"
+        return words, f"{reason.capitalize()}: {words} · {counts}"
 
     def place(self, number: int) -> tuple[float, float]:
         """Where a sign is drawn."""
