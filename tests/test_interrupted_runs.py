@@ -280,7 +280,7 @@ def test_what_was_chosen_automatically_is_told(
     told = {line.split(":")[0]: line for line in lines if ": " in line}
     assert "row 24.0, column 24.0 px" in told["Direct beam"]
     assert "--probe-radius-px to change it" in told["Radius"]
-    assert "false disks a pattern" in told["Significance"]
+    assert "false disks a pattern" in told["False alarms"]
     assert "7 px (given)" in told["Spacing"]
     assert "--counts-per-electron" in told["Gain"]
     assert captured.out.count("\n") == 1  # what a script reads is the result alone

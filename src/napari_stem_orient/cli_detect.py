@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stem_orient.cli_jobs import Stopped, follow, stopped, tell
 from napari_stem_orient.cli_options import (
+    UsageError,
     build_model,
     calibration_options,
     check_output,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
     from napari_stem_orient.io.run_journal import RunJournal
+
+MOST_FALSE_DISKS = 20
 
 
 def detect_options(parser: argparse.ArgumentParser) -> None:
@@ -173,10 +176,16 @@ def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:
 
     frames = sample_frames(datacube)
     mask, told = chosen_mask(arguments, frames)
+    options: dict[str, Any] = {"radius_px": arguments.probe_radius_px, "mask": mask, "frames": frames}
+    if arguments.false_disks_per_pattern is not None:
+        if not 0 < arguments.false_disks_per_pattern <= MOST_FALSE_DISKS:
+            raise UsageError(
+                f"--false-disks-per-pattern {arguments.false_disks_per_pattern}: must lie above 0 and not above "
+                f"{MOST_FALSE_DISKS}"
+            )
+        options["false_disks_per_pattern"] = arguments.false_disks_per_pattern
     try:
-        suggestion = suggest_detection(
-            datacube, radius_px=arguments.probe_radius_px, mask=mask, frames=frames
-        )
+        suggestion = suggest_detection(datacube, **options)
     except ValueError as error:
         if arguments.probe_radius_px is not None:
             raise

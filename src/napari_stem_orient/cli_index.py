@@ -226,7 +226,14 @@ def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected
             [Calibration, IndexParameters, TemplateMatchingParameters],
             why="on a file of peaks",
         )
-        for name in ("scan_shape", "dataset", "probe_radius_px", "mask", "save_peaks"):
+        for name in (
+            "scan_shape",
+            "dataset",
+            "probe_radius_px",
+            "false_disks_per_pattern",
+            "mask",
+            "save_peaks",
+        ):
             if getattr(arguments, name) is not None:
                 raise UsageError(f"{option_name(name)} has no effect on a file of peaks: leave it out")
         peaks = open_bragg_peaks(path)

@@ -148,6 +148,12 @@ def detection_options(parser: argparse.ArgumentParser) -> None:
         help="radius of the disks in px: look for flat disks. Default: the direct beam as it is measured.",
     )
     parser.add_argument(
+        "--false-disks-per-pattern",
+        type=float,
+        metavar="FLOAT",
+        help="how many disks noise alone may make in a pattern: sets the significance. Default: 1.",
+    )
+    parser.add_argument(
         "--detector",
         choices=["torch", "py4dstem"],
         default="torch",

@@ -41,20 +41,16 @@ def settings_lines(
         unit = f" {extra['unit']}" if isinstance(extra, dict) and "unit" in extra else ""
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         rows.append((fields[name].title or name, f"{text}{unit}", option_name(name), name not in given))
-    rows[3:4] = [_with_false_alarms(rows[3], suggestion, parameters)]
+    number = suggestion.false_alarms.per_pattern(parameters.min_significance)
+    rows.insert(
+        4,
+        ("False alarms", _false_alarms(number), "--false-disks-per-pattern", "min_significance" not in given),
+    )
     return [_line(*row) for row in rows]
 
 
-def _with_false_alarms(
-    row: tuple[str, str, str, bool], suggestion: Suggestion, parameters: DetectionParameters
-) -> tuple[str, str, str, bool]:
-    """The line of the significance with the rate of false disks that it stands for."""
-    from napari_stem_orient.detection.suggestion import FALSE_DISKS_PER_PATTERN
-
-    title, text, option, measured = row
-    if parameters.min_significance == suggestion.parameters.min_significance:
-        text += f", for {FALSE_DISKS_PER_PATTERN:g} false disks a pattern"
-    return title, text, option, measured
+def _false_alarms(per_pattern: float) -> str:
+    return f"{per_pattern:.2g} false disks a pattern, from noise alone"
 
 
 def _line(title: str, text: str, option: str, measured: bool) -> str:

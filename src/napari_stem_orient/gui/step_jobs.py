@@ -164,20 +164,29 @@ class MapStarted:
 def indexing_job(task: IndexingTask) -> Generator[MapStarted | IndexedBlock, None, OrientationMap]:
     """Index the peaks of the whole scan with the chosen method.
 
-    What could go wrong at the start (no model, a missing calibration) does so before `MapStarted`.
+    What could go wrong at the start (no model, a missing calibration) does so before `MapStarted`. Its blocks are kept
+    in a journal until it is done or stopped.
     """
+    from napari_stem_orient.io.map_journal import (
+        begin_map_journal,
+        find_interrupted_map,
+        map_kept_in_journal,
+        remove_interrupted_maps,
+    )
     from napari_stem_orient.network.model_folder import model_identities
 
     keywords: dict[str, Any] = {"parameters": task.parameters}
     uses_model = task.method == "transformer"
     model = model_identities(task.crystals, folders=task.model_folders) if uses_model else None
-    start = task.resume_from or OrientationMap.empty(
+    empty = OrientationMap.empty(
         task.peaks,
         task.crystals,
         method=task.method,
         parameters=task.parameters.model_dump(mode="json"),
         model=model,
     )
+    # what a crash has left of the very same run is as good as done now
+    start = task.resume_from or find_interrupted_map(empty) or empty
     keywords["resume_from"] = start
     job: Generator[IndexedBlock, None, OrientationMap]
     if task.method == "template":
@@ -190,7 +199,15 @@ def indexing_job(task: IndexingTask) -> Generator[MapStarted | IndexedBlock, Non
         models = task.model_folders
         job = index_bragg_peaks(task.peaks, task.crystals, models=models, device=task.device, **keywords)
     yield MapStarted(start.copy(), Progress(int(start.done.sum()), start.n_positions, "patterns"))
-    return (yield from job)
+    journal = begin_map_journal(start)
+    try:
+        orientation_map = yield from map_kept_in_journal(job, journal)
+    except GeneratorExit:  # what is done is in the window
+        journal.remove()
+        raise
+    journal.remove()
+    remove_interrupted_maps(empty)
+    return orientation_map
 
 
 @dataclass(frozen=True, slots=True)
