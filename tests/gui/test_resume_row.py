@@ -1,0 +1,157 @@
+"""The Detect step offers to go on with a run that a crash has ended, and goes on with it as it was begun."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
+
+from napari_stem_orient.core.bragg_peaks import DetectedBlock
+from napari_stem_orient.core.datacube import DataCube, summarise
+from napari_stem_orient.detection import correlation
+from napari_stem_orient.detection.suggestion import suggest_detection
+from napari_stem_orient.gui.detect_widget import DetectWidget
+from napari_stem_orient.gui.resume_jobs import JournalLost, interrupted_run, with_journal
+from napari_stem_orient.gui.session import Step
+from napari_stem_orient.gui.step_jobs import DetectionTask, detection_job
+from napari_stem_orient.io import run_journal
+from napari_stem_orient.io.scans import open_datacube
+from patience import Until
+
+
+@pytest.fixture
+def scan(polycrystal: DataCube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataCube:
+    """The scan in a file, with journals in a folder of this test."""
+    folder = tmp_path / "journals"
+    monkeypatch.setattr(run_journal, "journal_folder", lambda _folder=None: folder)
+    monkeypatch.setattr(correlation, "SECONDS_PER_RECORD", 0.0)
+    monkeypatch.setattr(correlation, "BATCH_PIXELS", {"cpu": 10 * 96 * 96})
+    np.save(tmp_path / "scan.npy", polycrystal.data.compute())
+    return open_datacube(tmp_path / "scan.npy").with_calibration(polycrystal.calibration)
+
+
+def task_for(scan: DataCube, **changes: float) -> DetectionTask:
+    suggestion = suggest_detection(scan)
+    parameters = suggestion.parameters.model_copy(update=changes)
+    return DetectionTask(scan, suggestion.probe, parameters, device="cpu")
+
+
+def crash_after(number: int, job: Iterator[DetectedBlock]) -> Iterator[DetectedBlock]:
+    for _ in range(number):
+        yield next(job)
+    raise RuntimeError("crash")
+
+
+def interrupt(task: DetectionTask, *, blocks: int) -> None:
+    with pytest.raises(RuntimeError, match="crash"):
+        for _ in with_journal(task, crash_after(blocks, detection_job(task))):
+            pass
+
+
+@pytest.fixture
+def panel(qtbot: QtBot) -> DetectWidget:
+    panel = DetectWidget(ViewerModel())  # type: ignore[arg-type]
+    qtbot.addWidget(panel)
+    panel.show()
+    return panel
+
+
+def open_scan(panel: DetectWidget, scan: DataCube) -> None:
+    panel.session.set_datacube(scan)
+    job = summarise(scan)
+    while True:
+        try:
+            panel.session.fill_summary(next(job))
+        except StopIteration as finished:
+            panel.session.set_summary(finished.value)
+            return
+
+
+def test_an_interrupted_run_is_offered_and_gone_on_with_as_it_was_begun(
+    scan: DataCube, panel: DetectWidget, until: Until
+) -> None:
+    task = task_for(scan, min_spacing_px=7.5)
+    interrupt(task, blocks=3)
+    open_scan(panel, scan)
+    row = panel.resume_row
+    until(lambda: row.offers and row.resume_button.isEnabled())
+    assert row.label.text() == "30 of 120 positions are left from a run that was interrupted."
+    assert row.isVisible()
+    seen: list[int] = []
+    panel.session.detection_filled.connect(lambda block: seen.extend(block.positions.tolist()))
+    row.resume_button.click()
+    assert not row.isVisible()
+    until(lambda: panel.session.running_job(Step.DETECT) is None and panel.session.peaks is not None)
+    peaks = panel.session.peaks
+    assert peaks is not None
+    assert peaks.detected.all()
+    assert sorted(seen) == list(range(30, 120))
+    assert peaks.parameters["detection"]["min_spacing_px"] == 7.5
+    assert panel.form.value.min_spacing_px == 7.5
+    whole = run_to_end(dataclasses.replace(task, mask=panel.session.detector_mask))
+    assert np.array_equal(peaks.x_px, whole.x_px)
+    assert interrupted_run(scan) is None  # it came to its end
+
+
+def run_to_end(task: DetectionTask):
+    job = detection_job(task)
+    while True:
+        try:
+            next(job)
+        except StopIteration as finished:
+            return finished.value
+
+
+def test_start_over_forgets_the_interrupted_run(scan: DataCube, panel: DetectWidget, until: Until) -> None:
+    interrupt(task_for(scan), blocks=2)
+    open_scan(panel, scan)
+    row = panel.resume_row
+    until(lambda: row.offers and row.start_over_button.isEnabled())
+    seen: list[int] = []
+    panel.session.detection_filled.connect(lambda block: seen.extend(block.positions.tolist()))
+    row.start_over_button.click()
+    until(lambda: panel.session.peaks is not None)
+    assert sorted(seen) == list(range(120))
+    assert interrupted_run(scan) is None
+
+
+def test_nothing_is_offered_of_a_scan_that_was_not_interrupted(
+    scan: DataCube, polycrystal: DataCube, panel: DetectWidget, until: Until
+) -> None:
+    interrupt(task_for(scan), blocks=2)
+    open_scan(panel, scan)
+    until(lambda: panel.resume_row.offers)
+    panel.session.set_datacube(polycrystal)
+    assert not panel.resume_row.offers
+    assert not panel.resume_row.isVisible()
+
+
+def test_a_stopped_run_is_offered_when_the_scan_is_opened_again(scan: DataCube) -> None:
+    task = task_for(scan)
+    job = with_journal(task, detection_job(task))
+    next(job)
+    next(job)
+    job.close()  # as Cancel does
+    run = interrupted_run(scan)
+    assert run is not None
+    assert run.words.startswith("20 of 120 positions")
+    assert run.task.resume_from is not None
+    assert run.task.resume_from.detected.sum() == 20
+
+
+def test_a_full_disk_is_said_while_the_run_goes_on(scan: DataCube, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_journal.os, "write", full_disk)
+    task = task_for(scan)
+    records = list(with_journal(task, detection_job(task)))
+    lost = [record for record in records if isinstance(record, JournalLost)]
+    assert len(lost) == 1
+    assert "the disk is full" in lost[0].text
+    assert sum(len(record.positions) for record in records if isinstance(record, DetectedBlock)) == 120
