@@ -195,6 +195,22 @@ def test_rotation_and_mirroring_come_from_a_file_and_nothing_else_does(
     assert ready.session.calibration_steps == ("Rotation from defocused.h5",)
 
 
+def test_a_file_that_knows_no_rotation_leaves_the_one_that_is_there(
+    ready: CalibrateWidget,
+    monkeypatch: pytest.MonkeyPatch,
+    save_file_as: Callable[[Path | None], None],
+    until: Until,
+    errors: list[str],
+) -> None:
+    monkeypatch.setattr(calibration_files, "read_calibration", lambda _: (Calibration(voltage_kv=200), None))
+    save_file_as(Path("scan.mib"))
+    ready.rows.rotation_box.setValue(35.0)
+    ready.rows.file_button.click()
+    until(lambda: idle(ready))
+    assert "scan.mib does not say how the detector is turned" in ready.message_label.text()
+    assert calibration(ready).scan_rotation_deg == 35.0
+
+
 def test_a_calibration_from_a_file_keeps_the_direct_beam_of_the_peaks(
     ready: CalibrateWidget,
     monkeypatch: pytest.MonkeyPatch,

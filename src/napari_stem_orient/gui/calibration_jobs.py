@@ -173,8 +173,11 @@ def calibration_from_file(path: Path, peaks: BraggPeaks, *, rotation_only: bool)
     quantities: list[Quantity] = [
         q for q in QUANTITIES if q != "origin" and status_of(found, q) is not Status.UNKNOWN
     ]
-    quantities = ["rotation"] if rotation_only else quantities
+    quantities = [q for q in quantities if q == "rotation" or not rotation_only]
     quantities += [] if origin_px is None else ["origin"]
+    if not quantities:
+        what = "how the detector is turned" if rotation_only else "how the scan is calibrated"
+        raise ValueError(f"{path.name} does not say {what}; enter it by hand, or choose another file")
     calibration = taken_over(peaks.calibration, found, quantities, others=not rotation_only)
     lines = tuple((q.capitalize(), quantity_text(calibration, q, origin_px)) for q in quantities)
     title = f"{'Rotation' if rotation_only else 'Calibration'} from {path.name}"

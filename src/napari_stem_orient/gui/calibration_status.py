@@ -118,13 +118,13 @@ def _origin_text(calibration: Calibration, origin_px: NDArray[np.float32] | None
 ASSUMED: dict[Quantity, str] = {"ellipse": "a circle", "rotation": "0°"}
 """What is taken where nobody knows better."""
 
-LINE_TITLES: dict[Quantity, tuple[str, ...]] = {
-    "origin": ("Direct beam", "Origin"),
-    "ellipse": ("Ellipse",),
-    "pixel size": ("Pixel size",),
-    "rotation": ("Rotation",),
+LINE_TITLES: dict[Quantity, str] = {
+    "origin": "Direct beam",
+    "ellipse": "Ellipse",
+    "pixel size": "Pixel size",
+    "rotation": "Rotation",
 }
-"""How the lines of a fit begin that tell each quantity."""
+"""The line of a fit that tells each quantity."""
 
 
 def known_text(
@@ -140,9 +140,9 @@ def known_text(
             break
         if quantity == "origin" and not _same_origins(then.origin_px, origin_px):
             break
-        told = [text for title, text in step.lines if title.startswith(LINE_TITLES[quantity])]
-        if told:
-            return ", ".join(text.rpartition("→")[2].strip() for text in told).replace(" px ±", " ±")
+        told = [text for title, text in step.lines if title == LINE_TITLES[quantity]]
+        if told and quantity in then.calibration.checked:
+            return told[0].replace(" px ±", " ±")
     text = quantity_text(calibration, quantity, origin_px)
     if quantity in ASSUMED and status_of(calibration, quantity) is Status.UNKNOWN:
         return f"unknown, taken as {ASSUMED[quantity]}"

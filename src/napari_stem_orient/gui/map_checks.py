@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -60,13 +60,11 @@ class MapChecks(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setToolTip("The sample indexed again with other pixel sizes, compared with the map.")
         self.table.hide()
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.refine_button)
-        buttons.addWidget(self.sensitivity_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        layout.addLayout(buttons)
+        layout.addWidget(self.refine_button)
+        layout.addWidget(self.sensitivity_button)
         layout.addWidget(self.report_label)
         layout.addWidget(self.table)
         for signal in (panel.session.map_changed, panel.session.peaks_changed):
@@ -107,15 +105,18 @@ class MapChecks(QWidget):
     def _on_sensitivity(self) -> None:
         subject = self._subject()
         if subject is not None:
+            several = len(subject[1].crystals) > 1
             self._panel.run(
                 sensitivity_job(*subject, self._panel.session.model_folders),
                 title="Indexing with other pixel sizes",
                 step=Step.CALIBRATE,
-                on_done=self._show_table,
+                on_done=partial(self._show_table, phases=several),
             )
 
-    def _show_table(self, found: SensitivityTable) -> None:
-        header, rows = found.header(), found.rows()
+    def _show_table(self, found: SensitivityTable, *, phases: bool) -> None:
+        """Show the table; without the column of the phases where there is one only."""
+        kept = [index for index, name in enumerate(found.header()) if phases or "phase" not in name]
+        header, *rows = [[row[index] for index in kept] for row in (found.header(), *found.rows())]
         self.table.clear()
         self.table.setColumnCount(len(header))
         self.table.setRowCount(len(rows))
