@@ -25,6 +25,7 @@ SCRIPTS = (
     "ambiguity",
     "bloch_convergence",
     "inspect_rate",
+    "reading",
     "reliability",
     "scaling",
     "sizes",
