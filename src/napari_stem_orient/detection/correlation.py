@@ -117,7 +117,13 @@ def detect_in_frames(
     """
     stack = frames[None] if frames.ndim == 2 else frames
     shape = (stack.shape[1], stack.shape[2])
-    search = disk_search(probe, parameters, shape, device=choose_device(device), mask=mask)
+    return search_frames(
+        stack, disk_search(probe, parameters, shape, device=choose_device(device), mask=mask)
+    )
+
+
+def search_frames(stack: NDArray[np.generic], search: DiskSearch) -> DetectedBlock:
+    """Detect the Bragg disks of frames (n, det_y, det_x) with what has been prepared for them."""
     parts = [
         (np.arange(start, stop, dtype=np.int64), found)
         for start, stop, found in _in_batches(stack, search, _Tally())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import DetectedBlock
 from napari_stem_orient.detection import local_maxima
-from napari_stem_orient.detection.correlation import as_float, detect_in_frames
-from napari_stem_orient.detection.detector_mask import Mask
+from napari_stem_orient.detection.correlation import as_float, search_frames
+from napari_stem_orient.detection.detector_mask import Mask, describe_mask
 from napari_stem_orient.detection.frame_peaks import (
     LEAST_VISIBLE,
     CorrelatedFrames,
+    DiskSearch,
     correlate_frames,
     disk_search,
 )
@@ -38,16 +40,15 @@ def explain_frame(
     probe: ProbeTemplate,
     parameters: DetectionParameters,
     mask: Mask | None = None,
-    device: str = "cpu",
 ) -> Explained:
     """Detect the disks of one frame (det_y, det_x), and say of the maxima left out why.
 
     The disks are those that `detect_in_frames` finds. Of a maximum that fails in several ways the first is told:
-    masked, at the edge, below a threshold, too close, beyond the most disks.
+    masked, at the edge, below a threshold, too close, beyond the most disks. Runs on the CPU; what is prepared for a
+    template, parameters and a mask is kept for the next frame.
     """
-    found = detect_in_frames(frame, probe=probe, parameters=parameters, mask=mask, device=device)
-    shape = (frame.shape[0], frame.shape[1])
-    search = disk_search(probe, parameters, shape, device=torch.device("cpu"), mask=mask)
+    search = _prepared(_Request(probe, (frame.shape[0], frame.shape[1]), mask), parameters)
+    found = search_frames(frame[None], search)
     with torch.inference_mode():
         seen = correlate_frames(
             as_float(frame[None])[0], search.pattern_filter, parameters, covered=search.covered
@@ -63,6 +64,26 @@ def explain_frame(
         significance=found.significance,
         rejected=_rejected(maxima, found, parameters, radius_px=probe.radius_px),
     )
+
+
+class _Request:
+    """Template, frame shape and mask, the same as another where the template is the same object and the masks agree."""
+
+    def __init__(self, probe: ProbeTemplate, shape: tuple[int, int], mask: Mask | None) -> None:
+        self.probe, self.shape, self.mask = probe, shape, mask
+        self._key = (id(probe), shape, str(describe_mask(mask)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Request) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@functools.lru_cache(maxsize=2)
+def _prepared(request: _Request, parameters: DetectionParameters) -> DiskSearch:
+    cpu = torch.device("cpu")
+    return disk_search(request.probe, parameters, request.shape, device=cpu, mask=request.mask)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
