@@ -163,6 +163,15 @@ def test_chunks_are_read_in_the_order_of_the_file(monkeypatch: pytest.MonkeyPatc
     assert [index[0].start for index in file.reads] == list(range(24))
 
 
+def test_a_cache_of_results_mixes_up_no_blocks() -> None:
+    cache = pytest.importorskip("dask.cache", reason="cachey is not installed")
+    cube = numbered((12, 9))
+    with cache.Cache(1e9, limit=0):
+        for _ in range(2):
+            for block in cube.scan_blocks(max_bytes=40 * 48):
+                assert (block.frames == block.positions[:, None, None]).all()
+
+
 def test_patterns_that_are_not_wanted_are_not_read() -> None:
     file = CountingFile(24, 10, 4, 6)
     cube = DataCube(file.lazily((4, 10, 4, 6)), Calibration())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -117,10 +118,11 @@ def _in_common(graphs: Sequence[Graph]) -> bool:
 def _in_order(tasks: Sequence[Callable[[], None]]) -> None:
     """Run tasks in dask's threads, as many at a time as there are cores, begun in their order.
 
-    dask begins independent tasks with the one whose name comes last.
+    dask begins independent tasks with the one whose name comes last. Names are never used again: a cache of dask's, as
+    napari has one, takes tasks of one name for the same and would leave the second out.
     """
-    digits = len(str(len(tasks)))
-    graph = {f"{len(tasks) - number:0{digits}d}": (task,) for number, task in enumerate(tasks)}
+    digits, reading = len(str(len(tasks))), uuid.uuid4().hex
+    graph = {f"{reading}-{len(tasks) - number:0{digits}d}": (task,) for number, task in enumerate(tasks)}
     get_in_threads(graph, list(graph))
 
 
