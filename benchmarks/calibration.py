@@ -152,9 +152,11 @@ def _ring_radii(image: np.ndarray, calibration: Calibration) -> str:
     for label, radius in zip(rings.labels(), rings.q, strict=True):
         if label not in ("111", "220"):  # the others are not apart from their neighbours
             continue
-        near = np.abs(at - radius) < 0.05
-        ring = profile[near] * at[near] ** 2.5
-        a, b, _ = np.polyfit(at[near][(k := ring > 0.9 * ring.max())], ring[k], 2)
+        near = np.abs(at - radius) < 0.055
+        ends = np.interp(at[near], at[near][[0, -1]], np.log(profile[near][[0, -1]]))
+        ring = profile[near] - np.exp(ends)
+        top = ring > 0.85 * ring.max()
+        a, b, _ = np.polyfit(at[near][top], ring[top], 2)
         told.append(f"{label}: {100 * (-b / (2 * a) / radius - 1):+.2f} %")
     return ", ".join(told)
 

@@ -17,8 +17,16 @@ Float64 = NDArray[np.float64]
 BIN_PX = 0.5
 FEWEST_PIXELS = 8
 
-#: Powers of the radius that make the background.
+#: Powers of the radius that make the background of the whole profile, and of a part of it.
 BACKGROUND_POWERS = (0, -1, -2, -3, -4, -5)
+BACKGROUND_OF_PART = (0, -1, -2, -3)
+
+#: Rings with a gap of so many widths between them are fitted apart, with so many widths around them.
+APART = 3.0
+MARGIN = 3.5
+
+#: A part of the profile counts where its rings explain this much of it.
+CLEAR = 0.8
 
 #: Standard deviations of a ring in px that are tried, and the steps of the pixel size.
 WIDTHS_PX = (1.0, 1.5, 2.2, 3.2, 4.5, 6.5)
@@ -66,14 +74,23 @@ class RingProfile:
 class _Profile:
     """Mean intensity (n,) at radii (n,) in px, each relative to itself, and what a smooth background leaves of it."""
 
-    def __init__(self, radius: Float64, intensity: Float64) -> None:
+    def __init__(self, radius: Float64, intensity: Float64, powers_of_radius: tuple[int, ...]) -> None:
         self.radius, self._intensity = radius, intensity
-        powers = np.stack([(radius / radius.mean()) ** power for power in BACKGROUND_POWERS], axis=1)
+        powers = np.stack([(radius / radius.mean()) ** power for power in powers_of_radius], axis=1)
         self._background, _ = np.linalg.qr(powers / intensity[:, None])
         self._structure = self._beyond_background(np.ones((len(radius), 1)))[:, 0]
 
     def _beyond_background(self, columns: Float64) -> Float64:
         return np.asarray(columns - self._background @ (self._background.T @ columns))
+
+    def part(self, inner: float, outer: float) -> _Profile:
+        """What lies between two radii in px, with a background of its own."""
+        inside = (self.radius > inner) & (self.radius < outer)
+        return _Profile(self.radius[inside], self._intensity[inside], BACKGROUND_OF_PART)
+
+    def explained(self, columns: Float64) -> float:
+        """Share of the structure that rings (n, k) explain, 0 to 1."""
+        return 1 - self.left(columns) / max(self.structure, 1e-30)
 
     @property
     def structure(self) -> float:
@@ -115,7 +132,7 @@ def fit_profile(
     rings = crystal_rings(crystal, q_max=1.3 * LARGEST_Q)
     start, width, note = _search(profile, rings, outer, known)
     size, width = _refined(profile, rings, start, width)
-    explained = 1 - profile.left(_peaks(profile, rings, size, width)) / max(profile.structure, 1e-30)
+    explained = profile.explained(_peaks(profile, rings, size, width))
     if explained < LEAST_EXPLAINED:
         raise ValueError(
             f"no rings of {crystal.name} are seen in the pattern: is it the right crystal, and a ring pattern?"
@@ -124,11 +141,32 @@ def fit_profile(
     sectors = [
         _profile(np.where(number == sector, pattern, 0.0), radius, inner, outer) for sector in range(SECTORS)
     ]
-    parts = [_refined(sector, rings, size, width)[0] for sector in sectors]
+    of_sectors = [_refined(sector, rings, size, width)[0] for sector in sectors]
+    error = float(np.std(of_sectors) / np.sqrt(SECTORS))
     in_sight = (rings.q / size > inner) & (rings.q / size < outer)
-    return RingProfile(
-        size, float(np.std(parts) / np.sqrt(SECTORS)), int(in_sight.sum()), float(explained), note
-    )
+    parts = _sizes_of_parts(profile, rings, size, width)
+    if len(parts) > 1:
+        # each part has a background and a width of its own, which the profile as a whole has not
+        size = float(np.median(parts))
+        error = max(error, float(np.std(parts, ddof=1) / np.sqrt(len(parts))))
+    return RingProfile(size, error, int(in_sight.sum()), float(explained), note)
+
+
+def _sizes_of_parts(profile: _Profile, rings: Rings, size: float, width: float) -> list[float]:
+    """Pixel size in Å⁻¹ from each group of rings that stands apart from the others."""
+    place = rings.q / size
+    place = place[(place > profile.radius[0] + width) & (place < profile.radius[-1] - width)]
+    sizes = []
+    for group in np.split(place, np.flatnonzero(np.diff(place) > APART * width) + 1):
+        if not len(group):
+            continue
+        part = profile.part(group[0] - MARGIN * width, group[-1] + MARGIN * width)
+        if len(part.radius) < 4 * len(BACKGROUND_OF_PART):
+            continue
+        found, width_there = _refined(part, rings, size, width)
+        if part.explained(_peaks(part, rings, found, width_there)) > CLEAR:
+            sizes.append(found)
+    return sizes
 
 
 def _profile(pattern: Float64, radius: Float64, inner: float, outer: float) -> _Profile:
@@ -141,7 +179,8 @@ def _profile(pattern: Float64, radius: Float64, inner: float, outer: float) -> _
         raise ValueError("the pattern has too few pixels beyond its direct beam: is it a ring pattern?")
     mean = np.bincount(bins, weights=pattern[inside]) / np.maximum(count, 1)
     value = np.bincount(bins, weights=np.minimum(pattern[inside], 4 * mean[bins]))[enough] / count[enough]
-    return _Profile(np.bincount(bins, weights=radius[inside])[enough] / count[enough], value)
+    middle = np.bincount(bins, weights=radius[inside])[enough] / count[enough]
+    return _Profile(middle, value, BACKGROUND_POWERS)
 
 
 def _search(profile: _Profile, rings: Rings, outer: float, known: float | None) -> tuple[float, float, str]:
