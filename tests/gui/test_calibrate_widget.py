@@ -290,9 +290,15 @@ def test_a_map_of_these_peaks_can_refine_the_calibration(
     assert "0.500 → 0.750" in ready.map_checks.report_label.text()
     assert ready.session.step_state(Step.INDEX) is StepState.STALE
     assert not ready.map_checks.refine_button.isEnabled()  # the map is of another calibration now
+    assert "Index again" in ready.map_checks.report_label.text()
+    ready.session.confirm_calibration("ellipse")
+    assert "index again first" in ready.map_checks.stale_label.text()
+    assert not ready.map_checks.stale_label.isHidden()
+    ready.undo_button.click()
     ready.undo_button.click()
     assert ready.session.step_state(Step.INDEX) is StepState.DONE
     assert ready.map_checks.refine_button.isEnabled()
+    assert ready.map_checks.stale_label.isHidden()
 
 
 def test_what_another_pixel_size_would_do_stands_in_a_table(

@@ -54,6 +54,7 @@ class MapChecks(QWidget):
             "orientations move. Nothing of the map changes.</qt>"
         )
         self.sensitivity_button.clicked.connect(self._on_sensitivity)
+        self.stale_label = plain_label("The map was made with another calibration: index again first.")
         self.report_label = plain_label()
         self.report_label.hide()
         self.table = QTableWidget()
@@ -65,6 +66,7 @@ class MapChecks(QWidget):
         layout.setSpacing(3)
         layout.addWidget(self.refine_button)
         layout.addWidget(self.sensitivity_button)
+        layout.addWidget(self.stale_label)
         layout.addWidget(self.report_label)
         layout.addWidget(self.table)
         for signal in (panel.session.map_changed, panel.session.peaks_changed):
@@ -77,6 +79,8 @@ class MapChecks(QWidget):
         indexing = session.step_state(Step.INDEX) is StepState.RUNNING
         self.setVisible(session.current_map is not None and session.peaks is not None)
         ready = self._subject() is not None and not running and not indexing
+        stale = session.stale_because(Step.INDEX) is not None
+        self.stale_label.setVisible(stale and self.report_label.isHidden())
         for button in (self.refine_button, self.sensitivity_button):
             button.setEnabled(ready)
 
@@ -101,6 +105,7 @@ class MapChecks(QWidget):
         self._on_refined(peaks, joint)
         self.report_label.setText(refinement_text(joint))
         self.report_label.show()
+        self.refresh()
 
     def _on_sensitivity(self) -> None:
         subject = self._subject()
