@@ -42,17 +42,15 @@ def local_maxima(
 def _maxima_among(images: Tensor, among: Tensor, *, margin_px: int) -> tuple[Tensor, Tensor, Tensor]:
     """`local_maxima` of few pixels: only they are compared with their neighbours."""
     height, width = images.shape[1:]
-    flat = _where(among.flatten())
+    values, flat = images.flatten(), _where(among.flatten())
+    # one neighbour after the other: few pixels are left after the first ones
+    for step in (1, -1, width, -width, width + 1, -width - 1, width - 1, 1 - width):
+        flat = flat[values[flat] >= values[(flat + step).clamp(0, len(values) - 1)]]
     frame, place = flat // (height * width), flat % (height * width)
     row, column = place // width, place % width
     inside = (row >= margin_px) & (row < height - margin_px)
     inside &= (column >= margin_px) & (column < width - margin_px)
-    flat, frame, row, column = flat[inside], frame[inside], row[inside], column[inside]
-    values = images.flatten()
-    around = [step_y * width + step_x for step_y in (-1, 0, 1) for step_x in (-1, 0, 1) if step_y or step_x]
-    beside = values[flat[:, None] + torch.tensor(around, device=flat.device)]
-    highest = values[flat] >= beside.amax(dim=1)
-    return frame[highest], row[highest], column[highest]
+    return frame[inside], row[inside], column[inside]
 
 
 def _where(flags: Tensor) -> Tensor:
