@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.virtual_images import VirtualBlock
+    from napari_stem_orient.gui.framing import Framing
     from napari_stem_orient.gui.virtual_detectors import DetectorEntry
 
 REFRESH_INTERVAL_MS = 120
@@ -35,10 +36,12 @@ class VirtualLayers:
     Parameters
     ----------
     napari_viewer : its viewer, held weakly
+    framing : keeps the whole scan in view when new layers bring wider controls
     """
 
-    def __init__(self, napari_viewer: napari.Viewer) -> None:
+    def __init__(self, napari_viewer: napari.Viewer, framing: Framing | None = None) -> None:
         self._viewer = ref(getattr(napari_viewer, "__wrapped__", napari_viewer))
+        self._framing = framing
         self._images: dict[int, Float32] = {}
         self._names: dict[int, str] = {}
         self._limits: dict[int, tuple[float, float]] = {}
@@ -112,6 +115,8 @@ class VirtualLayers:
         layer = viewer.add_layer(Layer.create(data, keywords, kind))
         viewer.canvas.overlays.scale_bar.visible = True
         self._limits[key] = tuple(layer.contrast_limits)
+        if self._framing is not None:
+            self._framing.frame_soon()
 
     def _repaint(self, layer: Layer, key: int, image: Float32) -> None:
         assert self._calibration is not None

@@ -61,9 +61,9 @@ class VirtualWidget(JobPanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
-        map_layers_of(napari_viewer, self.session)
+        framing = map_layers_of(napari_viewer, self.session).framing
         self.detectors = virtual_detectors_of(self.session)
-        self.layers = VirtualLayers(napari_viewer)
+        self.layers = VirtualLayers(napari_viewer, framing)
         self.imager = VirtualImager(self, self.detectors, self.layers)
         self.chooser = PatternChooser(self)
         self.view = DetectorView()
@@ -230,7 +230,7 @@ class VirtualWidget(JobPanel):
     # --- widgets -------------------------------------------------------------------------------------------
 
     def _fill_scroll_area(self) -> None:
-        """Everything but the job's bar and message scrolls: a window must not outgrow its screen."""
+        """Everything but the row that runs, its bar and message scrolls: a window must not outgrow its screen."""
         self.view.setMinimumHeight(260)
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -242,7 +242,6 @@ class VirtualWidget(JobPanel):
         column.addLayout(self._preset_row())
         column.addWidget(self.list_view)
         column.addWidget(self.form)
-        column.addLayout(self._run_row())
         column.addStretch(1)
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -251,6 +250,7 @@ class VirtualWidget(JobPanel):
         area.setWidget(inside)
         area.setMinimumSize(*SMALLEST)
         self.content.addWidget(area)
+        self.content.addLayout(self._run_row())
         layout = self.layout()
         assert isinstance(layout, QVBoxLayout)
         layout.setStretchFactor(self.content, 1000)  # the empty room below belongs to the pattern
