@@ -258,4 +258,4 @@ def run_sensitivity(arguments: argparse.Namespace) -> str:
     rows = [table.header(), *table.rows()]
     width = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(size) for cell, size in zip(row, width, strict=True)) for row in rows]
-    return "\n".join([*lines, f"{table.n_positions:,} positions indexed again, each without its neighbours"])
+    return "\n".join([*lines, f"{table.n_positions:,} positions compared"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 
 from calibration_scenes import TRUE, distorted_scan
@@ -15,6 +16,8 @@ from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
 from napari_stem_orient.indexing.sensitivity import (
     SensitivityParameters,
     SensitivityTable,
+    _sample,
+    _squares,
     calibration_sensitivity,
 )
 
@@ -67,7 +70,30 @@ def test_the_table_reads_as_text_and_the_steps_tell_which_change_it_is_at() -> N
     }
     done = [record.progress.done for record in records]
     assert done == sorted(done)
-    assert result.n_positions == 40
+    assert result.n_positions == 64  # the only square of the scan
+
+
+def test_squares_are_indexed_with_their_neighbours_and_each_position_counts_once() -> None:
+    """A scan of 3 x 4 squares: of each chosen one, the positions around it are there too and do not count."""
+    peaks, _ = distorted_scan(scan_shape=(20, 30), n_grains=4)
+    found = OrientationMap.empty(peaks, (load_crystal("Ni"),), method="transformer", parameters={})
+    found.phase_id[:] = 0
+    found.phase_id[:5] = -1
+    layout = _squares(found, SensitivityParameters(n_positions=100), halo=2)
+    counted = layout.position[layout.counted]
+    assert len(set(counted.tolist())) == len(counted) >= 100
+    assert counted.min() >= 5
+    for place in np.argwhere(layout.counted):
+        y, x = divmod(int(layout.position[tuple(place)]), 30)
+        for step in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+            there = layout.position[tuple(place + step)]
+            inside = 0 <= y + step[0] < 20 and 0 <= x + step[1] < 30
+            assert there == ((y + step[0]) * 30 + x + step[1] if inside else -1)
+    sample = _sample(peaks, layout.position)
+    row, column = np.argwhere(layout.counted)[7]
+    y, x = divmod(int(layout.position[row, column]), 30)
+    np.testing.assert_array_equal(sample.at(row, column), peaks.at(y, x))
+    assert not sample.detected[layout.position.ravel() < 0].any()
 
 
 def test_an_empty_map_is_refused() -> None:

@@ -14,9 +14,15 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+
+#: The sample is made of squares of the scan of this many positions across, so that positions have their neighbours; so
+#: many positions around a square are indexed with it, and not counted.
+SQUARE = 8
+HALO = 2
 
 #: An orientation that moves by more than these, in degrees, has moved notably, and is another one.
 MOVED_DEG = (2.0, 5.0)
@@ -34,7 +40,11 @@ class SensitivityParameters(BaseModel):
         json_schema_extra={"unit": "%"},
     )
     n_positions: int = Field(
-        200, ge=10, le=100_000, title="Positions", description="Indexed positions that are indexed again"
+        200,
+        ge=10,
+        le=100_000,
+        title="Positions",
+        description="Indexed positions that are indexed again, about",
     )
     seed: int = Field(0, ge=0, title="Seed", description="Of the choice of positions")
 
@@ -117,7 +127,8 @@ def calibration_sensitivity(
 ) -> Generator[SensitivityStep, None, SensitivityTable]:
     """Index a sample of a map again with the pixel size changed, by the method and the parameters of the map.
 
-    The sample has no neighbours, so each pattern is read for itself; the row without change tells what that alone does.
+    The sample is some squares of the scan, and what lies around them where neighbours have a say. The row without
+    change tells what the sampling alone does.
 
     Peak memory: as for indexing.
 
@@ -141,13 +152,11 @@ def calibration_sensitivity(
     if peaks.scan_shape != orientation_map.scan_shape:
         raise ValueError("the map and the peaks are of different scans: index these peaks first")
     size = peaks.calibration.pixel_size_inv_angstrom
-    indexed = np.flatnonzero(orientation_map.indexed)
-    if size is None or not len(indexed):
+    if size is None or not orientation_map.indexed.any():
         raise ValueError("nothing is indexed yet: index the peaks first, then see how sensitive the map is")
-    rng = np.random.default_rng(parameters.seed)
-    number = min(parameters.n_positions, len(indexed))
-    chosen = np.sort(rng.choice(indexed, number, replace=False))
-    sample = _sample(peaks, chosen)
+    asks = orientation_map.method != "template" and bool(orientation_map.parameters.get("neighbours", True))
+    layout = _squares(orientation_map, parameters, halo=HALO if asks else 0)
+    sample, number = _sample(peaks, layout.position), layout.position.size
     changes = sorted({0.0, *parameters.changes_percent})
     entries = []
     for count, change in enumerate(changes):
@@ -155,13 +164,53 @@ def calibration_sensitivity(
         job = _index_again(sample.with_calibration(calibration), orientation_map, models, device)
         note = "pixel size as it is" if change == 0 else f"pixel size {change:+g} %"
         found = yield from _followed(job, count, len(changes), number, note)
-        entries.append(_row(change, found, orientation_map, chosen))
-    return SensitivityTable(tuple(entries), number)
+        entries.append(_row(change, found, orientation_map, layout))
+    return SensitivityTable(tuple(entries), int(layout.counted.sum()))
 
 
-def _sample(peaks: BraggPeaks, chosen: NDArray[np.int64]) -> BraggPeaks:
-    """The peaks of some positions as a scan of one row."""
-    part = peaks.select(chosen)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """A scan made of squares of another: its positions there (h, w), -1 for none, and those that count (h, w) bool."""
+
+    position: NDArray[np.int64]
+    counted: NDArray[np.bool_]
+
+
+def _squares(orientation_map: OrientationMap, parameters: SensitivityParameters, *, halo: int) -> _Layout:
+    """Squares of the scan, below each other with a row of nothing between, until enough positions are indexed."""
+    rows, columns = orientation_map.scan_shape
+    indexed = orientation_map.indexed.reshape(rows, columns)
+    flat = np.arange(rows * columns).reshape(rows, columns)
+    corners = [(y, x) for y in range(0, rows, SQUARE) for x in range(0, columns, SQUARE)]
+    order = np.random.default_rng(parameters.seed).permutation(len(corners))
+    size = SQUARE + 2 * halo
+    tiles: list[NDArray[np.int64]] = []
+    counts: list[NDArray[np.bool_]] = []
+    found = 0
+    for number in order:
+        y, x = corners[number]
+        here = indexed[y : y + SQUARE, x : x + SQUARE]
+        if found >= parameters.n_positions or not here.any():
+            continue
+        tile, count = np.full((size + 1, size), -1, dtype=np.int64), np.zeros((size + 1, size), dtype=bool)
+        top, left = max(0, y - halo), max(0, x - halo)
+        part = flat[top : y + SQUARE + halo, left : x + SQUARE + halo]
+        at = top - y + halo, left - x + halo
+        tile[at[0] : at[0] + part.shape[0], at[1] : at[1] + part.shape[1]] = part
+        count[halo : halo + here.shape[0], halo : halo + here.shape[1]] = here
+        tiles.append(tile)
+        counts.append(count)
+        found += int(here.sum())
+    return _Layout(np.concatenate(tiles), np.concatenate(counts))
+
+
+def _sample(peaks: BraggPeaks, position: NDArray[np.int64]) -> BraggPeaks:
+    """The peaks of some positions (h, w) as a scan of that shape; -1 is a position where nothing was detected."""
+    there = position.ravel() >= 0
+    chosen = np.where(there, position.ravel(), 0)
+    part = peaks.select(chosen[there])
+    counts = np.zeros(len(chosen), dtype=np.int64)
+    counts[there] = part.counts()
     return BraggPeaks(
         x_px=part.x_px,
         y_px=part.y_px,
@@ -169,11 +218,12 @@ def _sample(peaks: BraggPeaks, chosen: NDArray[np.int64]) -> BraggPeaks:
         q_y=part.q_y,
         intensity=part.intensity,
         significance=part.significance,
-        offsets=part.offsets,
-        scan_shape=(1, len(chosen)),
+        offsets=offsets_from_counts(counts),
+        scan_shape=(position.shape[0], position.shape[1]),
         calibration=peaks.calibration,
         origin_px=None if peaks.origin_px is None else peaks.origin_px[chosen],
         detector_shape=peaks.detector_shape,
+        detected=there & peaks.detected[chosen],
     )
 
 
@@ -184,11 +234,10 @@ def _index_again(
     if orientation_map.method == "template":
         template = TemplateMatchingParameters.model_validate(orientation_map.parameters)
         return index_by_template_matching(sample, orientation_map.crystals, parameters=template)
-    kept = IndexParameters.model_validate(orientation_map.parameters).model_dump()
     return index_bragg_peaks(
         sample,
         orientation_map.crystals,
-        parameters=IndexParameters(**{**kept, "neighbours": False}),
+        parameters=IndexParameters.model_validate(orientation_map.parameters),
         models=models,
         device=device,
     )
@@ -212,19 +261,20 @@ def _followed(
 
 
 def _row(
-    change: float, found: OrientationMap, orientation_map: OrientationMap, chosen: NDArray[np.int64]
+    change: float, found: OrientationMap, orientation_map: OrientationMap, layout: _Layout
 ) -> SensitivityRow:
     """Compare the sample, indexed again, with what the map has at the same positions."""
+    counted = np.flatnonzero(layout.counted)
+    chosen = layout.position.ravel()[counted]
+    phase, phase_now = orientation_map.phase_id[chosen], found.phase_id[counted]
     turn = np.full(len(chosen), np.inf)
-    phase = orientation_map.phase_id[chosen]
-    same = found.phase_id == phase
+    same = phase_now == phase
     for number, crystal in enumerate(orientation_map.crystals):
         rows = np.flatnonzero(same & (phase == number))
         if len(rows):
-            turn[rows] = disorientation_angle_deg(
-                found.quaternion[rows], orientation_map.quaternion[chosen[rows]], crystal.proper_point_group
-            )
-    indexed = found.indexed
+            before, now = orientation_map.quaternion[chosen[rows]], found.quaternion[counted[rows]]
+            turn[rows] = disorientation_angle_deg(now, before, crystal.proper_point_group)
+    indexed = phase_now >= 0
     near, far = (float(np.mean(turn > limit)) for limit in MOVED_DEG)
     return SensitivityRow(
         change,
@@ -232,7 +282,7 @@ def _row(
         near,
         far,
         float(indexed.mean()),
-        float(found.score[indexed].mean()) if indexed.any() else float("nan"),
+        float(found.score[counted][indexed].mean()) if indexed.any() else float("nan"),
         float((~same & indexed).sum() / max(1, indexed.sum())),
     )
 
