@@ -24,6 +24,7 @@ SCRIPTS = (
     "accuracy_measured",
     "ambiguity",
     "bloch_convergence",
+    "calibration",
     "inspect_rate",
     "reading",
     "reliability",
