@@ -128,7 +128,7 @@ def test_a_stack_is_read_chunk_by_chunk_though_chunks_end_within_rows(
     numbers = np.arange(math.prod(scan_shape), dtype=np.uint16)
     stack = da.from_array(np.broadcast_to(numbers[:, None, None], (len(numbers), 4, 6)), chunks=(chunk, 4, 6))
     scan = stack_to_scan(stack, scan_shape)
-    cube = DataCube(scan, Calibration(), in_file=FramesInFile(stack, scan.name))
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile.of(stack, scan))
     assert cube.in_file is not None
     mask = None if seed is None else np.random.default_rng(seed).random(scan_shape) < 0.2
     seen = []
@@ -147,7 +147,7 @@ def test_a_stack_is_read_once(columns: int) -> None:
     file = CountingFile(720, 4, 6)
     stack = file.lazily((64, 4, 6))
     scan = stack_to_scan(stack, (720 // columns, columns))
-    cube = DataCube(scan, Calibration(), in_file=FramesInFile(stack, scan.name))
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile.of(stack, scan))
     assert sum(len(block.positions) for block in cube.scan_blocks(max_bytes=100 * 48)) == 720
     assert file.times_over == 1
     assert [start for start, _, _ in file.in_order()] == list(range(0, 720, 64))
@@ -194,10 +194,21 @@ def test_a_scan_of_100_gb_takes_no_more_memory_than_its_blocks() -> None:
     assert peak < 3 * BLOCK_BYTES  # of which what is known of the chunks takes but a few MB
 
 
+def test_a_stack_in_one_piece_or_cut_across_the_detector_is_read_whole() -> None:
+    frames = np.broadcast_to(np.arange(24, dtype=np.uint16)[:, None, None], (24, 4, 6))
+    stack = da.from_array(frames, chunks=(10, 2, 5))
+    scan = stack_to_scan(stack, (4, 6))
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile.of(stack, scan))
+    assert cube.in_file is not None
+    assert all((block.frames == block.positions[:, None, None]).all() for block in cube.scan_blocks())
+    huge = da.zeros((8192, 256, 256), dtype=np.uint16, chunks=(8192, 256, 256))
+    assert FramesInFile.of(huge, stack_to_scan(huge, (64, 128))) is None
+
+
 def test_what_stood_for_the_file_does_not_stand_for_other_patterns() -> None:
     stack = da.zeros((24, 4, 6), dtype=np.uint16, chunks=(5, 4, 6))
     scan = stack_to_scan(stack, (4, 6))
-    cube = DataCube(scan, Calibration(), in_file=FramesInFile(stack, scan.name))
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile.of(stack, scan))
     assert cube.with_calibration(Calibration(voltage_kv=80)).in_file is cube.in_file
     brighter = replace(cube, data=cube.data + 1)
     assert brighter.in_file is None

@@ -176,7 +176,7 @@ class DataCube:
             stack = da.concatenate([self.data[row] for row in range(rows)])
         data = stack_to_scan(stack, scan_shape)
         as_it_lies = self.in_file is not None or len(self.data.chunks[1]) == 1
-        return replace(self, data=data, in_file=FramesInFile(stack, data.name) if as_it_lies else None)
+        return replace(self, data=data, in_file=FramesInFile.of(stack, data) if as_it_lies else None)
 
 
 def scan_shape_proposals(n_frames: int) -> list[tuple[int, int]]:

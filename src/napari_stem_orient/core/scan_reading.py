@@ -50,6 +50,13 @@ class FramesInFile:
     stack: da.Array
     scan: str
 
+    @classmethod
+    def of(cls, stack: da.Array, scan: da.Array) -> FramesInFile | None:
+        """A stack and the scan made of it; None where a chunk of the stack is too large to be held in memory."""
+        whole = stack.rechunk({1: -1, 2: -1})
+        fits = max(whole.chunks[0]) * _pattern_bytes(whole) <= SLAB_BYTES
+        return cls(whole, scan.name) if fits else None
+
 
 class ChunkReader:
     """Reads whole chunks of a lazy array, in their order and several at a time; keeps none of them.

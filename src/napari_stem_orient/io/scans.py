@@ -278,7 +278,7 @@ def _as_scan(
         raise UnreadableScan(f"{path.name}: {error}") from error
     if len(sizes) == 4 and len(data.chunks[1]) > 1:
         return scan, None  # chunks of a file that knows rows, but other ones
-    return scan, FramesInFile(stack, scan.name)
+    return scan, FramesInFile.of(stack, scan)
 
 
 def _cut(stack: da.Array, scan_shape: tuple[int, int], first_frame: int | None) -> da.Array:
