@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.gui.session import Session
 
 FALLBACK_RADIUS_PX = 3.0
+LARGEST_SEARCHED_PX = 320
 
 Mask = NDArray[np.bool_]
 
@@ -70,7 +72,7 @@ def scan_origins(session: Session) -> NDArray[np.float64] | None:
     if known is not None:
         return np.asarray(known, dtype=np.float64)
     if session.mean_pattern is not None and session.mean_pattern.shape == datacube.detector_shape:
-        return np.asarray(direct_beam_disk(session.mean_pattern)[:2])
+        return np.asarray(_brightest_disk(session.mean_pattern)[:2])
     return (np.asarray(datacube.detector_shape, dtype=np.float64) - 1) / 2
 
 
@@ -97,5 +99,12 @@ def beam_radius_px(session: Session) -> float:
         except ValueError:
             pass  # voltage or pixel size are not known
     if session.mean_pattern is not None:
-        return max(direct_beam_disk(session.mean_pattern)[2], 0.5)
+        return max(_brightest_disk(session.mean_pattern)[2], 0.5)
     return FALLBACK_RADIUS_PX
+
+
+def _brightest_disk(pattern: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Row, column and radius in px of the brightest disk, from every few pixels of a large pattern: it takes ms."""
+    every = math.ceil(max(pattern.shape) / LARGEST_SEARCHED_PX)
+    row, column, radius = direct_beam_disk(pattern[::every, ::every])
+    return every * row, every * column, every * radius
