@@ -23,6 +23,8 @@ FillPlan = list[tuple[Tensor, Tensor]]
 SMALL_PIXELS = 9
 NEAREST = (8, 24)
 """Usable pixels whose median replaces a masked one: in a group of at most `SMALL_PIXELS`, and in a larger one."""
+LEAST_OF_RING = 0.2
+"""At least this part of a ring is taken for visible where it stands for the whole."""
 
 
 def fill_masked(frames: Frames, mask: Mask | None) -> Frames:
@@ -109,11 +111,15 @@ class CoveredDetector:
         (m,) int64; the masked pixels, row-major.
     plan
         What to fill them with.
+    ring_lack
+        (det_y, det_x) float32; by how much less of the ring around a disk is visible than of the disk, as a part of the
+        ring's. None where only single pixels are masked: there it does not matter.
     """
 
     visible: Tensor
     pixels: Tensor
     plan: FillPlan
+    ring_lack: Tensor | None = None
 
     def visible_at(self, y: Tensor, x: Tensor) -> Tensor:
         """The visible part of disks at places (m,) in px, between pixels interpolated."""
@@ -139,17 +145,33 @@ class CoveredDetector:
 
 
 def cover_detector(
-    mask: Mask | None, detector_shape: tuple[int, int], *, template: NDArray[np.float64], device: torch.device
+    mask: Mask | None,
+    detector_shape: tuple[int, int],
+    *,
+    disk: NDArray[np.float64],
+    ring: NDArray[np.float64],
+    device: torch.device,
 ) -> CoveredDetector | None:
-    """Prepare a mask for a template (det_y, det_x), centred on the middle pixel; None for no mask."""
+    """Prepare a mask for a disk and the ring around it, (det_y, det_x) each and centred; None for no mask."""
     if mask is None or not mask.any():
         return None
     check_mask(mask, detector_shape)
-    weights = torch.from_numpy(np.fft.ifftshift(template**2 / (template**2).sum()))
-    spectrum = torch.fft.rfft2(weights).conj() * torch.fft.rfft2(torch.from_numpy(~mask).to(torch.float64))
-    visible = torch.fft.irfft2(spectrum, s=detector_shape).clamp(0.0, 1.0)
+    plan = fill_plan(mask)
+    lack = None
+    if max(sources.shape[1] for _, sources in plan) > NEAREST[0]:
+        part = _visible_part(mask, ring).clamp(min=LEAST_OF_RING)
+        lack = (1.0 - _visible_part(mask, disk) / part).to(torch.float32).to(device)
     return CoveredDetector(
-        visible=visible.to(torch.float32).to(device),
+        visible=_visible_part(mask, disk**2).to(torch.float32).to(device),
         pixels=torch.from_numpy(np.flatnonzero(mask)).to(device),
-        plan=[(pixels.to(device), sources.to(device)) for pixels, sources in fill_plan(mask)],
+        plan=[(pixels.to(device), sources.to(device)) for pixels, sources in plan],
+        ring_lack=lack,
     )
+
+
+def _visible_part(mask: Mask, weights: NDArray[np.float64]) -> Tensor:
+    """Part of centred weights (det_y, det_x) that is not masked, with their middle on each pixel; float64, 0 to 1."""
+    kernel = torch.from_numpy(np.fft.ifftshift(weights / weights.sum()))
+    spectrum = torch.fft.rfft2(kernel).conj() * torch.fft.rfft2(torch.from_numpy(~mask).to(torch.float64))
+    part: Tensor = torch.fft.irfft2(spectrum, s=mask.shape).clamp(0.0, 1.0)
+    return part

@@ -194,11 +194,21 @@ def correlate_frames(
     )
     counts, sharpened = pattern_filter.correlate(frames, clipped, power=parameters.correlation_power)
     if covered is not None:
+        if covered.ring_lack is not None:
+            around = pattern_filter.around(clipped - _every_pixel(background, pattern_filter))
+            counts += covered.ring_lack * around
         scale = covered.visible.clamp(min=LEAST_VISIBLE).rsqrt()
         alike = sharpened is counts
         counts = counts * scale
         sharpened = counts if alike else sharpened * scale
     return CorrelatedFrames(counts, sharpened, background, pattern_filter, parameters, covered, exposures)
+
+
+def _every_pixel(background: Tensor, pattern_filter: MatchedFilter) -> Tensor:
+    """The background of cells (n, cells_y, cells_x) at every pixel, (n, det_y, det_x)."""
+    height, width = pattern_filter.detector_shape
+    cell = pattern_filter.cell_px
+    return background.repeat_interleave(cell, 1).repeat_interleave(cell, 2)[:, :height, :width]
 
 
 def disk_search(
@@ -216,7 +226,8 @@ def disk_search(
             "make the template from this scan"
         )
     pattern_filter = matched_filter(probe, parameters, device=device)
-    covered = cover_detector(mask, shape, template=disk_and_ring(probe, parameters)[0], device=device)
+    disk, ring = disk_and_ring(probe, parameters)
+    covered = cover_detector(mask, shape, disk=disk, ring=ring, device=device)
     return DiskSearch(pattern_filter, parameters, device, covered)
 
 

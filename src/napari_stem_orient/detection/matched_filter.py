@@ -82,6 +82,12 @@ class MatchedFilter:
         sharpened = spectrum * (modulus.clamp(min=1e-30) ** (power - 1.0)) * (modulus > floor)
         return counts, torch.fft.irfft2(sharpened, s=self.detector_shape)
 
+    def around(self, frames: Tensor) -> Tensor:
+        """Correlation of frames (n, det_y, det_x) with the ring alone, as it enters `correlate`."""
+        spectrum = torch.fft.rfft2(frames) * self.ring_spectrum
+        counts: Tensor = torch.fft.irfft2(spectrum, s=self.detector_shape)
+        return counts
+
     def significance(
         self, intensity: Tensor, background: Tensor, *, counts_per_electron: float | Tensor
     ) -> Tensor:

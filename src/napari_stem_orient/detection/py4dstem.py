@@ -140,8 +140,8 @@ class _Threshold:
         cpu = torch.device("cpu")
         self._filter = matched_filter(probe, parameters, device=cpu)
         self._parameters = parameters
-        template = disk_and_ring(probe, parameters)[0]
-        self._covered = cover_detector(mask, probe.detector_shape, template=template, device=cpu)
+        disk, ring = disk_and_ring(probe, parameters)
+        self._covered = cover_detector(mask, probe.detector_shape, disk=disk, ring=ring, device=cpu)
 
     def fill_masked(self, frames: torch.Tensor) -> None:
         """Put the background into the masked pixels of frames (m, det_y, det_x) float32, in place."""
