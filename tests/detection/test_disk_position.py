@@ -14,7 +14,12 @@ CPU = torch.device("cpu")
 
 
 def moved(
-    frames: np.ndarray, start: tuple[float, float], counts: float, background: float, radius: float
+    frames: np.ndarray,
+    start: tuple[float, float],
+    counts: float,
+    background: float,
+    radius: float,
+    slope: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
     """Places (n, 2) that one disk in each of the frames is moved to from ``start``."""
     shape = (frames.shape[1], frames.shape[2])
@@ -27,6 +32,7 @@ def moved(
         place,
         counts=torch.full((n,), counts),
         background=torch.full((n,), background),
+        slope=torch.tensor(slope)[:, None].repeat(1, n),
         template=template,
     )
     return found.numpy().T
@@ -59,3 +65,12 @@ def test_a_disk_at_the_border_and_beside_a_brighter_one_stays_in_place() -> None
 
 def test_no_disks_are_no_error() -> None:
     assert moved(np.zeros((0, 40, 40)), (5.0, 6.0), 1.0, 1.0, 4.0).shape == (0, 2)
+
+
+def test_a_weak_disk_on_the_slope_of_a_halo_is_not_pulled_up_the_slope() -> None:
+    image = disk_image((48, 48), np.array([20.3]), np.array([23.6]), np.array([60.0]), 3.0) + 30.0
+    image = image + 0.5 * (np.arange(48) - 20.3)[:, None]
+    place = moved(image[None], (20.3, 23.6), 60.0, 30.0, 3.0, slope=(0.5, 0.0))
+    np.testing.assert_allclose(place[0], (20.3, 23.6), atol=0.1)
+    pulled = moved(image[None], (20.3, 23.6), 60.0, 30.0, 3.0)
+    assert pulled[0, 0] > 20.6

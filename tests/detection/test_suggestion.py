@@ -143,3 +143,20 @@ def test_a_saturated_direct_beam_keeps_its_place_and_radius() -> None:
     assert suggestion.probe.radius_px == pytest.approx(5.0, abs=0.5)
     assert suggestion.beam.y_px == pytest.approx(known.y_px[:, 0].mean(), abs=0.3)
     assert suggestion.parameters.counts_per_electron == 1.0
+
+
+def test_spots_beside_a_saturated_halo_are_found_with_their_own_size() -> None:
+    rows, columns = np.ogrid[:128, :128]
+    distance = np.hypot(rows - 63, columns - 64)
+    image = 30 + 4000 / (1 + (distance / 8) ** 2) ** 1.5
+    places = np.array([[30, 40], [96, 88], [40, 90], [86, 38], [20, 64], [106, 64]])
+    for y, x in places:
+        image = image + 120 * np.exp(-0.5 * ((rows - y) ** 2 + (columns - x) ** 2) / 1.8**2)
+    frames = np.minimum(np.random.default_rng(0).poisson(image, (9, 128, 128)), 255).astype(np.uint8)
+    suggestion = suggest_detection(as_datacube(frames, (3, 3)))
+    assert 0.8 < suggestion.probe.radius_px / (1.8 * 1.18) < 1.5
+    assert suggestion.beam.y_px == pytest.approx(63, abs=0.5)
+    assert suggestion.beam.x_px == pytest.approx(64, abs=0.5)
+    found = detect_in_frames(frames, probe=suggestion.probe, parameters=suggestion.parameters)
+    for y, x in places:
+        assert (np.hypot(found.y_px - y, found.x_px - x) < 1).sum() == 9

@@ -85,6 +85,7 @@ def likeliest_positions(
     *,
     counts: Tensor,
     background: Tensor,
+    slope: Tensor,
     template: PlacedTemplate,
 ) -> Tensor:
     """Move disks to where the counts around them are likeliest (Fisher's scoring of the Poisson likelihood).
@@ -102,6 +103,8 @@ def likeliest_positions(
         (2, m) its row and column in px.
     counts, background
         (m,) counts in the disk and per pixel around it.
+    slope
+        (2, m) by how much the background rises from pixel to pixel, down and right.
     template
         Of unit sum.
 
@@ -116,11 +119,16 @@ def likeliest_positions(
     measured, seen = _surroundings(frames, frame, whole.long(), template)
     height = counts.clamp(min=0.0)[:, None]
     level = background.clamp(min=0.0)[:, None]
+    around = (level + slope[0, :, None] * template.rows + slope[1, :, None] * template.columns).clamp_(
+        min=0.0
+    )
     floor = level + UNKNOWN_SHAPE * height * template.height + 1e-6
     place = start
     for _ in range(ROUNDS):
         shape, down, right, rest = _template_at(place - whole, template)
-        expected = (shape + rest[:, :1] * down + rest[:, 1:] * right).clamp_(min=0.0).mul_(height).add_(level)
+        expected = (
+            (shape + rest[:, :1] * down + rest[:, 1:] * right).clamp_(min=0.0).mul_(height).add_(around)
+        )
         weight = seen / (expected + floor)
         pull = weight * (measured - expected)
         weighted_down, weighted_right = weight * down, weight * right

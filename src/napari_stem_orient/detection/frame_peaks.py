@@ -95,6 +95,7 @@ def find_frame_peaks(
             values[:2],
             counts=values[2],
             background=seen.nearby(frame, row, column),
+            slope=seen.slope(frame, row, column),
             template=pattern_filter.placed,
         )
         # where a part of a disk is covered, there are no counts to weigh: least squares has to do
@@ -142,6 +143,18 @@ class CorrelatedFrames:
         """Background around pixels, (m,) counts per pixel."""
         cell = self.pattern_filter.cell_px
         return self.background[frame, row // cell, column // cell]
+
+    def slope(self, frame: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """How the background rises around pixels, (2, m) counts per pixel and px, down and right."""
+        cell = self.pattern_filter.cell_px
+        row, column = row // cell, column // cell
+        last_row, last_column = self.background.shape[1] - 1, self.background.shape[2] - 1
+        above, below = (row - 1).clamp(min=0), (row + 1).clamp(max=last_row)
+        left, right = (column - 1).clamp(min=0), (column + 1).clamp(max=last_column)
+        down = self.background[frame, below, column] - self.background[frame, above, column]
+        across = self.background[frame, row, right] - self.background[frame, row, left]
+        cells = torch.stack([below - above, right - left]).clamp(min=1)
+        return torch.stack([down, across]) / (cells * cell)
 
     def bright_enough(
         self, intensity: Tensor, frame: Tensor, row: Tensor, column: Tensor

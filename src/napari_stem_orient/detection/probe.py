@@ -150,6 +150,49 @@ def probe_from_frames(
     return _template(_cut_out_into(stack.shape[1:], mean, DirectBeam(y, x, radius)), radius, source)
 
 
+def probe_from_diffracted(mean_pattern: ArrayLike, beam: DirectBeam) -> ProbeTemplate:
+    """Average the diffracted disks of a mean pattern: the template where the direct beam is saturated.
+
+    Disks of all sizes are tried as matched filters away from the direct beam; those that stand out most at the best
+    size are moved onto one another.
+
+    Parameters
+    ----------
+    mean_pattern
+        (det_y, det_x) counts.
+    beam
+        The direct beam; nothing within 1.5 of its radii is looked at.
+
+    Raises
+    ------
+    ValueError
+        When nothing stands out there.
+    """
+    image = _clean(mean_pattern)
+    shape = image.shape
+    spectrum = fft.rfft2(np.pad(image, [(0, s) for s in shape], mode="symmetric"))
+    distance = _distance(shape, (beam.y_px, beam.x_px))
+    best_score, radius, contrast = 0.0, 0.0, image
+    for trial in np.geomspace(1.0, min(beam.radius_px, min(shape) / 8), 12):
+        seen = np.where(
+            distance > 1.5 * beam.radius_px + 2 * trial, _disk_minus_ring(spectrum, shape, trial), 0.0
+        )
+        if seen.max() * trial > best_score:
+            best_score, radius, contrast = float(seen.max() * trial), float(trial), seen
+    places = _highest_apart(contrast, math.ceil(3 * radius), part=0.25)
+    disks = [_refine_disk(image, float(y), float(x), radius) for y, x in places]
+    disks = [disk for disk in disks if math.isfinite(disk[2]) and disk[2] < beam.radius_px]
+    if not disks:
+        raise ValueError("no diffracted disk stands out: give a radius by hand")
+    radius = float(np.median([disk[2] for disk in disks]))
+    stack = image.astype(np.float32)[None]
+    windows = np.concatenate([_around(stack, DirectBeam(y, x, radius)) for y, x, _ in disks])
+    mean = _aligned_mean(windows, radius)
+    middle = mean.shape[0] // 2
+    y, x, radius = _refine_disk(mean, middle, middle, radius)
+    return _template(_cut_out_into(shape, mean, DirectBeam(y, x, radius)), radius, "aligned diffracted disks")
+
+
 def probe_from_vacuum(datacube: DataCube, mask: NDArray[np.bool_]) -> ProbeTemplate:
     """Average the probe over a vacuum region of the scan, the frames aligned with one another.
 
@@ -233,6 +276,14 @@ def _disk_minus_ring(spectrum: NDArray[np.complex128], shape: tuple[int, ...], r
     kernel = disk / disk.sum() - ring / ring.sum()
     contrast = fft.irfft2(spectrum * np.conj(fft.rfft2(kernel)), s=padded)
     return np.asarray(contrast[: shape[0], : shape[1]], dtype=np.float64)
+
+
+def _highest_apart(image: FloatArray, spacing: int, *, part: float, most: int = 12) -> NDArray[np.int64]:
+    """Rows and columns (k, 2) of the highest maxima at least ``spacing`` apart, down to a part of the highest."""
+    highest = ndimage.maximum_filter(image, size=2 * spacing + 1, mode="constant")
+    rows, columns = np.nonzero((image == highest) & (image > part * image.max()) & (image > 0))
+    order = np.argsort(-image[rows, columns])[:most]
+    return np.stack([rows[order], columns[order]], axis=1)
 
 
 def _refine_disk(image: FloatArray, y: float, x: float, radius: float) -> tuple[float, float, float]:

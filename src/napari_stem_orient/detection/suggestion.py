@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.detection.bad_pixels import find_saturation
 from napari_stem_orient.detection.detector_mask import Mask, fill_masked
 from napari_stem_orient.detection.false_alarms import FalseAlarms, measure_false_alarms
 from napari_stem_orient.detection.matched_filter import local_background, matched_filter
@@ -20,6 +21,7 @@ from napari_stem_orient.detection.probe import (
     DirectBeam,
     ProbeTemplate,
     measure_direct_beam,
+    probe_from_diffracted,
     probe_from_frames,
     probe_radius_px,
     synthetic_probe,
@@ -91,7 +93,7 @@ def suggest_detection(
         probe = synthetic_probe(radius_px, datacube.detector_shape)
     else:
         beam = measure_direct_beam(stack.mean(axis=0))
-        probe = _choose_probe(datacube, stack, beam)
+        probe = _choose_probe(datacube, stack, beam, saturated=find_saturation(sample) is not None)
         beam = DirectBeam(beam.y_px, beam.x_px, probe.radius_px)
     parameters, false_alarms = _detection_parameters(
         stack, probe, integers=sample.dtype.kind in "biu", false_disks=false_disks_per_pattern
@@ -179,9 +181,19 @@ def _finite(frames: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.nan_to_num(frames.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _choose_probe(datacube: DataCube, frames: NDArray[np.float32], beam: DirectBeam) -> ProbeTemplate:
-    """The measured direct beam; a flat disk where the convergence angle is known and agrees with it."""
+def _choose_probe(
+    datacube: DataCube, frames: NDArray[np.float32], beam: DirectBeam, *, saturated: bool
+) -> ProbeTemplate:
+    """The measured direct beam; a flat disk where the convergence angle is known and agrees with it.
+
+    A saturated direct beam is too wide: the diffracted disks stand for it where there are any.
+    """
     measured = probe_from_frames(frames, beam=beam)
+    if saturated:
+        try:
+            measured = probe_from_diffracted(frames.mean(axis=0), beam)
+        except ValueError:
+            return measured
     try:
         radius = probe_radius_px(datacube.calibration)
     except ValueError:
