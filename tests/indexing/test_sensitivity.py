@@ -74,7 +74,7 @@ def test_the_table_reads_as_text_and_the_steps_tell_which_change_it_is_at() -> N
 
 
 def test_squares_are_indexed_with_their_neighbours_and_each_position_counts_once() -> None:
-    """A scan of 3 x 4 squares: of each chosen one, the positions around it are there too and do not count."""
+    """Of each chosen square, the positions around it are there too and do not count."""
     peaks, _ = distorted_scan(scan_shape=(20, 30), n_grains=4)
     found = OrientationMap.empty(peaks, (load_crystal("Ni"),), method="transformer", parameters={})
     found.phase_id[:] = 0

@@ -19,10 +19,10 @@ from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
 
-#: The sample is made of squares of the scan of this many positions across, so that positions have their neighbours; so
-#: many positions around a square are indexed with it, and not counted.
-SQUARE = 8
-HALO = 2
+#: The sample is made of squares of the scan of so many positions across, so that positions have their neighbours; so
+#: many positions around a square, as far as a neighbour's word travels, are indexed with it and not counted.
+SQUARE = 12
+HALO = 5
 
 #: An orientation that moves by more than these, in degrees, has moved notably, and is another one.
 MOVED_DEG = (2.0, 5.0)
