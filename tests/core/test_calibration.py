@@ -107,3 +107,15 @@ def test_the_radius_comes_from_the_convergence_angle() -> None:
         known.updated(convergence_angle_mrad=None).disk_radius_px()
     with pytest.raises(ValueError, match="pixel_size_inv_angstrom"):
         known.updated(pixel_size_inv_angstrom=None).disk_radius_px()
+
+
+def test_what_is_not_calibrated_is_named_until_everything_is() -> None:
+    calibration = Calibration()
+    assert (
+        calibration.exploratory()
+        == "Exploratory: origin, ellipse, pixel size and rotation are not calibrated"
+    )
+    some = calibration.with_checked("origin", "pixel size", "rotation")
+    assert some.exploratory() == "Exploratory: ellipse is not calibrated"
+    assert some.with_checked("ellipse").exploratory() == ""
+    assert some.with_checked("ellipse").checked == ("origin", "ellipse", "pixel size", "rotation")
