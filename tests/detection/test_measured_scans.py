@@ -44,11 +44,11 @@ def test_the_drifting_origin_of_the_bent_nickel_scan_is_recovered(measured_data:
     assert suggestion.probe.radius_px == pytest.approx(1.6e-3 / 0.019687 / 0.0315, abs=0.1)
 
 
-def test_vacuum_shows_the_direct_beam_and_little_else(measured_data: Path) -> None:
+def test_vacuum_shows_the_direct_beam_and_the_one_false_disk_that_is_stated(measured_data: Path) -> None:
     for name in ("bent_ni_scan", "multislice_cu_cu2o"):
         vacuum = np.load(measured_data / name / "truth.npz")["grain"].ravel() < 0
         _, _, peaks = detected(measured_data / name / "scan.hspy")
-        assert 1 <= peaks.counts()[vacuum].mean() < 1.6
+        assert 1 <= peaks.counts()[vacuum].mean() < 2.5
 
 
 def test_most_patterns_of_the_low_dose_scans_have_enough_disks_to_index(measured_data: Path) -> None:
