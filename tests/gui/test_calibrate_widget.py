@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
 from inspect_scene import PLAIN_CALIBRATION, Scene, make_scene, run_map
-from napari_stem_orient.calibration import origin, shape
+from napari_stem_orient.calibration import origin, ring_pattern, shape
 from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
@@ -193,6 +193,36 @@ def test_rotation_and_mirroring_come_from_a_file_and_nothing_else_does(
     until(lambda: idle(ready))
     assert calibration(ready) == PLAIN_CALIBRATION.updated(scan_rotation_deg=-12.5, flip=True)
     assert ready.session.calibration_steps == ("Rotation from defocused.h5",)
+
+
+def test_a_standard_with_rings_gives_ellipse_and_pixel_size_but_no_direct_beam(
+    ready: CalibrateWidget,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    save_file_as: Callable[[Path | None], None],
+    until: Until,
+) -> None:
+    def fit(image: np.ndarray, crystal: Crystal, *, start: Calibration) -> CalibrationFit:
+        assert (image.shape, float(image.mean()), crystal.name) == ((32, 32), 2.0, "Au")
+        found = start.updated(pixel_size_inv_angstrom=0.03, ellipse_ratio=1.01, origin_px=(5.0, 6.0))
+        checked = found.with_checked("origin", "ellipse", "pixel size")
+        return CalibrationFit(
+            "Ring pattern", checked, None, (("Direct beam", "5"), ("Pixel size", "0.03 ± 0"))
+        )
+
+    monkeypatch.setattr(ring_pattern, "fit_ring_pattern", fit)
+    np.save(tmp_path / "gold.npy", np.full((1, 1, 32, 32), 2, dtype=np.uint8))
+    save_file_as(tmp_path / "gold.npy")
+    ready.session.set_crystals((load_crystal("Cu"), load_crystal("Cu2O")))
+    assert not ready.rows.rings_button.isEnabled()  # a standard is of one crystal
+    ready.crystal_box.choose("Au")
+    ready.rows.rings_button.click()
+    until(lambda: idle(ready))
+    assert calibration(ready) == PLAIN_CALIBRATION.updated(
+        pixel_size_inv_angstrom=0.03, ellipse_ratio=1.01, checked=("ellipse", "pixel size")
+    )
+    assert ready.session.calibration_steps == ("Pixel size from gold.npy",)
+    assert ready.rows.rows["pixel size"].value_label.text() == "0.03 ± 0"
 
 
 def test_a_file_that_knows_no_rotation_leaves_the_one_that_is_there(

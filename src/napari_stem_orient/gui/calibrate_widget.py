@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,14 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_stem_orient.core.calibration import Quantity
 from napari_stem_orient.gui.calibration_comparison import CalibrationComparison, Subject
-from napari_stem_orient.gui.calibration_jobs import Fittable, FitTask, Fitted, calibration_from_file, fit_job
+from napari_stem_orient.gui.calibration_jobs import (
+    Fittable,
+    FitTask,
+    Fitted,
+    calibration_from_file,
+    calibration_from_rings,
+    fit_job,
+)
 from napari_stem_orient.gui.calibration_rows import CalibrationRows
 from napari_stem_orient.gui.crystal_box import CrystalBox
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
@@ -74,6 +82,7 @@ class CalibrateWidget(StepPanel):
         rows.confirmed.connect(self._on_confirmed)
         rows.rotation_entered.connect(self._on_rotation_entered)
         rows.rotation_file_asked.connect(self._on_rotation_file)
+        rows.rings_asked.connect(self._on_rings)
         self._connections.connect(napari_viewer.events.theme, self._on_theme_changed)
 
     @property
@@ -159,11 +168,21 @@ class CalibrateWidget(StepPanel):
         self._open("Open the calibration of a scan, peaks, map or calibration file", rotation_only=False)
 
     def _open(self, question: str, *, rotation_only: bool) -> None:
+        self._read(question, partial(calibration_from_file, rotation_only=rotation_only))
+
+    def _on_rings(self) -> None:
+        crystals = self.crystal_box.crystals
+        if len(crystals) == 1:
+            question = f"Open a picture of {crystals[0].name} with rings"
+            self._read(question, partial(calibration_from_rings, crystal=crystals[0]))
+
+    def _read(self, question: str, function: Callable[[Path, BraggPeaks], CalibrationFit]) -> None:
+        """Ask for a file and take what a function finds in it for the peaks."""
         peaks = self.session.peaks
         path = None if peaks is None else ask_open_file(self, question, start=self._folder())
         if path is not None and peaks is not None:
             self.run(
-                one_step_job(partial(calibration_from_file, path, peaks, rotation_only=rotation_only)),
+                one_step_job(partial(function, path, peaks)),
                 title=f"Reading {path.name}",
                 step=Step.CALIBRATE,
                 on_done=partial(self._take_if_current, peaks),
@@ -196,7 +215,7 @@ class CalibrateWidget(StepPanel):
         session = self.session
         running = session.step_state(Step.CALIBRATE) is StepState.RUNNING
         ready = session.peaks is not None and not running
-        self.rows.set_ready(peaks=ready, crystals=bool(self.crystal_box.crystals))
+        self.rows.set_ready(peaks=ready, crystals=len(self.crystal_box.crystals))
         self.crystal_box.setEnabled(not running)
         self.fit_all_button.setEnabled(ready)
         self.undo_button.setEnabled(ready and bool(session.history.done))

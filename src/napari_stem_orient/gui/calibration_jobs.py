@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Fittable = Literal["origin", "ellipse", "pixel size", "shape"]
 """What can be fitted; "shape" is ellipse and pixel size together."""
+IMAGE_ENDINGS = (".npy", ".tif", ".tiff", ".png")
 MAP_SIZE = 160
 """Pixels of a Bragg vector map along its edge: a disk shall be seen on a picture of this size."""
 View = Literal["map", "histogram", "origin"]
@@ -182,6 +183,37 @@ def calibration_from_file(path: Path, peaks: BraggPeaks, *, rotation_only: bool)
     lines = tuple((q.capitalize(), quantity_text(calibration, q, origin_px)) for q in quantities)
     title = f"{'Rotation' if rotation_only else 'Calibration'} from {path.name}"
     return CalibrationFit(title, calibration, origin_px, lines)
+
+
+def calibration_from_rings(path: Path, peaks: BraggPeaks, crystal: Crystal) -> CalibrationFit:
+    """Ellipse and pixel size from the rings of a standard, made ready for these peaks, whose direct beam stays.
+
+    Peak memory: one block of the file and its mean pattern.
+    """
+    from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
+    from napari_stem_orient.gui.calibration_status import taken_over
+
+    found = fit_ring_pattern(_ring_image(path), crystal, start=peaks.calibration)
+    calibration = taken_over(peaks.calibration, found.calibration, ("ellipse", "pixel size"), others=False)
+    lines = tuple(line for line in found.lines if line[0] != "Direct beam")
+    return CalibrationFit(f"Pixel size from {path.name}", calibration, None, lines, found.note)
+
+
+def _ring_image(path: Path) -> NDArray[np.generic]:
+    """A picture (h, w), or the mean pattern where the file holds several."""
+    import numpy as np
+
+    if path.suffix.lower() in IMAGE_ENDINGS:
+        from skimage.io import imread
+
+        image = np.asarray(np.load(path) if path.suffix.lower() == ".npy" else imread(path))
+        colours = image.ndim == 3 and image.shape[-1] in (3, 4)
+        image = image[..., :3].mean(axis=-1) if colours else image
+        return np.asarray(image.reshape(-1, *image.shape[-2:]).mean(axis=0))
+    from napari_stem_orient.io.scans import open_datacube
+
+    return np.asarray(open_datacube(path).data.mean(axis=(0, 1)).compute())
 
 
 # --- after indexing ---

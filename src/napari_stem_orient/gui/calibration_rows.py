@@ -107,6 +107,7 @@ class CalibrationRows(QWidget):
     confirmed = Signal(str, bool)
     rotation_entered = Signal(float, bool)  # degrees, mirrored
     rotation_file_asked = Signal()
+    rings_asked = Signal()
 
     def __init__(self, crystal_box: QWidget) -> None:
         super().__init__()
@@ -120,6 +121,12 @@ class CalibrationRows(QWidget):
         self.file_button.setToolTip(
             "Take rotation and mirroring from a scan, peaks, map or calibration file."
         )
+        self.rings_button = QPushButton("Rings…")
+        self.rings_button.setToolTip(
+            "<qt>Fit ellipse and pixel size to a picture of a standard with rings (gold, for instance), taken at the "
+            "camera length of this scan; the crystal on the left is that of the standard.</qt>"
+        )
+        self.rings_button.clicked.connect(lambda _: self.rings_asked.emit())
         self.fit_buttons: dict[Quantity, QPushButton] = {
             "origin": self._fit_button(
                 "origin", "Fit the direct beam of all positions; strong disks do no harm."
@@ -137,7 +144,7 @@ class CalibrationRows(QWidget):
         controls: dict[Quantity, tuple[QWidget, ...]] = {
             "origin": (self.model_box, self.fit_buttons["origin"]),
             "ellipse": (hint, self.fit_buttons["ellipse"]),
-            "pixel size": (crystal_box, self.fit_buttons["pixel size"]),
+            "pixel size": (crystal_box, self.fit_buttons["pixel size"], self.rings_button),
             "rotation": (self.rotation_box, self.flip_box, self.file_button),
         }
         layout = QVBoxLayout(self)
@@ -173,10 +180,11 @@ class CalibrationRows(QWidget):
         for box in (self.rotation_box, self.flip_box):
             box.blockSignals(False)
 
-    def set_ready(self, *, peaks: bool, crystals: bool) -> None:
-        """Offer what can be done with what there is."""
+    def set_ready(self, *, peaks: bool, crystals: int) -> None:
+        """Offer what can be done with what there is: peaks or none, and so many crystals."""
         for quantity, button in self.fit_buttons.items():
-            button.setEnabled(peaks and (crystals or quantity != "pixel size"))
+            button.setEnabled(peaks and (crystals > 0 or quantity != "pixel size"))
+        self.rings_button.setEnabled(peaks and crystals == 1)
         self.ellipse_hint.setText("with the rings of the crystal" if crystals else "without a crystal")
         for widget in (self.model_box, self.rotation_box, self.flip_box, self.file_button):
             widget.setEnabled(peaks)

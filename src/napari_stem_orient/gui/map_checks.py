@@ -59,7 +59,10 @@ class MapChecks(QWidget):
         self.report_label.hide()
         self.table = QTableWidget()
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setToolTip("The sample indexed again with other pixel sizes, compared with the map.")
+        self.table.setToolTip(
+            "<qt>The sample indexed again with other pixel sizes, compared with the map. The row “as it is” tells what "
+            "reading each pattern without its neighbours does alone.</qt>"
+        )
         self.table.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
