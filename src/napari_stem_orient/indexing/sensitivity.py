@@ -15,7 +15,7 @@ from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
 
@@ -161,7 +161,8 @@ def calibration_sensitivity(
     entries = []
     for count, change in enumerate(changes):
         calibration = peaks.calibration.updated(pixel_size_inv_angstrom=size * (1 + change / 100))
-        job = _index_again(sample.with_calibration(calibration), orientation_map, models, device)
+        whole = peaks.with_calibration(calibration)
+        job = _index_again(sample.with_calibration(calibration), whole, orientation_map, models, device)
         note = "pixel size as it is" if change == 0 else f"pixel size {change:+g} %"
         found = yield from _followed(job, count, len(changes), number, note)
         entries.append(_row(change, found, orientation_map, layout))
@@ -228,19 +229,23 @@ def _sample(peaks: BraggPeaks, position: NDArray[np.int64]) -> BraggPeaks:
 
 
 def _index_again(
-    sample: BraggPeaks, orientation_map: OrientationMap, models: Sequence[str | Path], device: str
+    sample: BraggPeaks,
+    whole: BraggPeaks,
+    orientation_map: OrientationMap,
+    models: Sequence[str | Path],
+    device: str,
 ) -> Generator[IndexedBlock, None, OrientationMap]:
-    """The job that made the map, for a sample."""
+    """The job that made the map, for a sample; what it measures in a scan first, it measures in the whole one."""
     if orientation_map.method == "template":
         template = TemplateMatchingParameters.model_validate(orientation_map.parameters)
         return index_by_template_matching(sample, orientation_map.crystals, parameters=template)
-    return index_bragg_peaks(
-        sample,
-        orientation_map.crystals,
-        parameters=IndexParameters.model_validate(orientation_map.parameters),
-        models=models,
-        device=device,
-    )
+    crystals = orientation_map.crystals
+    parameters = IndexParameters.model_validate(orientation_map.parameters)
+    if parameters.refine and parameters.position_tolerance is None:
+        indexer = make_pattern_indexer(whole, crystals, parameters=parameters, models=models, device=device)
+        tolerance = max(phase.fitter.position_tolerance for phase in indexer.indexers)
+        parameters = IndexParameters(**{**parameters.model_dump(), "position_tolerance": tolerance})
+    return index_bragg_peaks(sample, crystals, parameters=parameters, models=models, device=device)
 
 
 def _followed(
