@@ -124,7 +124,7 @@ class CalibrationRows(QWidget):
         self.rings_button = QPushButton("Rings…")
         self.rings_button.setToolTip(
             "<qt>Fit ellipse and pixel size to a picture of a standard with rings (gold, for instance), taken at the "
-            "camera length of this scan; the crystal on the left is that of the standard.</qt>"
+            "camera length of this scan; the crystal of the row below is that of the standard.</qt>"
         )
         self.rings_button.clicked.connect(lambda _: self.rings_asked.emit())
         self.fit_buttons: dict[Quantity, QPushButton] = {
@@ -143,8 +143,8 @@ class CalibrationRows(QWidget):
         hint = plain_label("from all disks")
         controls: dict[Quantity, tuple[QWidget, ...]] = {
             "origin": (self.model_box, self.fit_buttons["origin"]),
-            "ellipse": (hint, self.fit_buttons["ellipse"]),
-            "pixel size": (crystal_box, self.fit_buttons["pixel size"], self.rings_button),
+            "ellipse": (hint, self.rings_button, self.fit_buttons["ellipse"]),
+            "pixel size": (crystal_box, self.fit_buttons["pixel size"]),
             "rotation": (self.rotation_box, self.flip_box, self.file_button),
         }
         layout = QVBoxLayout(self)

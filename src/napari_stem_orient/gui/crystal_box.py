@@ -36,6 +36,7 @@ class CrystalBox(QWidget):
         self._choices: list[tuple[Crystal, ...] | str] = []
         self._folder: Path | None = None
         self.box = narrow_box()
+        self.box.setMinimumContentsLength(8)  # a button and a tick stand beside it
         self.box.setToolTip(tooltip)
         self.box.activated.connect(self._on_activated)
         layout = QVBoxLayout(self)
