@@ -135,6 +135,20 @@ def test_dragging_the_circle_moves_the_detector_and_its_image(ready: VirtualWidg
     assert ready.form.column_box.value() == pytest.approx(14)
 
 
+def test_the_handle_of_a_small_disk_leaves_the_disk_to_be_moved(ready: VirtualWidget, until: Until) -> None:
+    ready.live_box.setChecked(False)
+    entry = ready.detectors.add(bright_field(1))
+    until(lambda: entry.key in ready.view.drawn_items and ready.view.drawn_items[entry.key].circles)
+    (circle,) = ready.view.drawn_items[entry.key].circles
+    handle = circle.getHandles()[0]
+    assert handle.scenePos() != circle.mapToScene(*circle.size() / 2)
+    rim = circle.mapToScene(circle.size() * (0.5 + 0.5 * 2**-0.5))
+    gap = handle.scenePos() - rim
+    assert min(gap.x(), gap.y()) >= 4
+    circle.scale(3, center=(0.5, 0.5))
+    assert ready.detectors.entries[0].detector.outer_radius_px == pytest.approx(3)
+
+
 def test_an_annulus_keeps_its_width_while_its_circles_are_resized(ready: VirtualWidget, until: Until) -> None:
     ready.live_box.setChecked(False)
     ready.dark_button.click()

@@ -14,6 +14,7 @@ from napari_stem_orient.gui.virtual_detectors import DetectorEntry
 
 _OUTER_HANDLE, _INNER_HANDLE = 0.5 + 0.5 * 2**-0.5, 0.5 - 0.5 * 2**-0.5
 _HANDLE_PX = 6
+_HANDLE_GAP_PX = 5  # between the rim of a disk and its handle, so that a small disk is moved from its middle
 _RIM_PX = 5  # on either side of a rim that is taken hold of
 _LEAST_WIDTH_PX = 0.5  # of an annulus, on the detector
 _LOW, _HIGH = 20, 30
@@ -128,8 +129,17 @@ class _Circle(pg.CircleROI):
     def place(self, x: float, y: float, radius: float) -> None:
         """Put the circle somewhere."""
         radius = max(radius, 1e-9)
+        self._place_handle(radius)
         self.setPos((x - radius, y - radius), update=False)
         self.setSize((2 * radius, 2 * radius), finish=False)
+
+    def _place_handle(self, radius: float) -> None:
+        """Keep the handle of a disk out of the disk, however small that is on the screen."""
+        if self._rim_only:
+            return
+        gap = _HANDLE_GAP_PX * max(self.pixelWidth(), self.pixelHeight())
+        at = self._handle_at + gap / (2 * radius)
+        self.handles[0]["pos"] = pg.Point(at, at)
 
     def geometry(self) -> tuple[float, float, float]:
         """Return x and y of the centre and the radius, in the coordinates of the plot."""
