@@ -180,6 +180,22 @@ def test_a_rotation_that_is_entered_can_be_undone(ready: CalibrateWidget) -> Non
     assert ready.rows.rotation_box.number() == 0.0
 
 
+def test_a_rotation_is_entered_for_the_peaks_beside_a_scan_that_is_calibrated_otherwise(
+    panel: CalibrateWidget, scene: Scene
+) -> None:
+    fitted = PLAIN_CALIBRATION.updated(ellipse_ratio=1.03, scan_rotation_deg=5.0).with_checked(
+        "ellipse", "rotation"
+    )
+    panel.session.set_datacube(
+        scene.datacube.with_calibration(PLAIN_CALIBRATION.updated(scan_rotation_deg=35.0))
+    )
+    panel.session.set_peaks(scene.peaks.with_calibration(fitted))
+    panel.rows.rotation_box.setValue(35.0)
+    entered = fitted.updated(scan_rotation_deg=35.0, checked=("ellipse",))
+    assert calibration(panel) == entered
+    assert panel.session.calibration == entered
+
+
 def test_rotation_and_mirroring_come_from_a_file_and_nothing_else_does(
     ready: CalibrateWidget,
     monkeypatch: pytest.MonkeyPatch,

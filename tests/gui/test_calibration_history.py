@@ -131,6 +131,33 @@ def test_the_direct_beam_stays_where_the_peaks_have_it(session: Session) -> None
     assert "origin" in peaks_of(session).calibration.checked
 
 
+def test_calibrated_peaks_that_are_opened_beside_their_scan_keep_what_is_not_changed(scene: Scene) -> None:
+    """The scan knows the calibration of its file, the peaks that of yesterday's fit."""
+    fitted = PLAIN_CALIBRATION.updated(
+        pixel_size_inv_angstrom=0.026, ellipse_ratio=1.03, checked=("ellipse", "pixel size")
+    )
+    session = Session()
+    session.set_datacube(scene.datacube)
+    session.set_peaks(scene.peaks.with_calibration(fitted))
+    session.set_calibration(scene.datacube.calibration.updated(scan_step_nm=7.0, scan_rotation_deg=12.0))
+    assert peaks_of(session).calibration == fitted.updated(scan_step_nm=7.0, scan_rotation_deg=12.0)
+    session.set_calibration(session.calibration.updated(pixel_size_inv_angstrom=0.03))  # type: ignore[union-attr]
+    assert peaks_of(session).calibration.pixel_size_inv_angstrom == 0.03
+    assert peaks_of(session).calibration.checked == ("ellipse",)
+
+
+def test_what_peaks_do_not_know_comes_from_their_scan_and_is_not_lost_by_a_fit(scene: Scene) -> None:
+    session = Session()
+    session.set_datacube(scene.datacube)
+    session.set_peaks(scene.peaks.with_calibration(Calibration(origin_px=(48.0, 48.0))))
+    session.apply_calibration(size_fit(peaks_of(session), 0.0260))
+    assert session.calibration is not None
+    assert session.calibration.voltage_kv == PLAIN_CALIBRATION.voltage_kv is not None
+    session.set_calibration(session.calibration.updated(scan_step_nm=7.0))
+    assert peaks_of(session).calibration.voltage_kv == PLAIN_CALIBRATION.voltage_kv
+    assert peaks_of(session).calibration.checked == ("pixel size",)
+
+
 def test_a_confirmed_value_is_calibrated_also_for_the_map_made_with_it(
     session: Session, scene: Scene
 ) -> None:

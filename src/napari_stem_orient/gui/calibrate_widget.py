@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
+from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.core.calibration import Quantity
 from napari_stem_orient.gui.calibration_comparison import CalibrationComparison, Subject
 from napari_stem_orient.gui.calibration_jobs import (
@@ -21,6 +22,7 @@ from napari_stem_orient.gui.calibration_jobs import (
     fit_job,
 )
 from napari_stem_orient.gui.calibration_rows import CalibrationRows
+from napari_stem_orient.gui.calibration_status import with_changes_unchecked
 from napari_stem_orient.gui.crystal_box import CrystalBox
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.map_checks import MapChecks
@@ -32,7 +34,6 @@ from napari_stem_orient.gui.workers import JobHandle, one_step_job
 if TYPE_CHECKING:
     import napari
 
-    from napari_stem_orient.calibration.fit import CalibrationFit
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.indexing.joint_calibration import JointCalibration
 
@@ -143,10 +144,13 @@ class CalibrateWidget(StepPanel):
         self.session.confirm_calibration(quantity, confirmed)
 
     def _on_rotation_entered(self, rotation_deg: float, flip: bool) -> None:
-        calibration = self.session.calibration
-        if calibration is not None:
-            entered = calibration.updated(scan_rotation_deg=rotation_deg, flip=flip)
-            self.session.set_calibration(entered, title="Rotation entered")
+        peaks = self.session.peaks
+        if peaks is None:
+            return
+        entered = peaks.calibration.updated(scan_rotation_deg=rotation_deg, flip=flip)
+        if entered != peaks.calibration:
+            entered = with_changes_unchecked(entered, peaks.calibration)
+            self.session.apply_calibration(CalibrationFit("Rotation entered", entered, peaks.origin_px, ()))
 
     def _on_undo(self) -> None:
         self.session.undo_calibration()

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_stem_orient.gui.calibration_history import CalibrationHistory, CalibrationState, CalibrationStep
-from napari_stem_orient.gui.calibration_status import with_changes_unchecked, with_check, with_measured_origin
+from napari_stem_orient.gui.calibration_status import (
+    carried_over,
+    with_changes_unchecked,
+    with_check,
+    with_measured_origin,
+    with_unknown_from,
+)
 
 if TYPE_CHECKING:
     from napari_stem_orient.calibration.fit import CalibrationFit
@@ -57,16 +63,18 @@ class CalibratedState:
                 return source.calibration
         return None
 
-    def set_calibration(self, calibration: Calibration, *, title: str = "Entered") -> None:
+    def set_calibration(self, calibration: Calibration) -> None:
         """Apply a calibration to scan and peaks; maps made with another one become stale.
 
         What the user changes by hand no longer counts as calibrated, unless the new calibration says that it does.
-        The direct beam stays where the peaks have it: it was measured with them.
+        The direct beam stays where the peaks have it: it was measured with them. Of a scan and peaks that are
+        calibrated differently, both get what changed, and keep the rest.
         """
         require_main_thread()
-        if calibration == self.calibration:
+        before = self.calibration
+        if calibration == before:
             return
-        calibration = with_changes_unchecked(calibration, self.calibration)
+        calibration = with_changes_unchecked(calibration, before)
         peaks = self.peaks
         if peaks is None:
             if self.datacube is not None:
@@ -74,8 +82,9 @@ class CalibratedState:
             self.calibration_changed.emit(calibration)
             self.steps_changed.emit()
             return
-        peaks = peaks.with_calibration(with_measured_origin(calibration, peaks.calibration))
-        self._take_step(title, peaks, scan=calibration)
+        of_peaks = carried_over(peaks.calibration, calibration, before)
+        peaks = peaks.with_calibration(with_measured_origin(of_peaks, peaks.calibration))
+        self._take_step("Entered", peaks, scan=calibration)
 
     def apply_calibration(self, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> None:
         """Apply what a step of the calibration has found to scan and peaks; nothing happens without peaks.
@@ -91,7 +100,10 @@ class CalibratedState:
         require_main_thread()
         if self.peaks is not None:
             peaks = fit.applied_to(self.peaks) if applied is None else applied
-            self._take_step(fit.title, peaks, scan=peaks.calibration, lines=fit.lines, note=fit.note)
+            scan = peaks.calibration
+            if self.datacube is not None:
+                scan = with_unknown_from(scan, self.datacube.calibration)
+            self._take_step(fit.title, peaks, scan=scan, lines=fit.lines, note=fit.note)
 
     def confirm_calibration(self, quantity: Quantity, confirmed: bool = True) -> None:
         """Count a quantity of the peaks' calibration as calibrated, or no longer."""

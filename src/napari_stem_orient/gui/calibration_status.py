@@ -70,6 +70,39 @@ def with_measured_origin(calibration: Calibration, of_peaks: Calibration) -> Cal
     return with_check(calibration, "origin", checked="origin" in of_peaks.checked)
 
 
+def carried_over(of_peaks: Calibration, new: Calibration, old: Calibration | None) -> Calibration:
+    """Calibration of peaks after that of their scan changed from ``old`` to ``new``.
+
+    Peaks and a scan that were opened apart may be calibrated differently: only what changed, and what the peaks do not
+    know, is taken over.
+    """
+    if old is None or old == of_peaks:
+        return new
+    unknown = Calibration()
+    sure = {name for quantity in of_peaks.checked for name in FIELDS[quantity]}
+    changes = {
+        name: getattr(new, name)
+        for name in Calibration.model_fields
+        if name != "checked"
+        and (
+            getattr(new, name) != getattr(old, name)
+            or (name not in sure and getattr(of_peaks, name) == getattr(unknown, name))
+        )
+    }
+    merged = of_peaks.updated(**changes)
+    for quantity, names in FIELDS.items():
+        was_changed = any(getattr(merged, name) != getattr(of_peaks, name) for name in names)
+        if was_changed or (quantity in new.checked) != (quantity in old.checked):
+            merged = with_check(merged, quantity, checked=quantity in new.checked)
+    return merged
+
+
+def with_unknown_from(calibration: Calibration, other: Calibration) -> Calibration:
+    """Copy in which what is not known (None) is as another calibration has it."""
+    gaps = [name for name in Calibration.model_fields if getattr(calibration, name) is None]
+    return calibration.updated(**{name: getattr(other, name) for name in gaps})
+
+
 def quantity_text(calibration: Calibration, quantity: Quantity, origin_px: NDArray[np.float32] | None) -> str:
     """Say what a quantity is, with its unit; "unknown" where nobody knows.
 
