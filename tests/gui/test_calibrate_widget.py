@@ -238,6 +238,7 @@ def test_a_standard_with_rings_gives_ellipse_and_pixel_size_but_no_direct_beam(
         pixel_size_inv_angstrom=0.03, ellipse_ratio=1.01, checked=("ellipse", "pixel size")
     )
     assert ready.session.calibration_steps == ("Pixel size from gold.npy",)
+    assert "32 x 32 px, the scan's detector 96 x 96" in ready.report_label.text()
     assert ready.rows.rows["pixel size"].value_label.text() == "0.03 ± 0"
 
 
@@ -345,6 +346,12 @@ def test_a_map_of_these_peaks_can_refine_the_calibration(
     assert ready.session.step_state(Step.INDEX) is StepState.DONE
     assert ready.map_checks.refine_button.isEnabled()
     assert ready.map_checks.stale_label.isHidden()
+    ready.map_checks.refine_button.click()
+    ready.session.confirm_calibration("ellipse")  # while it is computed
+    until(lambda: idle(ready))
+    assert calibration(ready).pixel_size_inv_angstrom == 0.025
+    assert "was not used" in ready.message_label.text()
+    assert ready.map_checks.report_label.isHidden()
 
 
 def test_what_another_pixel_size_would_do_stands_in_a_table(
@@ -373,6 +380,12 @@ def test_what_another_pixel_size_would_do_stands_in_a_table(
     assert ready.session.calibration_steps == ()
     ready.session.set_map(None)
     assert cells.isHidden()
+    run_map(ready.session, scene)
+    ready.map_checks.sensitivity_button.click()
+    ready.session.confirm_calibration("ellipse")  # while it is computed
+    until(lambda: idle(ready))
+    assert cells.isHidden()
+    assert "ask again" in ready.message_label.text()
 
 
 def test_the_crystal_is_that_of_the_session_until_another_is_chosen(

@@ -20,6 +20,7 @@ from napari_stem_orient.gui.calibration_jobs import (
     calibration_from_file,
     calibration_from_rings,
     fit_job,
+    read_and_applied,
 )
 from napari_stem_orient.gui.calibration_rows import CalibrationRows
 from napari_stem_orient.gui.calibration_status import with_changes_unchecked
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
-    from napari_stem_orient.indexing.joint_calibration import JointCalibration
 
 KINDS = "Calibration (*.json);;All files (*)"
 CHANGED = "The calibration changed meanwhile; what was fitted was not used. Fit again."
@@ -62,7 +62,7 @@ class CalibrateWidget(StepPanel):
         self.rows = CalibrationRows(self.crystal_box)
         self.report_label = plain_label()
         self.comparison = CalibrationComparison(self._subject)
-        self.map_checks = MapChecks(self, on_refined=self._on_refined)
+        self.map_checks = MapChecks(self, on_refined=self._take_if_current)
         self.content.addWidget(self.rows)
         self.content.addLayout(self._fit_row())
         self.content.addWidget(self.report_label)
@@ -124,17 +124,16 @@ class CalibrateWidget(StepPanel):
         self._take(record.fit, applied=record.peaks)
         self._fitted = self.session.peaks
 
-    def _on_refined(self, peaks: BraggPeaks, joint: JointCalibration) -> None:
-        self._take_if_current(peaks, joint.fit)
-
-    def _take_if_current(self, peaks: BraggPeaks, fit: CalibrationFit) -> None:
-        """Use what was found, unless the peaks are others by now."""
-        if self.session.peaks is peaks:
-            self._take(fit)
-        else:
+    def _take_if_current(self, peaks: BraggPeaks, found: tuple[CalibrationFit, BraggPeaks]) -> bool:
+        """Use what was found, and the peaks with it applied, unless the peaks are others by now; say whether."""
+        fit, applied = found
+        if self.session.peaks is not peaks:
             self.show_message(CHANGED)
+            return False
+        self._take(fit, applied=applied)
+        return True
 
-    def _take(self, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> None:
+    def _take(self, fit: CalibrationFit, *, applied: BraggPeaks) -> None:
         self.session.apply_calibration(fit, applied=applied)
         self.comparison.show_step(fit.title)
 
@@ -186,7 +185,7 @@ class CalibrateWidget(StepPanel):
         path = None if peaks is None else ask_open_file(self, question, start=self._folder())
         if path is not None and peaks is not None:
             self.run(
-                one_step_job(partial(function, path, peaks)),
+                one_step_job(partial(read_and_applied, function, path, peaks)),
                 title=f"Reading {path.name}",
                 step=Step.CALIBRATE,
                 on_done=partial(self._take_if_current, peaks),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -152,6 +152,14 @@ def _rings(peaks: BraggPeaks, crystals: tuple[Crystal, ...]) -> tuple[tuple[str,
 # --- files ---
 
 
+def read_and_applied(
+    function: Callable[[Path, BraggPeaks], CalibrationFit], path: Path, peaks: BraggPeaks
+) -> tuple[CalibrationFit, BraggPeaks]:
+    """What a function finds in a file for these peaks, and the peaks with it applied."""
+    fit = function(path, peaks)
+    return fit, fit.applied_to(peaks)
+
+
 def calibration_from_file(path: Path, peaks: BraggPeaks, *, rotation_only: bool) -> CalibrationFit:
     """What a scan, peaks, map or calibration file says, made ready for these peaks.
 
@@ -194,10 +202,17 @@ def calibration_from_rings(path: Path, peaks: BraggPeaks, crystal: Crystal) -> C
     from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
     from napari_stem_orient.gui.calibration_status import taken_over
 
-    found = fit_ring_pattern(_ring_image(path), crystal, start=peaks.calibration)
+    image = _ring_image(path)
+    found = fit_ring_pattern(image, crystal, start=peaks.calibration)
     calibration = taken_over(peaks.calibration, found.calibration, ("ellipse", "pixel size"), others=False)
     lines = tuple(line for line in found.lines if line[0] != "Direct beam")
-    return CalibrationFit(f"Pixel size from {path.name}", calibration, None, lines, found.note)
+    notes = [found.note] if found.note else []
+    if peaks.detector_shape is not None and image.shape != peaks.detector_shape:
+        sizes = [" x ".join(map(str, shape)) for shape in (image.shape, peaks.detector_shape)]
+        notes.append(
+            f"The picture has {sizes[0]} px, the scan's detector {sizes[1]}: are their pixels the same?"
+        )
+    return CalibrationFit(f"Pixel size from {path.name}", calibration, None, lines, " ".join(notes))
 
 
 def _ring_image(path: Path) -> NDArray[np.generic]:
@@ -207,7 +222,7 @@ def _ring_image(path: Path) -> NDArray[np.generic]:
     if path.suffix.lower() in IMAGE_ENDINGS:
         from skimage.io import imread
 
-        image = np.asarray(np.load(path) if path.suffix.lower() == ".npy" else imread(path))
+        image = np.load(path, mmap_mode="r") if path.suffix.lower() == ".npy" else np.asarray(imread(path))
         colours = image.ndim == 3 and image.shape[-1] in (3, 4)
         image = image[..., :3].mean(axis=-1) if colours else image
         return np.asarray(image.reshape(-1, *image.shape[-2:]).mean(axis=0))
@@ -221,11 +236,12 @@ def _ring_image(path: Path) -> NDArray[np.generic]:
 
 def refinement_job(
     peaks: BraggPeaks, orientation_map: OrientationMap
-) -> Generator[RefinementStep, None, JointCalibration]:
-    """Refine the calibration from the disks that a map explains."""
+) -> Generator[RefinementStep, None, tuple[JointCalibration, BraggPeaks]]:
+    """Refine the calibration from the disks that a map explains; return it, and the peaks with it applied."""
     from napari_stem_orient.indexing.joint_calibration import refine_calibration
 
-    return (yield from refine_calibration(peaks, orientation_map))
+    joint = yield from refine_calibration(peaks, orientation_map)
+    return joint, joint.fit.applied_to(peaks)
 
 
 def sensitivity_job(

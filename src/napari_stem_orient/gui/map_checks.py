@@ -21,6 +21,7 @@ from napari_stem_orient.gui.session import Step, StepState
 from napari_stem_orient.gui.step_panel import JobPanel, plain_label
 
 if TYPE_CHECKING:
+    from napari_stem_orient.calibration.fit import CalibrationFit
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.indexing.joint_calibration import JointCalibration
@@ -33,14 +34,18 @@ class MapChecks(QWidget):
     Parameters
     ----------
     panel : runs the jobs and shows what goes wrong
-    on_refined : takes the peaks that were refined and the result, in the main thread
+    on_refined : takes, in the main thread, the peaks that were refined, and the fit with the peaks that have it
+        applied; returns whether it is used
     """
 
     def __init__(
-        self, panel: JobPanel, *, on_refined: Callable[[BraggPeaks, JointCalibration], object]
+        self,
+        panel: JobPanel,
+        *,
+        on_refined: Callable[[BraggPeaks, tuple[CalibrationFit, BraggPeaks]], bool],
     ) -> None:
         super().__init__()
-        self._panel = panel
+        self._panel, session = panel, panel.session
         self._on_refined = on_refined
         self.refine_button = QPushButton("Refine from the map")
         self.refine_button.setToolTip(
@@ -60,8 +65,8 @@ class MapChecks(QWidget):
         self.table = QTableWidget()
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setToolTip(
-            "<qt>The sample indexed again with other pixel sizes, compared with the map. The row “as it is” tells what "
-            "reading each pattern without its neighbours does alone.</qt>"
+            "<qt>A sample of the map, squares of the scan, indexed again with other pixel sizes and compared with the "
+            "map. The row “as it is” tells what the choice of the sample does alone.</qt>"
         )
         self.table.hide()
         layout = QVBoxLayout(self)
@@ -72,7 +77,7 @@ class MapChecks(QWidget):
         layout.addWidget(self.stale_label)
         layout.addWidget(self.report_label)
         layout.addWidget(self.table)
-        for signal in (panel.session.map_changed, panel.session.peaks_changed):
+        for signal in (session.map_started, session.map_changed, session.peaks_changed):
             panel.listen(signal, self._on_result_changed)
 
     def refresh(self) -> None:
@@ -101,11 +106,13 @@ class MapChecks(QWidget):
                 refinement_job(peaks, orientation_map),
                 title="Refining from the map",
                 step=Step.CALIBRATE,
-                on_done=lambda joint: self._take(peaks, joint),
+                on_done=partial(self._take, peaks),
             )
 
-    def _take(self, peaks: BraggPeaks, joint: JointCalibration) -> None:
-        self._on_refined(peaks, joint)
+    def _take(self, peaks: BraggPeaks, found: tuple[JointCalibration, BraggPeaks]) -> None:
+        joint, applied = found
+        if not self._on_refined(peaks, (joint.fit, applied)):
+            return
         self.report_label.setText(refinement_text(joint))
         self.report_label.show()
         self.refresh()
@@ -113,16 +120,19 @@ class MapChecks(QWidget):
     def _on_sensitivity(self) -> None:
         subject = self._subject()
         if subject is not None:
-            several = len(subject[1].crystals) > 1
             self._panel.run(
                 sensitivity_job(*subject, self._panel.session.model_folders),
                 title="Indexing with other pixel sizes",
                 step=Step.CALIBRATE,
-                on_done=partial(self._show_table, phases=several),
+                on_done=partial(self._show_table, subject),
             )
 
-    def _show_table(self, found: SensitivityTable, *, phases: bool) -> None:
+    def _show_table(self, subject: tuple[BraggPeaks, OrientationMap], found: SensitivityTable) -> None:
         """Show the table; without the column of the phases where there is one only."""
+        if self._subject() != subject:
+            self._panel.show_message("Map or calibration changed meanwhile: ask again.")
+            return
+        phases = len(subject[1].crystals) > 1
         kept = [index for index, name in enumerate(found.header()) if phases or "phase" not in name]
         header, *rows = [[row[index] for index in kept] for row in (found.header(), *found.rows())]
         self.table.clear()
