@@ -142,6 +142,17 @@ def test_a_stack_is_read_chunk_by_chunk_though_chunks_end_within_rows(
     assert seen == list(range(cube.n_positions) if mask is None else np.flatnonzero(mask))
 
 
+@pytest.mark.parametrize("patterns_a_block", [105, 150, 1000])
+def test_what_is_left_of_a_stack_is_complete_wherever_it_begins(patterns_a_block: int) -> None:
+    stack = da.from_array(np.zeros((300, 4, 6), np.uint16), chunks=(10, 4, 6))
+    scan = stack_to_scan(stack, (3, 100))
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile.of(stack, scan))
+    for first in range(0, 300, 7):
+        wanted = np.arange(first, 300)
+        blocks = cube.scan_blocks(positions=wanted, max_bytes=patterns_a_block * 48)
+        assert np.concatenate([block.positions for block in blocks]).tolist() == wanted.tolist()
+
+
 @pytest.mark.parametrize("columns", [10, 16, 90, 360])
 def test_a_stack_is_read_once(columns: int) -> None:
     file = CountingFile(720, 4, 6)
@@ -178,6 +189,16 @@ def test_patterns_that_are_not_wanted_are_not_read() -> None:
     blocks = list(cube.scan_blocks(positions=[3, 239], max_bytes=40 * 48))
     assert [block.positions.tolist() for block in blocks] == [[3], [239]]
     assert [start[0] for start in file.in_order()] == [0, 20]
+    file.reads.clear()
+    list(cube.scan_blocks(positions=[3, 50, 239]))  # all of the scan fits into a block
+    assert [start[0] for start in file.in_order()] == [0, 4, 20]
+    stack = CountingFile(240, 4, 6)
+    lazy = stack.lazily((10, 4, 6))
+    scan = stack_to_scan(lazy, (8, 30))
+    cube = DataCube(scan, Calibration(), in_file=FramesInFile.of(lazy, scan))
+    blocks = list(cube.scan_blocks(positions=[3, 59, 61, 239], max_bytes=70 * 48))
+    assert [p for block in blocks for p in block.positions] == [3, 59, 61, 239]
+    assert [start[0] for start in stack.in_order()] == [0, 50, 60, 230]
 
 
 def test_a_scan_of_100_gb_takes_no_more_memory_than_its_blocks() -> None:

@@ -74,37 +74,41 @@ class ChunkReader:
         self._graph = ensure_dict(optimized.dask)
         self._edges = [np.concatenate([[0], np.cumsum(sizes)]).tolist() for sizes in data.chunks[:-2]]
 
-    def read(self, runs: Sequence[range], *, before: int = 0) -> NDArray[Any]:
+    def read(self, runs: Sequence[range], *, wanted: NDArray[np.bool_], before: int = 0) -> NDArray[Any]:
         """The chunks whose numbers along each axis of the scan lie in ``runs``, as one array.
 
-        ``before`` leaves so much room at the beginning of the first axis, to be filled by the caller.
+        ``wanted`` tells the positions in these chunks that are: chunks without any are not read, and what stands in
+        their place means nothing. ``before`` leaves so much room at the beginning of the first axis, to be filled by
+        the caller.
         """
-        numbers = list(product(*runs))
-        graphs = {number: self._needed(number) for number in numbers}
-        if len(numbers) == 1 and not before:
-            return np.asarray(self._chunk(numbers[0], graphs[numbers[0]]))
         starts = [edges[run.start] for edges, run in zip(self._edges, runs, strict=True)]
-        stops = [edges[run.stop] for edges, run in zip(self._edges, runs, strict=True)]
-        sizes = [stop - start for start, stop in zip(starts, stops, strict=True)]
-        out = np.empty((sizes[0] + before, *sizes[1:], *self.detector_shape), self.dtype)
-        places = [
-            tuple(
-                slice(edges[number] - start, edges[number + 1] - start)
-                for edges, number, start in zip(self._edges, place, starts, strict=True)
+        places = {
+            number: tuple(
+                slice(edges[index] - start, edges[index + 1] - start)
+                for edges, index, start in zip(self._edges, number, starts, strict=True)
             )
-            for place in numbers
-        ]
+            for number in product(*runs)
+        }
+        whole = len(places) == 1 and not before
+        places = {number: place for number, place in places.items() if wanted[place].any()}
+        graphs = {number: self._needed(number) for number in places}
         # dask's own way for a cluster, or whatever the user has chosen, and where chunks have work in common
-        if get_scheduler() is not None or _in_common(list(graphs.values())):
-            chosen = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
-            out[before:] = self._data[chosen].compute()
-            return out
+        by_dask = get_scheduler() is not None or _in_common(list(graphs.values()))
+        if whole and places and not by_dask:
+            return np.asarray(self._chunk(*graphs.popitem()))
+        out = np.empty((wanted.shape[0] + before, *wanted.shape[1:], *self.detector_shape), self.dtype)
         into = out[before:]
+        if by_dask:
+            chosen = tuple(
+                slice(start, start + size) for start, size in zip(starts, wanted.shape, strict=True)
+            )
+            into[...] = self._data[chosen].compute()
+            return out
 
-        def fill(place: tuple[slice, ...], number: tuple[int, ...]) -> None:
+        def fill(number: tuple[int, ...], place: tuple[slice, ...]) -> None:
             into[place] = self._chunk(number, graphs[number])
 
-        _in_order([partial(fill, *pair) for pair in zip(places, numbers, strict=True)])
+        _in_order([partial(fill, *each) for each in places.items()])
         return out
 
     def _needed(self, number: tuple[int, ...]) -> Graph:
@@ -157,7 +161,7 @@ def scan_rectangles(
             if not wanted[rows, columns].any():
                 continue
             reader = reader or ChunkReader(data)
-            tile = reader.read([row_run, column_run])
+            tile = reader.read([row_run, column_run], wanted=wanted[rows, columns])
             for part in _parts(rows, columns, per_block):
                 if wanted[part].any():
                     inside = tuple(
@@ -172,23 +176,25 @@ def stack_rectangles(
 ) -> Iterator[tuple[Rectangle, NDArray[Any]]]:
     """Rectangles of a scan and their patterns, as `scan_rectangles`, from a stack (n_frames, det_y, det_x).
 
-    The chunks of a stack do not end with the rows of the scan: what is left of a row waits for the next chunk.
-    Peak memory: ``max_bytes`` and a row of the scan, or a chunk where one is larger.
+    The chunks of a stack do not end with the rows of the scan: what is left of a short row waits for the next chunk.
+    Peak memory: ``max_bytes``, or a chunk where one is larger and half as much more.
     """
     per_block = max(1, max_bytes // _pattern_bytes(stack))
+    waits = columns <= per_block // 2  # long rows would be copied many times
     reader: ChunkReader | None = None
     flat = wanted.ravel()
     kept = np.zeros((0, *stack.shape[1:]), stack.dtype)  # the patterns just before `frames`
-    for frames, run in _runs(stack.chunks[0], per_block - min(columns, per_block)):
+    for frames, run in _runs(stack.chunks[0], per_block - columns if waits else per_block):
         start, last = frames.start - len(kept), frames.stop == stack.shape[0]
         if not flat[start : frames.stop].any():
             kept = kept[:0]
             continue
         reader = reader or ChunkReader(stack)
-        patterns = reader.read([run], before=len(kept))
+        patterns = reader.read([run], wanted=flat[frames], before=len(kept))
         if len(kept):
             patterns[: len(kept)] = kept
-        left = 0 if last or columns > per_block else frames.stop % columns
+        # where the beginning of a row was not wanted, there is less of it
+        left = min(frames.stop % columns, len(patterns)) if waits and not last else 0
         for part in _row_parts(start, frames.stop - left, columns, per_block):
             if wanted[part].any():
                 first = part[0].start * columns + part[1].start - start
