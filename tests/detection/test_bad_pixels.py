@@ -112,6 +112,14 @@ def test_without_a_beam_stop_none_is_found() -> None:
     assert not find_beam_stop(np.zeros((64, 64))).any()
 
 
+@pytest.mark.parametrize("size", [16, 17, 24, 33])
+def test_a_small_detector_is_searched_for_a_beam_stop_wherever_its_middle_lies(size: int) -> None:
+    rows, columns = np.ogrid[:size, :size]
+    for middle in (size / 2, size / 2 + 0.25, size / 2 - 0.5):
+        pattern = 100 * np.exp(-(((rows - middle) ** 2 + (columns - middle) ** 2) / (size / 4) ** 2)) + 1
+        assert not find_beam_stop(pattern).any()
+
+
 def test_a_saturated_direct_beam_is_recognised_and_still_in_place() -> None:
     known = known_frames(16, direct=60_000, background=2.0)
     frames = np.minimum(known.frames, 1023).astype(np.uint16)

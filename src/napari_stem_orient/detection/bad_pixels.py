@@ -171,7 +171,7 @@ def find_beam_stop(mean_pattern: NDArray[np.generic]) -> Mask:
     centre = _middle_of_scattering(smooth)
     distance = np.hypot(*(axis - place for axis, place in zip(np.indices(image.shape), centre, strict=True)))
     dark = smooth < STOP_LEVEL * _expected_by_radius(smooth, distance)
-    core = distance <= 0.03 * min(image.shape)
+    core = distance <= max(1.0, 0.03 * min(image.shape))
     labels, _ = ndimage.label(ndimage.binary_opening(dark, SQUARE))
     label = int(np.argmax(np.bincount(labels[core])))
     stop = ndimage.binary_fill_holes(labels == label) if label else none
