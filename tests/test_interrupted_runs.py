@@ -163,6 +163,33 @@ def test_a_run_without_resume_says_what_is_left_and_starts_over(
     assert "there is nothing to go on from" in capsys.readouterr().err
 
 
+def test_peaks_that_were_made_otherwise_are_refused_and_kept_in_no_journal(
+    scan: Path, tmp_path: Path, journals: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "peaks.h5"
+    assert main(words(scan, output)) == 0
+    assert main(words(scan, output, "--min-spacing-px", "9", "--resume")) == 1
+    assert "with other parameters" in capsys.readouterr().err
+    assert list(journals.iterdir()) == []
+
+
+def test_what_a_run_with_other_parameters_has_left_stays(
+    scan: Path,
+    tmp_path: Path,
+    journals: Path,
+    detected_positions: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(correlation, "detect_bragg_peaks", crash_in_block(3))
+        assert main(words(scan, tmp_path / "peaks.h5")) == 1
+    assert main(words(scan, tmp_path / "other.h5", "--min-spacing-px", "9")) == 0
+    detected_positions.clear()
+    assert main(words(scan, tmp_path / "peaks.h5", "--resume")) == 0
+    assert len(detected_positions) == 80 - 3 * FRAMES_A_BLOCK
+    assert list(journals.iterdir()) == []
+
+
 def full_disk(*_: object) -> int:
     raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -70,19 +70,20 @@ def run_detect(arguments: argparse.Namespace) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detected:
-    """Peaks of a scan, and the journal that keeps them until they, or what is made of them, are saved."""
+    """Peaks, how they were made, and the journal that keeps them until they, or what is made of them, are safe."""
 
     peaks: BraggPeaks
     datacube: DataCube
+    description: dict[str, Any]
     journal: RunJournal | None
 
     def forget(self) -> None:
-        """Remove the journals of this scan: what they keep is safe."""
+        """Remove the journals of runs like this: what they keep is safe."""
         from napari_stem_orient.io.peaks_journal import remove_interrupted_detections
 
         if self.journal is not None:
             self.journal.remove()
-        remove_interrupted_detections(self.datacube)
+        remove_interrupted_detections(self.datacube, description=self.description)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,10 +135,13 @@ def detect(
     earlier: BraggPeaks | None = None,
 ) -> Detected:
     """Detect, and save to ``output`` where there is one, also when it is stopped; ``earlier`` is gone on from."""
+    from napari_stem_orient.detection.correlation import start_of_detection
     from napari_stem_orient.io.peaks_journal import begin_peaks_journal, kept_in_journal
 
     plan = _plan(arguments, datacube)
     resume_from = _what_is_left(arguments, plan, earlier)
+    # peaks that were made otherwise are refused before a journal says that they were made like this
+    start_of_detection(datacube, resume_from, plan.description())
     journal = begin_peaks_journal(
         datacube,
         description=plan.description(),
@@ -165,7 +169,7 @@ def detect(
         raise _keep_stopped(plan.collected(blocks), output, journal) from None
     if output is not None:
         _save(peaks, output, journal)
-    return Detected(peaks, datacube, journal)
+    return Detected(peaks, datacube, plan.description(), journal)
 
 
 def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:

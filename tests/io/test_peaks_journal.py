@@ -110,6 +110,7 @@ def test_runs_of_other_scans_and_running_ones_are_not_offered(scan: DataCube, tm
 
 def test_a_run_that_did_nothing_and_a_scan_in_no_file_leave_nothing(scan: DataCube, tmp_path: Path) -> None:
     run_until_crash(scan, tmp_path)
+    assert list(tmp_path.glob("*.journal")) == []
     assert find_interrupted_detections(scan, folder=tmp_path) == []
     in_memory = dataclasses.replace(scan, path=None)
     assert begin_peaks_journal(in_memory, description={}, probe_image=PROBE, folder=tmp_path) is None

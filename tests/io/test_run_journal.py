@@ -140,3 +140,21 @@ def test_journals_that_nobody_came_back_for_are_removed(path: Path, monkeypatch:
     monkeypatch.setattr(run_journal, "LARGEST_BYTES", newest.stat().st_size + 10)
     make_room(path.parent)
     assert set(path.parent.iterdir()) == {newest}
+
+
+def test_an_old_journal_that_cannot_be_removed_stops_no_new_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = path.with_name(f"test-abc-old{ENDING}")
+    write(old, 1).close()
+    os.utime(old, (0, 0))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        journal = write(path, 1)
+    assert journal.problem == ""
+    journal.close()
+    assert numbers_in(path) == [1]

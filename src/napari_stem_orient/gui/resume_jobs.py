@@ -25,16 +25,19 @@ def with_journal(
     task: DetectionTask, job: Generator[DetectedBlock, None, BraggPeaks]
 ) -> Generator[DetectedBlock | JournalLost, None, BraggPeaks]:
     """The same detection, kept in a journal until it is done; stopped or crashed, the journal stays."""
-    from napari_stem_orient.detection.correlation import describe
+    from napari_stem_orient.detection.correlation import describe, start_of_detection
     from napari_stem_orient.io.peaks_journal import (
         begin_peaks_journal,
         kept_in_journal,
         remove_interrupted_detections,
     )
 
+    description = describe(task.probe, task.parameters, detector=DETECTORS[task.engine], mask=task.mask)
+    # peaks that were made otherwise are refused before a journal says that they were made like this
+    start_of_detection(task.datacube, task.resume_from, description)
     journal = begin_peaks_journal(
         task.datacube,
-        description=describe(task.probe, task.parameters, detector=DETECTORS[task.engine], mask=task.mask),
+        description=description,
         probe_image=task.probe.image,
         mask=task.mask,
         resume_from=task.resume_from,

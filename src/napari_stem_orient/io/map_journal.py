@@ -11,7 +11,14 @@ import numpy as np
 from napari_stem_orient import __version__
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Job, Progress
-from napari_stem_orient.io.run_journal import RunJournal, free_journals, new_journal_path, read_journal
+from napari_stem_orient.io.run_journal import (
+    RunJournal,
+    free_journals,
+    kept,
+    new_journal_path,
+    read_journal,
+    remove_free_journals,
+)
 
 KIND = "indexing"
 
@@ -32,20 +39,8 @@ def begin_map_journal(start: OrientationMap, *, folder: str | Path | None = None
 def map_kept_in_journal(
     job: Job[IndexedBlock, OrientationMap], journal: RunJournal
 ) -> Job[IndexedBlock, OrientationMap]:
-    """The same run, each block of which is in the journal before it is handed on; the journal is closed in the end."""
-    try:
-        while True:
-            try:
-                block = next(job)
-            except StopIteration as finished:
-                orientation_map: OrientationMap = finished.value
-                return orientation_map
-            arrays = {name: getattr(block, name) for name in ("positions", *ARRAY_NAMES)}
-            journal.append({"done": block.progress.done, "total": block.progress.total}, arrays)
-            yield block
-    finally:
-        job.close()
-        journal.close()
+    """The same run, each block of which is in the journal before it is handed on; see `kept`."""
+    return kept(job, journal, _keep_block)
 
 
 def find_interrupted_map(start: OrientationMap, *, folder: str | Path | None = None) -> OrientationMap | None:
@@ -63,8 +58,12 @@ def find_interrupted_map(start: OrientationMap, *, folder: str | Path | None = N
 
 def remove_interrupted_maps(start: OrientationMap, *, folder: str | Path | None = None) -> None:
     """Forget the interrupted runs that were to fill such a map."""
-    for path in free_journals(KIND, _key(start), folder):
-        path.unlink(missing_ok=True)
+    remove_free_journals(KIND, _key(start), folder)
+
+
+def _keep_block(journal: RunJournal, block: IndexedBlock) -> None:
+    arrays = {name: getattr(block, name) for name in ("positions", *ARRAY_NAMES)}
+    journal.append({"done": block.progress.done, "total": block.progress.total}, arrays)
 
 
 def _replayed(path: Path, start: OrientationMap) -> OrientationMap | None:

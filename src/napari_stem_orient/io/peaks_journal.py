@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,10 @@ from napari_stem_orient.io.run_journal import (
     JournalRecord,
     RunJournal,
     free_journals,
+    kept,
     new_journal_path,
     read_journal,
+    remove_free_journals,
 )
 
 KIND = "detection"
@@ -101,24 +102,8 @@ def keep_block(journal: RunJournal, block: DetectedBlock) -> None:
 def kept_in_journal(
     job: Job[DetectedBlock, BraggPeaks], journal: RunJournal | None
 ) -> Job[DetectedBlock, BraggPeaks]:
-    """The same detection, each block of which is in the journal before it is handed on.
-
-    The journal is closed in the end, and stays: whoever has the result safe removes it.
-    """
-    try:
-        while True:
-            try:
-                block = next(job)
-            except StopIteration as finished:
-                peaks: BraggPeaks = finished.value
-                return peaks
-            if journal is not None:
-                keep_block(journal, block)
-            yield block
-    finally:
-        job.close()
-        if journal is not None:
-            journal.close()
+    """The same detection, each block of which is in the journal before it is handed on; see `kept`."""
+    return kept(job, journal, keep_block)
 
 
 def find_interrupted_detections(
@@ -134,13 +119,21 @@ def find_interrupted_detections(
     return sorted((run for run in found if run is not None), key=lambda run: run.n_done, reverse=True)
 
 
-def remove_interrupted_detections(datacube: DataCube, *, folder: str | Path | None = None) -> None:
-    """Forget the interrupted detections of this scan; those that another program is at are left alone."""
+def remove_interrupted_detections(
+    datacube: DataCube, *, description: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> None:
+    """Forget the interrupted detections of this scan; those that another program is at are left alone.
+
+    With a ``description`` only those that detect in this very way: others have found what no other run has.
+    """
     if datacube.path is None:
         return
-    for path in free_journals(KIND, datacube.fingerprint, folder):
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+
+    def made_so(path: Path) -> bool:
+        begun = next(read_journal(path), None)
+        return begun is None or description in (None, begun.note.get("description"))
+
+    remove_free_journals(KIND, datacube.fingerprint, folder, which=made_so)
 
 
 def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:
@@ -151,12 +144,12 @@ def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:
         if begun is None or tuple(begun.note["scan_shape"]) != datacube.scan_shape:
             return None
         blocks = tuple(_block(record) for record in records)
-    except (OSError, KeyError, ValueError, TypeError):
-        return None
-    done = np.zeros(datacube.n_positions, dtype=bool)
-    for block in blocks:
-        done[block.positions] = True
-    if not done.any() or begun.arrays["probe_image"].shape != datacube.detector_shape:
+        done = np.zeros(datacube.n_positions, dtype=bool)
+        for block in blocks:
+            done[block.positions] = True
+        if not done.any() or begun.arrays["probe_image"].shape != datacube.detector_shape:
+            return None
+    except (OSError, KeyError, ValueError, TypeError, IndexError):
         return None
     return InterruptedDetection(
         path=path,

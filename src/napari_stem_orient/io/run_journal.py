@@ -15,13 +15,15 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_stem_orient.core.progress import Job, RecordType, ResultType
 
 SIGNATURE = b"napari-stem-orient journal 1\n"
 ENDING = ".journal"
@@ -66,6 +68,7 @@ class RunJournal:
         self.path, self.problem = path, ""
         self._file = -1
         self._size = 0
+        self._n_records = 0
         self._synced = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +87,7 @@ class RunJournal:
             return
         try:
             self._write(_record(note, arrays))
+            self._n_records += 1
             if time.monotonic() - self._synced > SECONDS_PER_SYNC:
                 os.fsync(self._file)
                 self._synced = time.monotonic()
@@ -91,11 +95,14 @@ class RunJournal:
             self._give_up(error)
 
     def close(self) -> None:
-        """End writing; the file stays."""
-        if self._file >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._file)
+        """End writing; the file stays, unless it holds no more than what was run."""
+        if self._file < 0:
+            return
+        with contextlib.suppress(OSError):
+            os.close(self._file)
         self._file = -1
+        if self._n_records < 2:
+            self.remove()
 
     def remove(self) -> None:
         """End writing and remove the file: what it kept is safe elsewhere."""
@@ -118,6 +125,31 @@ class RunJournal:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
         self.close()
+
+
+def kept(
+    job: Job[RecordType, ResultType],
+    journal: RunJournal | None,
+    keep: Callable[[RunJournal, RecordType], None],
+) -> Job[RecordType, ResultType]:
+    """The same job, each record of which ``keep`` puts into the journal before it is handed on.
+
+    The journal is closed in the end, and stays: whoever has the result safe removes it.
+    """
+    try:
+        while True:
+            try:
+                record = next(job)
+            except StopIteration as finished:
+                result: ResultType = finished.value
+                return result
+            if journal is not None:
+                keep(journal, record)
+            yield record
+    finally:
+        job.close()
+        if journal is not None:
+            journal.close()
 
 
 def read_journal(path: Path) -> Iterator[JournalRecord]:
@@ -154,12 +186,26 @@ def new_journal_path(kind: str, fingerprint: str, folder: str | Path | None = No
 
 def free_journals(kind: str, fingerprint: str, folder: str | Path | None = None) -> list[Path]:
     """Journals that no running program is writing, newest first."""
-    found = [
-        path
-        for path in journal_folder(folder).glob(f"{kind}-{fingerprint}-*{ENDING}")
-        if path.is_file() and not is_being_written(path)
-    ]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    found = []
+    for path in journal_folder(folder).glob(f"{kind}-{fingerprint}-*{ENDING}"):
+        with contextlib.suppress(OSError):  # another program may remove one at any time
+            if path.is_file() and not is_being_written(path):
+                found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def remove_free_journals(
+    kind: str,
+    fingerprint: str,
+    folder: str | Path | None = None,
+    *,
+    which: Callable[[Path], bool] = lambda _: True,
+) -> None:
+    """Remove the journals that no running program is writing; those only of which ``which`` says so."""
+    for path in free_journals(kind, fingerprint, folder):
+        with contextlib.suppress(OSError):
+            if which(path):
+                path.unlink(missing_ok=True)
 
 
 def is_being_written(path: Path) -> bool:
@@ -187,8 +233,11 @@ def make_room(folder: Path) -> None:
     for modified, size, path in sorted(files, key=lambda entry: entry[0]):
         old = time.time() - modified > OLDEST_DAYS * 86400
         if (old or total > LARGEST_BYTES) and not is_being_written(path):
-            path.unlink(missing_ok=True)
-            total -= size
+            with contextlib.suppress(
+                OSError
+            ):  # what cannot be removed keeps no other journal from being written
+                path.unlink(missing_ok=True)
+                total -= size
 
 
 def _record(note: Mapping[str, Any], arrays: Arrays) -> bytes:
