@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask.array as da
@@ -17,7 +18,7 @@ from napari_stem_orient.core.datacube import DataCube, summarise
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.virtual_detector import VirtualDetector, bright_field
 from napari_stem_orient.core.virtual_images import VirtualBlock
-from napari_stem_orient.gui import virtual_imager, virtual_region
+from napari_stem_orient.gui import virtual_imager, virtual_jobs, virtual_region
 from napari_stem_orient.gui.layers import LayerKind, layer_identity
 from napari_stem_orient.gui.virtual_layers import VirtualLayers, spread
 from napari_stem_orient.gui.virtual_pattern import Source
@@ -263,6 +264,26 @@ def test_a_cancelled_computation_leaves_what_was_counted(
     assert not ready.save_button.isEnabled()
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_an_image_is_out_of_date_when_the_mask_changes_while_it_is_computed(
+    ready: VirtualWidget, until: Until, live: bool
+) -> None:
+    ready.live_box.setChecked(live)
+    entry = ready.detectors.add(bright_field(4))
+    ready.compute_button.click()
+    mask = np.zeros(DETECTOR, dtype=bool)
+    mask[20] = True  # seven pixels of the beam
+    ready.session.set_detector_mask(mask)
+    if live:
+        until(lambda: all_computed(ready))
+        np.testing.assert_array_equal(image(ready, entry.key), 2200)
+        return
+    until(lambda: not ready.imager.running)
+    np.testing.assert_array_equal(image(ready, entry.key), 2900)
+    assert ready.list_view.note(entry.key) == "⚠ out of date"
+    assert not ready.save_button.isEnabled()
+
+
 def test_a_live_computation_shows_its_bar_only_when_it_takes_long(
     ready: VirtualWidget, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +311,43 @@ def test_the_pattern_of_what_is_drawn_over_the_map(ready: VirtualWidget, until: 
     assert ready.title_label.text() == "Mean of the region: 2 patterns"
     ready.chooser.source_box.setCurrentText(Source.REGION_MAXIMUM)
     until(lambda: ready.view.pattern is region.maximum)
+
+
+def test_the_pattern_of_a_region_follows_beam_and_mask(ready: VirtualWidget, until: Until) -> None:
+    marked = np.zeros(SCAN, dtype=int)
+    marked[5, 7] = 3
+    ready.viewer.add_labels(marked)
+    ready.chooser.use_button.click()
+    until(lambda: ready.chooser.region is not None)
+    first = ready.chooser.region
+    mask = np.zeros(DETECTOR, dtype=bool)
+    mask[20, 38] = True
+    ready.session.set_detector_mask(mask)
+    until(lambda: ready.chooser.region is not first)
+    masked = ready.chooser.region
+    assert masked is not None
+    assert masked.mean[20, 38] != 47
+    ready.chooser.source_box.setCurrentText(Source.MEAN)
+    ready.session.set_calibration(CALIBRATION.updated(origin_px=(22, 25)))
+    assert ready.chooser.region is masked  # nobody looks at it
+    ready.chooser.source_box.setCurrentText(Source.REGION)
+    until(lambda: ready.chooser.region is not masked)
+    assert ready.chooser.origin_px == (22, 25)
+
+
+def test_a_region_that_is_not_read_to_its_end_is_not_waited_for(
+    ready: VirtualWidget, until: Until, monkeypatch: pytest.MonkeyPatch, errors: list[str]
+) -> None:
+    def broken(*_args: Any, **_keywords: Any) -> Any:
+        yield SimpleNamespace(mean=np.ones(DETECTOR, np.float32), progress=Progress(1, 48, "patterns"))
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(virtual_jobs, "virtual_diffraction", broken)
+    ready.viewer.add_labels(np.ones(SCAN, dtype=int))
+    ready.chooser.use_button.click()
+    until(lambda: "the disk is gone" in ready.message_label.text())
+    assert "Draw region" in ready.chooser.title
+    assert ready.chooser.pattern is None
 
 
 def test_labels_mark_a_region_too(ready: VirtualWidget, until: Until) -> None:

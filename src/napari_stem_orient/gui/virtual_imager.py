@@ -115,7 +115,7 @@ class VirtualImager(QObject):
     def compare_surroundings(self) -> None:
         """Mark images that were made with the direct beam elsewhere, or with another mask, as out of date."""
         task = virtual_task(self._panel.session)
-        gone = [key for key, (_, made_with) in self._made_with.items() if not _same_scene(made_with, task)]
+        gone = [key for key, (_, made_with) in self._made_with.items() if not made_with.same_scene(task)]
         for key in gone:
             del self._made_with[key]
             self.want(key)
@@ -167,6 +167,7 @@ class VirtualImager(QObject):
         if images.n_invalid:
             self._panel.show_message(f"In {images.n_invalid:,} patterns NaN or infinite pixels counted as 0.")
         self._end()
+        self.compare_surroundings()  # they may have changed during the pass
 
     def _on_stopped(self) -> None:
         self._layers.paint()
@@ -187,12 +188,3 @@ class VirtualImager(QObject):
 def _same_place(first: VirtualDetector, second: VirtualDetector) -> bool:
     """Whether two detectors cover the same pixels, whatever they are called."""
     return first.updated(name="detector") == second.updated(name="detector")
-
-
-def _same_scene(first: VirtualTask, second: VirtualTask | None) -> bool:
-    """Whether beam and mask are the same, too."""
-    if second is None or not np.array_equal(first.origins, second.origins):
-        return False
-    if first.mask is None or second.mask is None:
-        return first.mask is second.mask
-    return np.array_equal(first.mask, second.mask)

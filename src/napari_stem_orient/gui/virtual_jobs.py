@@ -37,6 +37,14 @@ class VirtualTask:
     origins: NDArray[np.float64]
     mask: Mask | None = None
 
+    def same_scene(self, other: VirtualTask | None) -> bool:
+        """Whether beam and mask are the same, so that results are too; the scan is not compared."""
+        if other is None or not np.array_equal(self.origins, other.origins):
+            return False
+        if self.mask is None or other.mask is None:
+            return self.mask is other.mask
+        return np.array_equal(self.mask, other.mask)
+
     def images(self, detectors: tuple[VirtualDetector, ...]) -> Generator[VirtualBlock, None, VirtualImages]:
         """Compute the images of some detectors, coarsely first."""
         return virtual_images(

@@ -69,6 +69,9 @@ class PatternChooser(QWidget):
         self._position: tuple[int, int] | None = None  # that it is of
         self._region: VirtualDiffraction | None = None
         self._so_far: NDArray[np.float32] | None = None  # mean of a region that is being read
+        self._asked: tuple[VirtualTask, NDArray[np.bool_]] | None = (
+            None  # the region (scan_y, scan_x), and in what
+        )
         self._job: JobHandle[DiffractionBlock, VirtualDiffraction] | None = None
         self._reader = PatternReader(self._on_pattern)
         self._edited = QTimer(self)
@@ -81,8 +84,10 @@ class PatternChooser(QWidget):
         panel.listen(session.datacube_changed, self._on_datacube_changed)
         panel.listen(session.position_changed, self._on_position_changed)
         panel.listen(session.calibration_changed, self._on_calibration_changed)
-        for signal in (session.summary_filled, session.summary_changed, session.peaks_changed):
+        for signal in (session.summary_filled, session.summary_changed):
             panel.listen(signal, self._on_scan_changed)
+        for signal in (session.peaks_changed, session.detector_mask_changed):
+            panel.listen(signal, self._on_surroundings_changed)
 
     # --- what is shown -------------------------------------------------------------------------------------
 
@@ -162,7 +167,7 @@ class PatternChooser(QWidget):
     def _start(self, task: VirtualTask, mask: NDArray[np.bool_]) -> None:
         if self._job is not None:
             self._job.discard()
-        self._so_far = None
+        self._so_far, self._asked = None, (task, mask)
         if self.source not in REGION_SOURCES:
             self.source_box.setCurrentText(Source.REGION)
         self._job = self._panel.run(
@@ -170,6 +175,8 @@ class PatternChooser(QWidget):
             title="Averaging the region",
             on_record=self._on_block,
             on_done=self._on_region,
+            on_stopped=self._on_no_region,
+            on_error=self._on_no_region,
         )
 
     def _on_block(self, block: DiffractionBlock) -> None:
@@ -181,6 +188,19 @@ class PatternChooser(QWidget):
     def _on_region(self, region: VirtualDiffraction) -> None:
         self._region, self._so_far, self._job = region, None, None
         self.changed.emit()
+
+    def _on_no_region(self, _: str = "") -> None:
+        """Nothing is read any more; what was shown before stays."""
+        self._so_far, self._asked, self._job = None, None, None
+        self.changed.emit()
+
+    def _follow_surroundings(self) -> None:
+        """Average the region anew where the direct beam is elsewhere by now, or other pixels count."""
+        if self._asked is None or self.source not in REGION_SOURCES:
+            return
+        (made_in, region), task = self._asked, virtual_task(self._session)
+        if task is not None and not made_in.same_scene(task):
+            self._start(task, region)
 
     def _on_draw(self) -> None:
         calibration = self._session.calibration
@@ -227,7 +247,7 @@ class PatternChooser(QWidget):
         self._edited.stop()
         self._reader.forget()
         self._pattern, self._position, self._region, self._so_far = None, None, None, None
-        self._job = None
+        self._asked, self._job = None, None
         forget(self._panel.viewer)
         self.source_box.setCurrentText(Source.MEAN)
         self.changed.emit()
@@ -238,6 +258,11 @@ class PatternChooser(QWidget):
 
     def _on_calibration_changed(self, calibration: Calibration) -> None:
         regrid(self._panel.viewer, calibration)
+        self._follow_surroundings()
+        self.changed.emit()
+
+    def _on_surroundings_changed(self, _: object) -> None:
+        self._follow_surroundings()
         self.changed.emit()
 
     def _on_scan_changed(self, _: object) -> None:
@@ -246,6 +271,7 @@ class PatternChooser(QWidget):
     def _on_source_chosen(self) -> None:
         if self.source is Source.POSITION:
             self._read()
+        self._follow_surroundings()
         self.changed.emit()
 
     def _on_scale_chosen(self) -> None:
