@@ -36,6 +36,9 @@ DEPTH, DEPTH_ERROR = 4e-4, 5e-4
 #: How far the centre may well be off, in px.
 CENTRE_ERROR = 1.0
 
+#: Points on rings, at least, for the six unknowns.
+FEWEST_POINTS = 8
+
 #: Tukey's constant.
 TUKEY = 4.685
 
@@ -74,12 +77,9 @@ def fit_rings(
     rings: Rings,
     *,
     start: RingMetric,
-    ellipse: bool = True,
-    scale: bool = True,
-    centre: bool = True,
     wavelength: float | None = None,
 ) -> RingFit:
-    """Fit the metric so that each point lies on its nearest ring.
+    """Fit metric and centre so that each point lies on its nearest ring.
 
     The equation of an ellipse, dᵀ M d + c·d = g² - s², is linear in what is wanted; it is solved some times, with the
     points given to rings anew, and with Tukey's weights for those that belong to none.
@@ -89,8 +89,6 @@ def fit_rings(
     points, rings
     start
         Near enough that the nearest ring is mostly the right one: within 2 or 3 %.
-    ellipse, scale, centre
-        What is fitted; the rest stays as it is.
     wavelength
         Of the electrons in Å, where known: the Ewald sphere curves away from the detector.
 
@@ -99,7 +97,7 @@ def fit_rings(
     ValueError
         Where too few points lie on rings.
     """
-    terms = _Terms(points, start, ellipse=ellipse, scale=scale, centre=centre)
+    terms = _Terms(points, start)
     shift, depth = (0.0, 0.0), DEPTH
     metric, deviation = start, np.inf
     radii = _on_sphere(rings.q, wavelength)
@@ -109,7 +107,7 @@ def fit_rings(
         squared = metric.squared(x, y) + depth
         ring = _nearest(radii, np.sqrt(np.maximum(squared, 1e-12)), deviation)
         there = ring >= 0
-        if there.sum() < max(6, terms.number + 2):
+        if there.sum() < FEWEST_POINTS:
             raise ValueError(
                 f"only {int(there.sum())} disks lie on the rings of the crystal: is it the right one, and is the "
                 "pixel size about right?"
@@ -166,27 +164,17 @@ def _tukey(error: Float64) -> Float64:
 
 
 class _Terms:
-    """The unknowns of the equation, in units in which they are about 1, and their columns."""
+    """The unknowns of the equation, in units in which they are about 1, and their columns.
 
-    def __init__(
-        self, points: RingPoints, start: RingMetric, *, ellipse: bool, scale: bool, centre: bool
-    ) -> None:
-        self._start = start
-        self._ellipse, self._scale, self._centre = ellipse, scale, centre
+    These are xx, xy and yy of the metric, c_x and c_y, and the depth.
+    """
+
+    def __init__(self, points: RingPoints, start: RingMetric) -> None:
+        self._size = size = start.pixel_size**2
         x, y = points.x, points.y
-        size = start.pixel_size**2
-        free = [size * x * x, size * 2 * x * y, size * y * y]
-        columns = free if ellipse else [start.squared(x, y)]
-        self._metric_columns = len(columns)
-        if centre:
-            columns += [size * x, size * y]
-        columns.append(np.full(len(points), DEPTH_ERROR))
+        depth = np.full(len(points), DEPTH_ERROR)
+        columns = [size * x * x, size * 2 * x * y, size * y * y, size * x, size * y, depth]
         self._columns = np.stack(columns, axis=1)
-
-    @property
-    def number(self) -> int:
-        """How many unknowns there are."""
-        return self._columns.shape[1]
 
     def equations(
         self, goal: Float64, weight: Float64, deviation: float, *, group: NDArray[np.int64]
@@ -197,30 +185,14 @@ class _Terms:
 
     def _prior(self) -> tuple[Float64, Float64]:
         """What is known beforehand of centre and depth, and nothing of the metric, on the diagonal."""
-        diagonal, mean = np.zeros(self.number), np.zeros(self.number)
-        if self._centre:
-            diagonal[self._metric_columns : -1] = 1 / (2 * CENTRE_ERROR) ** 2
-        diagonal[-1], mean[-1] = 1.0, DEPTH / DEPTH_ERROR
+        of_centre = (2 * CENTRE_ERROR) ** -2.0
+        diagonal = np.array([0.0, 0.0, 0.0, of_centre, of_centre, 1.0])
+        mean = np.array([0.0, 0.0, 0.0, 0.0, 0.0, DEPTH / DEPTH_ERROR])
         return diagonal, diagonal * mean
 
     def read(self, solution: Float64) -> tuple[RingMetric, tuple[float, float], float]:
-        """Metric, centre in px and depth in Å⁻² of a solution (k,)."""
-        size = self._start.pixel_size**2
-        if self._ellipse:
-            xx, xy, yy = (float(value) * size for value in solution[:3])
-            metric = RingMetric(xx, xy, yy)
-            if not self._scale and metric.is_positive:
-                metric = metric.scaled(self._start.pixel_size / metric.pixel_size)
-        else:
-            metric = self._start.scaled(float(np.sqrt(max(solution[0], 1e-12))))
-        shift = (0.0, 0.0)
-        if self._centre:
-            # d'Md + c.d is (d - m)'M(d - m) up to a constant, with m = -M⁻¹c / 2
-            matrix = np.array([[metric.xx, metric.xy], [metric.xy, metric.yy]])
-            m = (
-                -0.5
-                * size
-                * np.linalg.solve(matrix, solution[self._metric_columns : self._metric_columns + 2])
-            )
-            shift = (float(m[0]), float(m[1]))
-        return metric, shift, float(solution[-1]) * DEPTH_ERROR
+        """Metric, centre in px and depth in Å⁻² of a solution (6,)."""
+        xx, xy, yy, c_x, c_y = (float(value) * self._size for value in solution[:5])
+        # d'Md + c.d is (d - m)'M(d - m) up to a constant, with m = -M⁻¹c / 2
+        m_x, m_y = -0.5 * np.linalg.solve(np.array([[xx, xy], [xy, yy]]), np.array([c_x, c_y]))
+        return RingMetric(xx, xy, yy), (float(m_x), float(m_y)), float(solution[-1]) * DEPTH_ERROR
