@@ -86,7 +86,8 @@ HEADER = [
 def settle(datacube: DataCube) -> tuple[Suggestion, BraggPeaks, str]:
     """Detect with what is suggested; bad pixels that are found are left out, as the program does it."""
     frames = sample_frames(datacube)
-    bad, saturation = find_bad_pixels(frames), find_saturation(frames)
+    bad = find_bad_pixels(frames)
+    saturation = find_saturation(frames, bad.mask)
     mask = bad.mask if bad.mask.any() else None
     suggestion = suggest_detection(datacube, mask=mask, frames=frames)
     job = detect_bragg_peaks(

@@ -219,7 +219,8 @@ def chosen_mask(
             existing(Path(arguments.mask)), detector_shape=(frames.shape[1], frames.shape[2])
         )
         return mask, [f"{int(mask.sum()):,} pixels are left out (given; --mask)"]
-    bad, saturation = find_bad_pixels(frames), find_saturation(frames)
+    bad = find_bad_pixels(frames)
+    saturation = find_saturation(frames, bad.mask)
     told = [f"{bad.sentence()} (found; --mask none to use all)"] if bad.mask.any() else []
     told += [] if saturation is None else [saturation.sentence()]
     return (bad.mask if bad.mask.any() else None), told

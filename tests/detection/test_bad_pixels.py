@@ -36,6 +36,14 @@ def test_hot_and_dead_pixels_are_found_in_background_and_on_the_direct_beam() ->
     assert found.mask.sum() == 5
 
 
+def test_hot_pixels_are_found_at_the_border_and_in_the_corners() -> None:
+    frames = sample()
+    places = [(0, 0), (0, 40), (50, 95), (95, 0), (95, 95)]
+    for place in places:
+        frames[:, *place] = 900
+    assert sorted(map(tuple, np.argwhere(find_bad_pixels(frames).mask))) == places
+
+
 @pytest.mark.parametrize("background", [0.02, 0.5, 50.0])
 @pytest.mark.parametrize("radius", [1.5, 4.0])
 def test_good_pixels_are_not_called_bad_at_any_dose(background: float, radius: float) -> None:
@@ -131,6 +139,15 @@ def test_a_saturated_direct_beam_is_recognised_and_still_in_place() -> None:
     assert abs(beam.y_px - known.y_px[0, 0]) < 0.15
     assert abs(beam.x_px - known.x_px[0, 0]) < 0.15
     assert beam.radius_px == pytest.approx(3, abs=0.45)
+
+
+def test_hot_pixels_at_the_limit_are_no_saturated_direct_beam() -> None:
+    frames = sample()
+    frames[:, 5:90:9, 12] = 65535
+    assert find_saturation(frames) is not None
+    assert find_saturation(frames, find_bad_pixels(frames).mask) is None
+    suggestion = suggest_detection(as_datacube(frames, (4, 8)), mask=find_bad_pixels(frames).mask)
+    assert suggestion.probe.source == "aligned direct beams"
 
 
 def test_patterns_below_the_limit_are_not_saturated() -> None:

@@ -113,11 +113,17 @@ def _outshines(
     """In which part of the frames pixels (k,) are brighter than all their neighbours, the brightest one left out."""
     down, across = (step.ravel() for step in np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"))
     others = (down != 0) | (across != 0)
-    near_rows = (rows[:, None] + down[others]).clip(0, frames.shape[1] - 1)
-    near_columns = (columns[:, None] + across[others]).clip(0, frames.shape[2] - 1)
+    near_rows = _mirrored(rows[:, None] + down[others], frames.shape[1])
+    near_columns = _mirrored(columns[:, None] + across[others], frames.shape[2])
     neighbours = np.sort(frames[:, near_rows, near_columns], axis=2)
     brighter = frames[:, rows, columns] > neighbours[:, :, -2]
     return np.asarray(brighter.mean(axis=0), dtype=np.float64)
+
+
+def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Indices one beyond the detector, put as far inside: no pixel at the border is a neighbour of itself."""
+    inside = np.abs(index)
+    return np.where(inside < size, inside, 2 * (size - 1) - inside)
 
 
 def _dead(frames: NDArray[np.generic]) -> Mask:
@@ -128,7 +134,12 @@ def _dead(frames: NDArray[np.generic]) -> Mask:
     mean = frames.mean(axis=0, dtype=np.float64)
     labels, number = ndimage.label(constant, structure=SQUARE)
     dead = np.zeros(constant.shape, dtype=bool)
-    for label, place in enumerate(ndimage.find_objects(labels, number), start=1):
+    places = ndimage.find_objects(labels, number)
+    # where nothing but zeros is seen beside nearly empty pixels, as all over a pattern of few electrons, none is dead
+    seen = np.count_nonzero(frames, axis=0) / len(frames)
+    lively = ndimage.binary_dilation(~constant & (1.0 - seen <= LEAST_CHANCE ** (1 / len(frames))), SQUARE)
+    for label in np.unique(labels[constant & (lively | (lowest != 0))]).tolist():
+        place = places[label - 1]
         window = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in place)
         group = labels[window] == label
         ring = ndimage.binary_dilation(group, SQUARE) & ~constant[window]
@@ -226,16 +237,17 @@ class Saturation:
         )
 
 
-def find_saturation(frames: NDArray[np.generic]) -> Saturation | None:
+def find_saturation(frames: NDArray[np.generic], mask: Mask | None = None) -> Saturation | None:
     """Recognise a plateau at the detector's limit in frames (n, det_y, det_x), or return None.
 
     Where counts go on to rise, few pixels share the highest value; where the detector stops counting, all of them do.
+    Hot pixels may do, too: ``mask`` (det_y, det_x) bool is True where a pixel plays no role.
     """
-    level = float(frames.max())
+    values: NDArray[Any] = frames.reshape(len(frames), -1) if mask is None else frames[:, ~mask]
+    level = float(values.max())
     if not np.isfinite(level) or level < LOWEST_LIMIT or level != np.floor(level):
         return None
-    values: NDArray[Any] = frames
-    at_limit = (values == level).sum(axis=(1, 2))
+    at_limit = (values == level).sum(axis=1)
     below = int(np.logical_and(values >= 0.9 * level, values < level).sum())
     reached = at_limit[at_limit > 0]
     if reached.mean() < FEWEST_AT_LIMIT or reached.sum() < 2 * below:

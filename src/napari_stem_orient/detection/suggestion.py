@@ -93,7 +93,7 @@ def suggest_detection(
         probe = synthetic_probe(radius_px, datacube.detector_shape)
     else:
         beam = measure_direct_beam(stack.mean(axis=0))
-        probe = _choose_probe(datacube, stack, beam, saturated=find_saturation(sample) is not None)
+        probe = _choose_probe(datacube, stack, beam, saturated=find_saturation(sample, mask) is not None)
         beam = DirectBeam(beam.y_px, beam.x_px, probe.radius_px)
     parameters, false_alarms = _detection_parameters(
         stack, probe, integers=sample.dtype.kind in "biu", false_disks=false_disks_per_pattern

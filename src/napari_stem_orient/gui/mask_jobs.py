@@ -68,7 +68,8 @@ def find_mask(frames: NDArray[np.generic]) -> FoundMask:
     )
     from napari_stem_orient.detection.detector_mask import fill_masked
 
-    bad, saturation = find_bad_pixels(frames), find_saturation(frames)
+    bad = find_bad_pixels(frames)
+    saturation = find_saturation(frames, bad.mask)
     mean = np.nan_to_num(frames.mean(axis=0, dtype=np.float64), posinf=0.0, neginf=0.0).astype(np.float32)
     beam_stop = find_beam_stop(fill_masked(mean, bad.hot))
     bad = BadPixels(bad.hot, bad.dead & ~beam_stop)  # one that lets nothing through looks like a dead patch
