@@ -313,12 +313,14 @@ def test_the_direct_beam_is_looked_for_where_the_calibration_says() -> None:
         for y, x, height in [(32, 30, 500), (44, 42, 100)]
     )
     datacube = as_datacube(np.broadcast_to(1 + image, (6, 64, 64)).astype(np.float32), (2, 3))
-    told = datacube.with_calibration(datacube.calibration.updated(origin_px=(43.0, 43.0)))
+    known = datacube.calibration.updated(origin_px=(43.0, 43.0)).with_checked("origin", "ellipse")
+    told = datacube.with_calibration(known)
     for cube, truth in ((datacube, (32, 30)), (told, (44, 42))):
         job = detect_bragg_peaks(cube, probe=synthetic_probe(2.5, (64, 64)), parameters=parameters_for(2.5))
         _, peaks = finish(job)
         assert peaks.origin_px is not None
         np.testing.assert_allclose(peaks.origin_px, np.tile(truth, (6, 1)), atol=0.1)
+    assert peaks.calibration.checked == ("ellipse",)  # this origin nobody has calibrated yet
 
 
 def test_peaks_of_another_scan_or_other_parameters_are_not_resumed(

@@ -287,7 +287,11 @@ def test_a_new_calibration_during_the_run_is_that_of_the_peaks(
     until(lambda: ready.job_bar.job is not None and ready.job_bar.job.progress is not None)
     calibration = ready.session.calibration
     assert calibration is not None
-    ready.session.set_calibration(calibration.updated(pixel_size_inv_angstrom=0.05))
+    changed = calibration.updated(pixel_size_inv_angstrom=0.05, origin_px=(1.0, 1.0))
+    ready.session.set_calibration(changed.with_checked("origin", "pixel size"))
     until(lambda: stopped(ready))
     assert ready.session.peaks is not None
-    assert ready.session.peaks.calibration.pixel_size_inv_angstrom == 0.05
+    of_peaks = ready.session.peaks.calibration
+    assert of_peaks.pixel_size_inv_angstrom == 0.05
+    assert of_peaks.origin_px != (1.0, 1.0)  # measured with the peaks, and not checked yet
+    assert of_peaks.checked == ("pixel size",)

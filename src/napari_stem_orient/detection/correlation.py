@@ -16,7 +16,7 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.detection.averaging import frames_to_search
-from napari_stem_orient.detection.detector_mask import Mask, describe_mask
+from napari_stem_orient.detection.detector_mask import CoveredDetector, Mask, describe_mask
 from napari_stem_orient.detection.frame_peaks import DiskSearch, FramePeaks, disk_search, find_frame_peaks
 from napari_stem_orient.detection.origin import fit_origin
 from napari_stem_orient.detection.parameters import DetectionParameters
@@ -85,7 +85,7 @@ def detect_bragg_peaks(
     done, total = datacube.n_positions - int(wanted.sum()), datacube.n_positions
     waiting: list[tuple[NDArray[np.int64], FramePeaks]] = []
     told = time.monotonic()
-    for block in frames_to_search(datacube, parameters, wanted) if wanted.any() else ():
+    for block in frames_to_search(datacube, parameters, wanted, mask=mask) if wanted.any() else ():
         for start, stop, found in _in_batches(block.frames, search, tally, exposures=block.exposures):
             waiting.append((block.positions[start:stop], found))
             done += stop - start
@@ -187,7 +187,8 @@ def collect_peaks(
 ) -> BraggPeaks:
     """Put blocks of a scan, all or those done so far, together and fit the direct beam's position.
 
-    The direct beam is looked for around the calibration's origin where that is known. ``description`` is what
+    The direct beam is looked for around the calibration's origin where that is known. It is measured anew, so that an
+    origin that was calibrated with other peaks does not count as calibrated any more. ``description`` is what
     `describe` returns.
     """
     peaks = BraggPeaks.from_blocks(
@@ -200,7 +201,10 @@ def collect_peaks(
         source_fingerprint=datacube.fingerprint,
     )
     origin = fit_origin(peaks, centre_px=datacube.calibration.origin_px)
-    calibration = datacube.calibration.updated(origin_px=tuple(float(value) for value in origin.mean(axis=0)))
+    calibration = datacube.calibration.updated(
+        origin_px=tuple(float(value) for value in origin.mean(axis=0)),
+        checked=tuple(quantity for quantity in datacube.calibration.checked if quantity != "origin"),
+    )
     return peaks.with_calibration(calibration, origin_px=origin)
 
 
@@ -215,7 +219,7 @@ def _in_batches(
     worth = None if exposures is None or (exposures == 1).all() else torch.from_numpy(exposures)
 
     def work(start: int, stop: int) -> tuple[FramePeaks, int]:
-        part, unreadable = as_float(frames[start:stop])
+        part, unreadable = as_float(frames[start:stop], covered=search.covered)
         averaged = {} if worth is None else {"exposures": worth[start:stop].to(search.device)}
         with torch.inference_mode():
             found = find_frame_peaks(
@@ -236,16 +240,19 @@ def _in_batches(
         yield start, stop, found
 
 
-def as_float(frames: NDArray[np.generic]) -> tuple[Tensor, int]:
-    """Frames as float32, and in how many some pixels were no finite number: such pixels count as empty."""
-    converted = frames.astype(np.float32)
+def as_float(frames: NDArray[np.generic], *, covered: CoveredDetector | None = None) -> tuple[Tensor, int]:
+    """A copy of frames (n, det_y, det_x) as float32, and in how many a pixel that counts was no finite number.
+
+    Such pixels count as empty; those that are ``covered`` do not count.
+    """
+    converted = np.array(frames, dtype=np.float32, order="C")
     if frames.dtype.kind != "f":
         return torch.from_numpy(converted), 0
-    good = np.isfinite(converted)
-    unreadable = ~good.all(axis=(1, 2))
-    if unreadable.any():
-        converted = np.where(good, converted, np.float32(0))
-    return torch.from_numpy(converted), int(unreadable.sum())
+    bad = ~np.isfinite(converted)
+    converted[bad] = 0.0
+    if covered is not None:
+        bad.reshape(len(frames), -1)[:, covered.pixels.cpu().numpy()] = False
+    return torch.from_numpy(converted), int(bad.any(axis=(1, 2)).sum())
 
 
 def _join(parts: list[tuple[NDArray[np.int64], FramePeaks]], progress: Progress) -> DetectedBlock:

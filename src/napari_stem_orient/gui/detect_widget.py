@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.detection.parameters import DetectionParameters
+from napari_stem_orient.gui.calibration_status import with_measured_origin
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
@@ -166,7 +167,7 @@ class DetectWidget(StepPanel):
         """Hand the peaks to the Session, in the calibration of now: it may have changed during the run."""
         calibration = self.session.calibration
         if calibration is not None:
-            calibration = calibration.updated(origin_px=peaks.calibration.origin_px)
+            calibration = with_measured_origin(calibration, peaks.calibration)
             if calibration != peaks.calibration:
                 peaks = peaks.with_calibration(calibration)
         self.session.set_peaks(peaks)
