@@ -48,12 +48,12 @@ def as_scan(frames: NDArray[Any], *, chunks: tuple[int, int] = (6, 8)) -> DataCu
 
 
 def gathered(
-    datacube: DataCube, positions: NDArray[np.bool_] | None = None
+    datacube: DataCube, positions: NDArray[np.bool_] | None = None, *, mask: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Averaged frames (n, det_y, det_x) and exposures (n,), in order of position; zero where not asked for."""
     frames = np.zeros((datacube.n_positions, *SHAPE), dtype=np.float32)
     exposures = np.zeros(datacube.n_positions, dtype=np.float32)
-    for block in frames_to_search(datacube, AVERAGED, positions):
+    for block in frames_to_search(datacube, AVERAGED, positions, mask=mask):
         frames[block.positions], exposures[block.positions] = block.frames, block.exposures
     return frames, exposures
 
@@ -154,3 +154,16 @@ def test_pixels_that_are_no_numbers_stay_so_and_spoil_no_neighbour() -> None:
     bad = ~np.isfinite(averaged)
     assert bad.sum() == 1
     assert bad.reshape(6, 8, *SHAPE)[2, 1, 5, 6]
+
+
+def test_patterns_are_not_alike_for_sharing_hot_pixels() -> None:
+    frames = two_grains()
+    _, expected_exposures = gathered(as_scan(frames))
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[2::5, 2] = mask[2::5, 45] = True
+    frames[:, :, mask] = 5000
+    spoilt, without_mask = gathered(as_scan(frames))
+    found, exposures = gathered(as_scan(frames), mask=mask)
+    np.testing.assert_allclose(exposures, expected_exposures, rtol=0.05)
+    assert np.abs(without_mask - expected_exposures).max() > 2
+    assert found[:, mask].max() < 5 < spoilt[:, mask].min()

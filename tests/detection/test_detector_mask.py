@@ -42,6 +42,38 @@ def test_a_masked_area_is_filled_from_its_border_even_where_a_disk_touches_it() 
     assert np.all(filled[mask] == 3)
 
 
+def test_frames_are_filled_and_searched_however_they_lie_in_memory() -> None:
+    known = known_frames(6, shape=(64, 64), radius=4.0, disks=3)
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[30:50:5, 40] = True
+    turned = np.ascontiguousarray(known.frames.transpose(0, 2, 1)).transpose(0, 2, 1)
+    assert not turned.flags.c_contiguous
+    assert np.array_equal(fill_masked(turned, mask), fill_masked(known.frames, mask))
+    assert np.array_equal(fill_masked(torch.from_numpy(turned), mask), fill_masked(known.frames, mask))
+    one, other = (
+        detect_in_frames(frames, probe=PROBE, parameters=PARAMETERS, mask=mask, device="cpu")
+        for frames in (turned, known.frames)
+    )
+    assert np.array_equal(one.x_px, other.x_px)
+
+
+def test_a_masked_pixel_that_is_no_number_makes_no_frame_unreadable() -> None:
+    frames = known_frames(6, shape=(64, 64), radius=4.0, disks=3).frames.astype(np.float32)
+    frames[:, 30, 40] = np.nan
+    frames[2, 31, 40] = np.inf
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[30, 40] = True
+    for averaging in ("none", "neighbours"):
+        job = detect_bragg_peaks(
+            as_datacube(frames, (2, 3)),
+            probe=PROBE,
+            parameters=PARAMETERS.model_copy(update={"averaging": averaging}),
+            mask=mask,
+            device="cpu",
+        )
+        assert finish(job).parameters["unreadable_frames"] == 1
+
+
 def test_tensors_are_filled_like_arrays() -> None:
     rng = np.random.default_rng(3)
     frames = rng.poisson(4.0, (3, 24, 20)).astype(np.float32)

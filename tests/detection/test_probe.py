@@ -133,6 +133,19 @@ def test_template_from_vacuum_reads_only_the_masked_positions() -> None:
         probe_from_vacuum(datacube, ~mask)
 
 
+def test_template_from_vacuum_leaves_masked_pixels_out() -> None:
+    known = known_frames(6, radius=4.0, disks=0)
+    spoilt = known.frames.copy()
+    spoilt[:, 49, 55] = 50_000  # beside the direct beam
+    bad = np.zeros((96, 96), dtype=bool)
+    bad[49, 55] = True
+    vacuum = np.ones((1, 6), dtype=bool)
+    clean = probe_from_vacuum(as_datacube(known.frames, (1, 6)), vacuum)
+    probe = probe_from_vacuum(as_datacube(spoilt, (1, 6)), vacuum, detector_mask=bad)
+    assert probe.radius_px == pytest.approx(clean.radius_px, abs=0.05)
+    assert np.abs(probe.image - clean.image).max() < 0.05 * clean.image.max()
+
+
 def test_a_beam_given_by_hand_is_used() -> None:
     image = pattern_with((30.0, 60.0, 3.0, 5000.0))
     probe = probe_from_mean_pattern(image, beam=DirectBeam(30.0, 60.0, 3.0))

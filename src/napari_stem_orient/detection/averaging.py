@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from napari_stem_orient.core.datacube import DataCube, ScanBlock
 from napari_stem_orient.core.ragged import flat_positions
+from napari_stem_orient.detection.detector_mask import Mask, fill_in_place, fill_plan
 from napari_stem_orient.detection.matched_filter import local_background
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import measure_direct_beam
@@ -38,7 +39,11 @@ class SearchBlock(ScanBlock):
 
 
 def frames_to_search(
-    datacube: DataCube, parameters: DetectionParameters, positions: ArrayLike | None = None
+    datacube: DataCube,
+    parameters: DetectionParameters,
+    positions: ArrayLike | None = None,
+    *,
+    mask: Mask | None = None,
 ) -> Iterator[SearchBlock]:
     """Frames of the wanted positions block by block, as `DataCube.scan_blocks` gives them, averaged where asked for.
 
@@ -57,6 +62,9 @@ def frames_to_search(
         Say whether to average.
     positions
         Boolean mask of the scan, or flat positions; all of them where None.
+    mask
+        (det_y, det_x) bool, True where a pixel is not usable: patterns are not alike for sharing a hot pixel. Averaged
+        frames have the background there, others what was recorded.
     """
     if parameters.averaging == "none":
         for block in datacube.scan_blocks(positions=positions):
@@ -68,7 +76,7 @@ def frames_to_search(
         wanted[flat_positions(positions, datacube.n_positions)] = True
     wanted = wanted.reshape(datacube.scan_shape)
     needed = ndimage.binary_dilation(wanted, structure=np.ones((3, 3), dtype=bool))
-    waiting = _WaitingRows(datacube, parameters, needed)
+    waiting = _WaitingRows(datacube, parameters, needed, mask)
     next_row = 0
     for block in datacube.scan_blocks(positions=needed):
         waiting.take(block)
@@ -79,9 +87,11 @@ def frames_to_search(
 
 
 def averaged_pattern(
-    datacube: DataCube, parameters: DetectionParameters, y: int, x: int
+    datacube: DataCube, parameters: DetectionParameters, y: int, x: int, *, mask: Mask | None = None
 ) -> tuple[FloatImages, DetectionParameters]:
     """The frame that is searched at scan row ``y`` and column ``x``, and the parameters to search it with.
+
+    ``mask`` (det_y, det_x) bool is True where a pixel is not usable.
 
     Returns
     -------
@@ -93,7 +103,7 @@ def averaged_pattern(
     frame = datacube.pattern(y, x)
     if parameters.averaging == "none":
         return frame, parameters
-    (block,) = frames_to_search(datacube, parameters, [y * datacube.scan_shape[1] + x])
+    (block,) = frames_to_search(datacube, parameters, [y * datacube.scan_shape[1] + x], mask=mask)
     gain = parameters.counts_per_electron / float(block.exposures[0])
     return block.frames[0], parameters.model_copy(update={"counts_per_electron": gain})
 
@@ -107,10 +117,16 @@ class _WaitingRows:
         The scan, and how it is searched.
     needed
         (scan_y, scan_x) bool, the positions that will be given.
+    mask
+        (det_y, det_x) bool, the pixels that are not usable; None for none.
     """
 
     def __init__(
-        self, datacube: DataCube, parameters: DetectionParameters, needed: NDArray[np.bool_]
+        self,
+        datacube: DataCube,
+        parameters: DetectionParameters,
+        needed: NDArray[np.bool_],
+        mask: Mask | None = None,
     ) -> None:
         self._shape = datacube.scan_shape
         self._detector_shape = datacube.detector_shape
@@ -118,16 +134,20 @@ class _WaitingRows:
         self._gain = parameters.counts_per_electron
         self._cell_px = int(np.clip(round(parameters.min_spacing_px / 2), 2, 16))
         self._missing = needed.sum(axis=1)
+        self._plan = [] if mask is None or not mask.any() else fill_plan(mask)
+        self._usable = None if mask is None else ~mask
         self._frames: dict[int, FloatImages] = {}
         self._looks: dict[int, FloatImages] = {}
         self._bad: dict[int, NDArray[np.bool_]] = {}
 
     def take(self, block: ScanBlock) -> None:
         """Keep the patterns of a block in the rows where they belong."""
-        frames = block.frames.astype(np.float32)
+        frames = np.array(block.frames, dtype=np.float32, order="C")
         bad = np.zeros(0, dtype=bool) if block.frames.dtype.kind != "f" else ~np.isfinite(frames)
         if bad.any():
             frames[bad] = 0.0
+            bad = bad if self._usable is None else bad & self._usable
+        fill_in_place(torch.from_numpy(frames.reshape(len(frames), -1)), self._plan)
         looks = appearance(
             frames,
             cell_px=self._cell_px,

@@ -23,6 +23,8 @@ FillPlan = list[tuple[Tensor, Tensor]]
 SMALL_PIXELS = 9
 NEAREST = (8, 24)
 """Usable pixels whose median replaces a masked one: in a group of at most `SMALL_PIXELS`, and in a larger one."""
+FRAMES_TOGETHER = 4
+"""Frames filled at once: of a large mask each takes 24 values a masked pixel."""
 LEAST_OF_RING = 0.2
 """At least this part of a ring is taken for visible where it stands for the whole."""
 
@@ -48,12 +50,18 @@ def fill_masked(frames: Frames, mask: Mask | None) -> Frames:
         return frames
     check_mask(mask, (int(frames.shape[-2]), int(frames.shape[-1])))
     if isinstance(frames, np.ndarray):
-        copied = np.array(frames)
-        fill_in_place(torch.from_numpy(copied.reshape(-1, mask.size)), fill_plan(mask))
+        copied = np.array(frames, order="C")
+        _fill_part_by_part(torch.from_numpy(copied.reshape(-1, mask.size)), mask)
         return copied
-    filled: Tensor = frames.clone()
-    fill_in_place(filled.view(-1, mask.size), fill_plan(mask))
+    filled: Tensor = frames.clone(memory_format=torch.contiguous_format)
+    _fill_part_by_part(filled.view(-1, mask.size), mask)
     return filled
+
+
+def _fill_part_by_part(flat: Tensor, mask: Mask) -> None:
+    plan = fill_plan(mask)
+    for part in flat.split(FRAMES_TOGETHER):
+        fill_in_place(part, plan)
 
 
 def fill_plan(mask: Mask) -> FillPlan:

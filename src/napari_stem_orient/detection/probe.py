@@ -193,7 +193,9 @@ def probe_from_diffracted(mean_pattern: ArrayLike, beam: DirectBeam) -> ProbeTem
     return _template(_cut_out_into(shape, mean, DirectBeam(y, x, radius)), radius, "aligned diffracted disks")
 
 
-def probe_from_vacuum(datacube: DataCube, mask: NDArray[np.bool_]) -> ProbeTemplate:
+def probe_from_vacuum(
+    datacube: DataCube, mask: NDArray[np.bool_], *, detector_mask: NDArray[np.bool_] | None = None
+) -> ProbeTemplate:
     """Average the probe over a vacuum region of the scan, the frames aligned with one another.
 
     Parameters
@@ -202,6 +204,8 @@ def probe_from_vacuum(datacube: DataCube, mask: NDArray[np.bool_]) -> ProbeTempl
         The scan.
     mask
         (scan_y, scan_x) bool, True in vacuum. At most 256 positions are read, evenly chosen.
+    detector_mask
+        (det_y, det_x) bool, True where a pixel is not usable: it gets the background around it.
     """
     if mask.shape != datacube.scan_shape:
         raise ValueError(
@@ -214,6 +218,11 @@ def probe_from_vacuum(datacube: DataCube, mask: NDArray[np.bool_]) -> ProbeTempl
     thinned = np.zeros(mask.shape, dtype=np.bool_)
     thinned.flat[chosen] = True
     frames = np.concatenate([block.frames for block in datacube.scan_blocks(positions=thinned)])
+    if detector_mask is not None:
+        from napari_stem_orient.detection.detector_mask import fill_masked  # torch comes with it
+
+        finite = np.nan_to_num(frames.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        frames = fill_masked(finite, detector_mask)
     return probe_from_frames(frames, source="vacuum")
 
 

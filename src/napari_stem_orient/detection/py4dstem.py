@@ -65,9 +65,9 @@ def detect_with_py4dstem(
     blocks, wanted = start_of_detection(datacube, resume_from, description)
     done, total = datacube.n_positions - int(wanted.sum()), datacube.n_positions
     unreadable = 0
-    for block in frames_to_search(datacube, parameters, wanted) if wanted.any() else ():
+    for block in frames_to_search(datacube, parameters, wanted, mask=mask) if wanted.any() else ():
         start, told = 0, time.monotonic()
-        frames, bad = as_float(block.frames)
+        frames, bad = as_float(block.frames, covered=keep.covered)
         unreadable += bad
         keep.fill_masked(frames)
         found: list[NDArray[np.float32]] = []
@@ -141,14 +141,14 @@ class _Threshold:
         self._filter = matched_filter(probe, parameters, device=cpu)
         self._parameters = parameters
         disk, ring = disk_and_ring(probe, parameters)
-        self._covered = cover_detector(mask, probe.detector_shape, disk=disk, ring=ring, device=cpu)
+        self.covered = cover_detector(mask, probe.detector_shape, disk=disk, ring=ring, device=cpu)
 
     def fill_masked(self, frames: torch.Tensor) -> None:
         """Put the background into the masked pixels of frames (m, det_y, det_x) float32, in place."""
-        if self._covered is not None:
-            self._covered.fill(frames)
+        if self.covered is not None:
+            self.covered.fill(frames)
             cell = self._filter.cell_px
-            self._covered.fill_with_background(frames, local_background(frames, cell), cell)
+            self.covered.fill_with_background(frames, local_background(frames, cell), cell)
 
     def __call__(
         self,
@@ -170,8 +170,8 @@ class _Threshold:
             for axis, size in ((1, 1), (0, 2))
         )
         visible = None
-        if self._covered is not None:
-            visible = self._covered.visible_at(flat[:, 1], flat[:, 0])
+        if self.covered is not None:
+            visible = self.covered.visible_at(flat[:, 1], flat[:, 0])
             flat[:, 2] /= visible.clamp(min=LEAST_VISIBLE)
         bright, significance = self._filter.bright_enough(
             flat[:, 2],

@@ -249,7 +249,7 @@ class ProbeChooser(QWidget):
         )
         if mask is not None:
             self._panel.run(
-                one_step_job(partial(vacuum_probe, datacube, mask)),
+                one_step_job(partial(vacuum_probe, datacube, mask, self._session.detector_mask)),
                 title="Averaging the vacuum region",
                 on_done=self._session.set_probe,
             )

@@ -127,17 +127,19 @@ def preview(task: DetectionTask, position: tuple[int, int]) -> Explained | str:
     from napari_stem_orient.detection.rejection import explain_frame
 
     try:
-        frame, parameters = averaged_pattern(task.datacube, task.parameters, *position)
+        frame, parameters = averaged_pattern(task.datacube, task.parameters, *position, mask=task.mask)
         return explain_frame(frame, probe=task.probe, parameters=parameters, mask=task.mask)
     except (ValueError, OSError, IndexError) as error:
         return f"No preview: {error}"
 
 
-def vacuum_probe(datacube: DataCube, mask: NDArray[np.bool_]) -> ProbeTemplate:
-    """Make the template from a region (scan_y, scan_x) bool of the scan."""
+def vacuum_probe(
+    datacube: DataCube, region: NDArray[np.bool_], detector_mask: NDArray[np.bool_] | None = None
+) -> ProbeTemplate:
+    """Make the template from a region (scan_y, scan_x) bool of the scan, without masked pixels (det_y, det_x)."""
     from napari_stem_orient.detection.probe import probe_from_vacuum
 
-    return probe_from_vacuum(datacube, mask)
+    return probe_from_vacuum(datacube, region, detector_mask=detector_mask)
 
 
 @dataclass(frozen=True, slots=True)
