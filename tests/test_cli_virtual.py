@@ -124,3 +124,18 @@ def test_a_stopped_run_saves_what_is_done(
     image = np.load(output)[0]
     assert np.isfinite(image[0]).all()
     assert np.isnan(image[1:]).all()
+
+
+def test_hot_pixels_that_are_found_count_for_no_detector(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = np.load(scan) + np.random.default_rng(0).poisson(3, (3, 4, 32, 32)).astype(np.uint16)
+    frames[..., 28, 5] = 60_000
+    np.save(scan, frames)
+    output = tmp_path / "images.npy"
+    words = ["virtual", str(scan), "--disk", "28", "5", "1.5", "--fixed", "--output", str(output)]
+    assert main(words) == 0
+    assert "1 hot pixel is left out (found; --mask none to use all)" in capsys.readouterr().err
+    assert np.load(output).max() < 100
+    assert main([*words, "--mask", "none"]) == 0
+    assert np.load(output).min() > 59_000

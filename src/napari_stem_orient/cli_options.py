@@ -159,6 +159,11 @@ def detection_options(parser: argparse.ArgumentParser) -> None:
         default="torch",
         help="the batched detector, or py4DSTEM's. Default: torch.",
     )
+    mask_option(parser)
+
+
+def mask_option(parser: argparse.ArgumentParser) -> None:
+    """The option that names a detector mask; see `chosen_mask`."""
     parser.add_argument(
         "--mask",
         metavar="FILE",

@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stem_orient.cli_jobs import Stopped, follow
+from napari_stem_orient.cli_jobs import Stopped, follow, tell
 from napari_stem_orient.cli_options import (
     UsageError,
     calibration_options,
     check_output,
+    chosen_mask,
     existing,
+    mask_option,
     open_scan,
     scan_options,
 )
@@ -76,13 +78,7 @@ def virtual_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fixed", action="store_true", help="leave the detectors in their place when the direct beam moves"
     )
-    parser.add_argument(
-        "--mask",
-        type=Path,
-        metavar="FILE",
-        help="detector pixels that count for no detector: a .npy or .tif image of the detector, not 0 where a pixel is "
-        "not usable",
-    )
+    mask_option(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     scan_options(parser)
     calibration_options(parser)
@@ -174,11 +170,13 @@ def _measured_origins(arguments: argparse.Namespace, datacube: DataCube) -> NDAr
 
 
 def _mask(arguments: argparse.Namespace, datacube: DataCube) -> BoolArray | None:
-    from napari_stem_orient.io.detector_masks import open_detector_mask
+    """The pixels that count for no detector, as `detect` leaves them out: given, or found in a sample."""
+    from napari_stem_orient.detection.suggestion import sample_frames
 
-    if arguments.mask is None:
-        return None
-    return open_detector_mask(existing(arguments.mask), detector_shape=datacube.detector_shape)
+    mask, told = chosen_mask(arguments, sample_frames(datacube))
+    for line in told if not arguments.quiet else ():
+        tell(line)
+    return mask
 
 
 def _detectors(arguments: argparse.Namespace, beam: FloatArray) -> list[VirtualDetector]:

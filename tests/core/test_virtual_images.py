@@ -98,6 +98,25 @@ def test_masked_pixels_count_for_no_detector_and_invalid_ones_as_nothing() -> No
     assert (result.n_invalid, result.n_masked, result.origin_px) == (1, 1, (12, 11.5))
 
 
+@pytest.mark.parametrize("detector", [bright_field(4), annular_dark_field(1, 20)], ids=["small", "large"])
+def test_pixels_that_do_not_count_make_no_pattern_invalid(detector: VirtualDetector) -> None:
+    patterns, origins = drifting_patterns()
+    numbers = patterns.astype(np.float32)
+    numbers[..., 12, 13] = np.nan  # in the way, but masked
+    numbers[..., 0, 31] = np.inf
+    numbers[2, 3, 12, 14] = np.nan
+    mask = np.zeros(DETECTOR, dtype=bool)
+    mask[12, 13] = mask[0, 31] = True
+    _, result = finished(virtual_images(cube_of(numbers), [detector], origin_px=origins, mask=mask))
+    assert result.n_invalid == 1
+
+
+def test_a_mask_that_leaves_nothing_is_refused() -> None:
+    patterns, _ = drifting_patterns()
+    with pytest.raises(ValueError, match="covers the whole detector"):
+        next(virtual_images(cube_of(patterns), [bright_field(4)], mask=np.ones(DETECTOR, dtype=bool)))
+
+
 def test_every_chunk_is_read_once_for_all_detectors() -> None:
     patterns, origins = drifting_patterns()
     read: list[Any] = []

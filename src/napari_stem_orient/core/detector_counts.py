@@ -94,8 +94,6 @@ class DetectorCounter:
         inside = [(p >= 0) & (p < size) for p, size in zip(pixels, self._shape, strict=True)]
         rows, columns = (np.clip(p, 0, size - 1) for p, size in zip(pixels, self._shape, strict=True))
         rows, columns = rows[:, :, None], columns[:, None, :]
-        values, bad = _finite(frames[np.arange(len(frames))[:, None, None], rows, columns].astype(np.float32))
-        invalid |= bad
         distance = np.hypot(
             (pixels[0] - places[:, :1]).astype(np.float32)[:, :, None],
             (pixels[1] - places[:, 1:]).astype(np.float32)[:, None, :],
@@ -103,6 +101,9 @@ class DetectorCounter:
         shares = detector.covered(distance) * (inside[0][:, :, None] & inside[1][:, None, :])
         if not self._all_usable:
             shares *= self._usable[rows, columns]
+        seen = frames[np.arange(len(frames))[:, None, None], rows, columns].astype(np.float32)
+        values, bad = _finite(seen, counted=shares)
+        invalid |= bad
         return np.asarray(np.einsum("mij,mij->m", values, shares, dtype=np.float64), dtype=np.float32)
 
     def _in_whole(
@@ -117,10 +118,11 @@ class DetectorCounter:
         n_batch = max(1, _BATCH_BYTES // (4 * pixels.shape[1]))
         for index, (row, column) in enumerate(places.tolist()):
             weights = self._weights((row, column) if moving else None)
+            counted = weights.any(axis=1) if frames.dtype.kind == "f" else None
             here = np.flatnonzero(which.reshape(-1) == index)
             for start in range(0, len(here), n_batch):
                 some = here[start : start + n_batch]
-                values, bad = _finite(pixels[some].astype(np.float32))
+                values, bad = _finite(pixels[some].astype(np.float32), counted=counted)
                 invalid[some] |= bad
                 counts[:, some] = (values @ weights).T
         return counts
@@ -142,16 +144,22 @@ class DetectorCounter:
 
 
 def usable_pixels(mask: ArrayLike | None, detector_shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return which pixels (det_y, det_x) a mask leaves; ValueError for one of another shape."""
+    """Return which pixels (det_y, det_x) a mask leaves; ValueError for one of another shape, or that leaves none."""
     if mask is None:
         return np.ones(detector_shape, dtype=bool)
     masked = np.asarray(mask, dtype=bool)
-    if masked.shape != detector_shape:
-        raise ValueError(
-            f"the detector mask has shape {masked.shape}, the patterns have {detector_shape}: use a mask of this "
-            "detector"
-        )
+    check_mask(masked, detector_shape)
     return ~masked
+
+
+def check_mask(mask: NDArray[np.bool_], detector_shape: tuple[int, int]) -> None:
+    """Refuse a mask of another detector, or one that leaves nothing."""
+    if mask.shape != detector_shape:
+        raise ValueError(
+            f"the detector mask has shape {mask.shape} but the frames {detector_shape}: use a mask of this detector"
+        )
+    if mask.all():
+        raise ValueError("the detector mask covers the whole detector: clear it, or leave some pixels usable")
 
 
 def finite_frames(frames: NDArray[Any]) -> Float32:
@@ -159,12 +167,19 @@ def finite_frames(frames: NDArray[Any]) -> Float32:
     return _finite(frames.astype(np.float32))[0]
 
 
-def _finite(values: Float32) -> tuple[Float32, NDArray[np.bool_]]:
-    """Put 0 in place of NaN and infinite values, in place, and tell which patterns had such."""
+def _finite(
+    values: Float32, *, counted: NDArray[np.generic] | None = None
+) -> tuple[Float32, NDArray[np.bool_]]:
+    """Put 0 in place of NaN and infinite values, in place, and tell which patterns had such where they are counted.
+
+    ``counted``, of the shape of one pattern or of all, is not 0 there; everywhere where None.
+    """
     if np.isfinite(values.sum()):
         return values, np.zeros(len(values), dtype=bool)
     wrong = ~np.isfinite(values)
     values[wrong] = 0
+    if counted is not None:
+        wrong &= counted != 0
     return values, np.asarray(wrong.reshape(len(values), -1).any(axis=1))
 
 

@@ -13,6 +13,8 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from napari_stem_orient.core.detector_counts import check_mask
+
 Mask = NDArray[np.bool_]
 """(det_y, det_x) bool; True where a pixel is not usable."""
 
@@ -85,16 +87,6 @@ def fill_in_place(flat: Tensor, plan: FillPlan) -> None:
     for pixels, sources in plan:
         values = flat[:, sources.to(flat.device).reshape(-1)].reshape(len(flat), *sources.shape)
         flat[:, pixels.to(flat.device)] = values.median(dim=2).values
-
-
-def check_mask(mask: Mask, detector_shape: tuple[int, int]) -> None:
-    """Refuse a mask of another detector, or one that leaves nothing."""
-    if mask.shape != detector_shape:
-        raise ValueError(
-            f"the detector mask has shape {mask.shape} but the frames {detector_shape}: use a mask of this detector"
-        )
-    if mask.all():
-        raise ValueError("the detector mask covers the whole detector: clear it, or leave some pixels usable")
 
 
 def describe_mask(mask: Mask | None) -> dict[str, Any] | None:

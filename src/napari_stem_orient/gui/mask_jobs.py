@@ -88,7 +88,7 @@ def suggested_parameters(
 
 def opened_mask(path: Path, detector_shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Read a mask of this detector from a file."""
-    from napari_stem_orient.detection.detector_mask import check_mask
+    from napari_stem_orient.core.detector_counts import check_mask
     from napari_stem_orient.io.detector_masks import open_detector_mask
 
     mask = open_detector_mask(path, detector_shape=detector_shape)
