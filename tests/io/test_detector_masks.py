@@ -11,7 +11,7 @@ import tifffile
 from napari_stem_orient.io.detector_masks import open_detector_mask, save_detector_mask
 
 
-@pytest.mark.parametrize("name", ["mask.npy", "mask.tif", "mask.TIFF"])
+@pytest.mark.parametrize("name", ["MASK.NPY", "mask.npy", "mask.tif", "mask.TIFF"])
 def test_a_mask_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
     mask = np.random.default_rng(0).random((20, 30)) < 0.1
     save_detector_mask(mask, tmp_path / name)

@@ -66,8 +66,9 @@ def test_tiff_pages_are_labelled_and_scaled(images: VirtualImages, tmp_path: Pat
         assert nm / pixels == pytest.approx(2.5)
 
 
-def test_npy_is_the_bare_stack(images: VirtualImages, tmp_path: Path) -> None:
-    np.testing.assert_array_equal(np.load(save_virtual_images(images, tmp_path / "images.npy")), COUNTS)
+@pytest.mark.parametrize("name", ["images.npy", "IMAGES.NPY"])
+def test_npy_is_the_bare_stack(images: VirtualImages, tmp_path: Path, name: str) -> None:
+    np.testing.assert_array_equal(np.load(save_virtual_images(images, tmp_path / name)), COUNTS)
 
 
 def test_images_of_one_name_are_all_kept(tmp_path: Path) -> None:
@@ -76,6 +77,11 @@ def test_images_of_one_name_are_all_kept(tmp_path: Path) -> None:
     )
     with h5py.File(save_virtual_images(images, tmp_path / "images.h5")) as file:
         assert sorted(file["virtual_root"]) == ["a_b 1", "a_b 2"]
+    names = ("disk", "disk", "disk 1")
+    detectors = tuple(bright_field(3).updated(name=name) for name in names)
+    three = VirtualImages(detectors, COUNTS[[0, 1, 0]], CALIBRATION)
+    with h5py.File(save_virtual_images(three, tmp_path / "three.h5")) as file:
+        assert sorted(file["virtual_root"]) == ["disk 1", "disk 2", "disk 3"]
 
 
 def test_another_ending_is_refused_and_leaves_nothing(images: VirtualImages, tmp_path: Path) -> None:

@@ -53,7 +53,10 @@ def save_detector_mask(mask: NDArray[np.bool_], path: str | Path) -> None:
     _check_ending(path)
     with complete_or_absent(path) as temporary:
         if path.suffix.lower() == ".npy":
-            np.save(temporary, mask, allow_pickle=False)
+            with temporary.open(
+                "wb"
+            ) as file:  # to a path, numpy adds an ending where it is not in lower case
+                np.save(file, mask, allow_pickle=False)
         else:
             import tifffile
 

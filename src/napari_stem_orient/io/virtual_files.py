@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import uuid
@@ -73,7 +74,10 @@ def _save(
         raise ValueError(f"{path.name} must end in {', '.join(IMAGE_ENDINGS)}; name it {path.stem}.h5")
     with complete_or_absent(path) as temporary:
         if ending == ".npy":
-            np.save(temporary, stack, allow_pickle=False)
+            with temporary.open(
+                "wb"
+            ) as file:  # to a path, numpy adds an ending where it is not in lower case
+                np.save(file, stack, allow_pickle=False)
         elif ending in (".tif", ".tiff"):
             _write_tiff(temporary, stack, names, axes, {**made, "detectors": made_of})
         else:
@@ -134,9 +138,14 @@ def _write_emd(
 
 
 def _group_names(names: Sequence[str]) -> list[str]:
-    """Names that an HDF5 group can have, each once."""
+    """Names that an HDF5 group can have, each once: those that are alike get numbers."""
     plain = [re.sub(r"[/.\x00]+", "_", name).strip() or "image" for name in names]
-    return [name if plain.count(name) == 1 else f"{name} {index + 1}" for index, name in enumerate(plain)]
+    taken, found = set(plain), []
+    for name in plain:
+        numbered = (f"{name} {number}" for number in itertools.count(1))
+        found.append(name if plain.count(name) == 1 else next(each for each in numbered if each not in taken))
+        taken.add(found[-1])
+    return found
 
 
 def _provenance(source: VirtualImages | VirtualDiffraction) -> dict[str, Any]:
