@@ -71,6 +71,21 @@ def test_rotation_and_flip_come_from_another_file_and_may_be_confirmed(peaks: Pa
     assert calibration.checked == ("ellipse", "pixel size", "rotation")
 
 
+def test_what_another_file_or_the_user_changes_is_no_longer_calibrated(peaks: Path, tmp_path: Path) -> None:
+    fitted, entered = tmp_path / "fitted.h5", tmp_path / "entered.h5"
+    words = ["calibrate", str(peaks), "--steps", "origin", "--output", str(fitted)]
+    assert main([*words, "--confirm", "ellipse", "pixel-size", "rotation"]) == 0
+    assert open_bragg_peaks(fitted).calibration.unchecked() == ()
+    other = save_calibration(
+        Calibration(scan_rotation_deg=33.0, ellipse_ratio=1.1, checked=("ellipse",)), tmp_path / "other.json"
+    )
+    words = ["calibrate", str(fitted), "--steps", "origin", "--from", str(other), "--output", str(entered)]
+    assert main([*words, "--pixel-size-inv-angstrom", "0.03"]) == 0
+    calibration = open_bragg_peaks(entered).calibration
+    assert calibration.pixel_size_inv_angstrom == 0.03
+    assert calibration.checked == ("origin", "ellipse")
+
+
 def test_a_map_refines_the_calibration_and_tells_how_sensitive_it_is(
     peaks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

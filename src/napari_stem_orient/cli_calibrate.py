@@ -177,21 +177,24 @@ def _with_given(arguments: argparse.Namespace, peaks: BraggPeaks) -> BraggPeaks:
 
 
 def _from_file(arguments: argparse.Namespace, known: Calibration) -> Calibration:
-    """What is known, then what another file says, then what was given by hand; the origin is this scan's own."""
-    if arguments.source is not None:
-        from napari_stem_orient.io.calibration_files import read_calibration
+    """What is known, then what another file says, then what was given by hand; the origin is this scan's own.
 
-        found, _ = read_calibration(existing(arguments.source))
-        said = {
-            name: getattr(found, name)
-            for name, field in type(found).model_fields.items()
-            if name not in ("origin_px", "scan_step_nm") and getattr(found, name) != field.default
-        }
-        checked = tuple(quantity for quantity in found.checked if quantity != "origin")
-        known = known.updated(**{**said, "checked": known.checked}).with_checked(*checked)
-    return given_calibration(arguments, known).with_checked(
-        *(quantity.replace("-", " ") for quantity in arguments.confirm)
-    )
+    What changes counts as calibrated only where the file says so, or the user confirms it.
+    """
+    from napari_stem_orient.io.calibration_files import read_calibration
+
+    confirmed = [quantity.replace("-", " ") for quantity in arguments.confirm]
+    if arguments.source is None:
+        return given_calibration(arguments, known).unchecked_where_changed(known).with_checked(*confirmed)
+    found, _ = read_calibration(existing(arguments.source))
+    said = {
+        name: getattr(found, name)
+        for name, field in type(found).model_fields.items()
+        if name not in ("origin_px", "scan_step_nm", "checked") and getattr(found, name) != field.default
+    }
+    changed = given_calibration(arguments, known.updated(**said)).unchecked_where_changed(known)
+    checked = [q for q in found.checked if q != "origin" and not changed.differs_in(found, q)]
+    return changed.with_checked(*checked, *confirmed)
 
 
 def _told(fit: CalibrationFit) -> list[str]:

@@ -80,5 +80,5 @@ def test_without_any_direct_beam_the_error_says_what_to_do() -> None:
         calibration=Calibration(),
         detector_shape=(64, 64),
     )
-    with pytest.raises(ValueError, match="enter the origin"):
+    with pytest.raises(ValueError, match="refine it from the map"):
         fit_origins(peaks)

@@ -60,7 +60,8 @@ def fit_origins(peaks: BraggPeaks, *, parameters: OriginParameters | None = None
     used = weight > 0
     if not used.any():
         raise ValueError(
-            "no direct beam is among the peaks: detect without a beam stop, or enter the origin (row, column) in px"
+            "no direct beam is among the peaks: detect without a beam stop, or index with the origin as it is (on the "
+            "command line --origin-px enters one) and refine it from the map"
         )
     origin = np.where(used[:, None], measured, fitted) if model == "measured" else fitted
     mean = origin.mean(axis=0)

@@ -13,6 +13,13 @@ from scipy import constants
 FloatArray = NDArray[np.float64]
 Quantity = Literal["origin", "ellipse", "pixel size", "rotation"]
 """What of a scan has to be calibrated before its orientations can be trusted."""
+QUANTITY_FIELDS: dict[Quantity, tuple[str, ...]] = {
+    "origin": ("origin_px",),
+    "ellipse": ("ellipse_ratio", "ellipse_angle_deg"),
+    "pixel size": ("pixel_size_inv_angstrom",),
+    "rotation": ("scan_rotation_deg", "flip"),
+}
+"""The fields of a Calibration that make up each quantity."""
 Pixel = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -172,6 +179,15 @@ class Calibration(BaseModel):
         """Copy in which these quantities count as calibrated, too."""
         known = tuple(q for q in get_args(Quantity) if q in (*self.checked, *quantities))
         return self.updated(checked=known)
+
+    def differs_in(self, other: Calibration, quantity: Quantity) -> bool:
+        """Whether a quantity has another value than in another calibration."""
+        return any(getattr(self, name) != getattr(other, name) for name in QUANTITY_FIELDS[quantity])
+
+    def unchecked_where_changed(self, since: Calibration) -> Calibration:
+        """Copy in which what differs from an earlier one does not count as calibrated because the earlier one did."""
+        gone = [quantity for quantity in since.checked if self.differs_in(since, quantity)]
+        return self.updated(checked=tuple(quantity for quantity in self.checked if quantity not in gone))
 
     def updated(self, **changes: Any) -> Calibration:
         """Copy with some values changed, validated like a new one."""

@@ -23,7 +23,6 @@ from napari_stem_orient.gui.calibration_jobs import (
     read_and_applied,
 )
 from napari_stem_orient.gui.calibration_rows import CalibrationRows
-from napari_stem_orient.gui.calibration_status import with_changes_unchecked
 from napari_stem_orient.gui.crystal_box import CrystalBox
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.map_checks import MapChecks
@@ -148,7 +147,7 @@ class CalibrateWidget(StepPanel):
             return
         entered = peaks.calibration.updated(scan_rotation_deg=rotation_deg, flip=flip)
         if entered != peaks.calibration:
-            entered = with_changes_unchecked(entered, peaks.calibration)
+            entered = entered.unchecked_where_changed(peaks.calibration)
             self.session.apply_calibration(CalibrationFit("Rotation entered", entered, peaks.origin_px, ()))
 
     def _on_undo(self) -> None:

@@ -11,7 +11,6 @@ from psygnal import Signal
 from napari_stem_orient.gui.calibration_history import CalibrationHistory, CalibrationState, CalibrationStep
 from napari_stem_orient.gui.calibration_status import (
     carried_over,
-    with_changes_unchecked,
     with_check,
     with_measured_origin,
     with_unknown_from,
@@ -74,7 +73,8 @@ class CalibratedState:
         before = self.calibration
         if calibration == before:
             return
-        calibration = with_changes_unchecked(calibration, before)
+        if before is not None:
+            calibration = calibration.unchecked_where_changed(before)
         peaks = self.peaks
         if peaks is None:
             if self.datacube is not None:

@@ -9,20 +9,13 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.calibration import Calibration, Quantity
+from napari_stem_orient.core.calibration import QUANTITY_FIELDS, Calibration, Quantity
 
 if TYPE_CHECKING:
     from napari_stem_orient.gui.calibration_history import CalibrationStep
 
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
-FIELDS: dict[Quantity, tuple[str, ...]] = {
-    "origin": ("origin_px",),
-    "ellipse": ("ellipse_ratio", "ellipse_angle_deg"),
-    "pixel size": ("pixel_size_inv_angstrom",),
-    "rotation": ("scan_rotation_deg", "flip"),
-}
-"""The fields of a Calibration that make up each quantity."""
 OTHER_FIELDS = ("voltage_kv", "scan_step_nm", "convergence_angle_mrad")
 
 
@@ -39,8 +32,7 @@ def status_of(calibration: Calibration, quantity: Quantity) -> Status:
     if quantity in calibration.checked:
         return Status.CALIBRATED
     unknown = Calibration()
-    same = all(getattr(calibration, name) == getattr(unknown, name) for name in FIELDS[quantity])
-    return Status.UNKNOWN if same else Status.ENTERED
+    return Status.ENTERED if calibration.differs_in(unknown, quantity) else Status.UNKNOWN
 
 
 def with_check(calibration: Calibration, quantity: Quantity, checked: bool) -> Calibration:
@@ -48,18 +40,6 @@ def with_check(calibration: Calibration, quantity: Quantity, checked: bool) -> C
     if checked:
         return calibration.with_checked(quantity)
     return calibration.updated(checked=tuple(q for q in calibration.checked if q != quantity))
-
-
-def with_changes_unchecked(new: Calibration, old: Calibration | None) -> Calibration:
-    """The new calibration, in which what differs from the old one does not count as calibrated because the old did."""
-    if old is None:
-        return new
-    for quantity in old.checked:
-        if quantity in new.checked and any(
-            getattr(new, name) != getattr(old, name) for name in FIELDS[quantity]
-        ):
-            new = with_check(new, quantity, checked=False)
-    return new
 
 
 def with_measured_origin(calibration: Calibration, of_peaks: Calibration) -> Calibration:
@@ -79,7 +59,7 @@ def carried_over(of_peaks: Calibration, new: Calibration, old: Calibration | Non
     if old is None or old == of_peaks:
         return new
     unknown = Calibration()
-    sure = {name for quantity in of_peaks.checked for name in FIELDS[quantity]}
+    sure = {name for quantity in of_peaks.checked for name in QUANTITY_FIELDS[quantity]}
     changes = {
         name: getattr(new, name)
         for name in Calibration.model_fields
@@ -90,9 +70,8 @@ def carried_over(of_peaks: Calibration, new: Calibration, old: Calibration | Non
         )
     }
     merged = of_peaks.updated(**changes)
-    for quantity, names in FIELDS.items():
-        was_changed = any(getattr(merged, name) != getattr(of_peaks, name) for name in names)
-        if was_changed or (quantity in new.checked) != (quantity in old.checked):
+    for quantity in QUANTITIES:
+        if merged.differs_in(of_peaks, quantity) or (quantity in new.checked) != (quantity in old.checked):
             merged = with_check(merged, quantity, checked=quantity in new.checked)
     return merged
 
@@ -130,7 +109,7 @@ def taken_over(
 
     With ``others``, voltage, scan step and convergence angle are taken over where they are not known yet.
     """
-    changes = {name: getattr(found, name) for quantity in quantities for name in FIELDS[quantity]}
+    changes = {name: getattr(found, name) for quantity in quantities for name in QUANTITY_FIELDS[quantity]}
     if others:
         changes |= {name: getattr(found, name) for name in OTHER_FIELDS if getattr(calibration, name) is None}
     updated = calibration.updated(**changes)
@@ -169,7 +148,7 @@ def known_text(
     """Say what a quantity is: in the words of the fit that found it, with the uncertainty, while it is in force."""
     for step in reversed(steps):
         then = step.state
-        if any(getattr(then.calibration, name) != getattr(calibration, name) for name in FIELDS[quantity]):
+        if then.calibration.differs_in(calibration, quantity):
             break
         if quantity == "origin" and not _same_origins(then.origin_px, origin_px):
             break
