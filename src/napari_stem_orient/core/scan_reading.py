@@ -11,7 +11,6 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from dask.base import get_scheduler
@@ -65,14 +64,19 @@ class ChunkReader:
     ----------
     data
         Dask array whose last two axes, rows and columns of the detector, are not divided.
+    wanted
+        Bool, of the shape of the other axes: which positions will be read. For a few, little has to be prepared.
     """
 
-    def __init__(self, data: da.Array) -> None:
+    def __init__(self, data: da.Array, wanted: NDArray[np.bool_]) -> None:
         self.dtype, self.detector_shape = data.dtype, tuple(int(size) for size in data.shape[-2:])
-        optimized = dask.optimize(data)[0]
-        self._data, self._name = data, optimized.name
-        self._graph = ensure_dict(optimized.dask)
         self._edges = [np.concatenate([[0], np.cumsum(sizes)]).tolist() for sizes in data.chunks[:-2]]
+        needed = wanted
+        for axis, edges in enumerate(self._edges):
+            needed = np.logical_or.reduceat(needed, edges[:-1], axis=axis)
+        keys = [(data.name, *number, 0, 0) for number in np.argwhere(needed).tolist()]
+        self._data = data
+        self._graph: Graph = ensure_dict(data.__dask_optimize__(data.__dask_graph__(), keys))
 
     def read(self, runs: Sequence[range], *, wanted: NDArray[np.bool_], before: int = 0) -> NDArray[Any]:
         """The chunks whose numbers along each axis of the scan lie in ``runs``, as one array.
@@ -112,11 +116,11 @@ class ChunkReader:
         return out
 
     def _needed(self, number: tuple[int, ...]) -> Graph:
-        needed: Graph = cull(self._graph, [(self._name, *number, 0, 0)])[0]
+        needed: Graph = cull(self._graph, [(self._data.name, *number, 0, 0)])[0]
         return needed
 
     def _chunk(self, number: tuple[int, ...], graph: Graph) -> Any:
-        return get_sync(graph, (self._name, *number, 0, 0))
+        return get_sync(graph, (self._data.name, *number, 0, 0))
 
 
 def _in_common(graphs: Sequence[Graph]) -> bool:
@@ -160,7 +164,7 @@ def scan_rectangles(
         for columns, column_run in _runs(column_chunks, per_block // (rows.stop - rows.start)):
             if not wanted[rows, columns].any():
                 continue
-            reader = reader or ChunkReader(data)
+            reader = reader or ChunkReader(data, wanted)
             tile = reader.read([row_run, column_run], wanted=wanted[rows, columns])
             for part in _parts(rows, columns, per_block):
                 if wanted[part].any():
@@ -189,7 +193,7 @@ def stack_rectangles(
         if not flat[start : frames.stop].any():
             kept = kept[:0]
             continue
-        reader = reader or ChunkReader(stack)
+        reader = reader or ChunkReader(stack, flat)
         patterns = reader.read([run], wanted=flat[frames], before=len(kept))
         if len(kept):
             patterns[: len(kept)] = kept
