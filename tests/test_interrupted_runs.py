@@ -303,6 +303,9 @@ def test_what_was_chosen_automatically_is_told(
     arguments = [word for word in words(scan, tmp_path / "peaks.h5") if word != "--quiet"]
     assert main([*arguments, "--min-spacing-px", "7"]) == 0
     captured = capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main([*arguments, "--min-significance", "5", "--false-disks-per-pattern", "0.5"])
+    assert "say the same: leave one out" in capsys.readouterr().err
     lines = captured.err.splitlines()
     told = {line.split(":")[0]: line for line in lines if ": " in line}
     assert "row 24.0, column 24.0 px" in told["Direct beam"]

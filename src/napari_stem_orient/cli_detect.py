@@ -19,6 +19,7 @@ from napari_stem_orient.cli_options import (
     chosen_mask,
     detection_options,
     existing,
+    given_values,
     job_options,
     open_scan,
     scan_options,
@@ -182,6 +183,8 @@ def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:
     mask, told = chosen_mask(arguments, frames)
     options: dict[str, Any] = {"radius_px": arguments.probe_radius_px, "mask": mask, "frames": frames}
     if arguments.false_disks_per_pattern is not None:
+        if "min_significance" in given_values(arguments, DetectionParameters):
+            raise UsageError("--false-disks-per-pattern and --min-significance say the same: leave one out")
         if not 0 < arguments.false_disks_per_pattern <= MOST_FALSE_DISKS:
             raise UsageError(
                 f"--false-disks-per-pattern {arguments.false_disks_per_pattern}: must lie above 0 and not above "
@@ -221,8 +224,9 @@ def _what_is_left(
     refused = ""
     for run in found:
         peaks = plan.collected(list(run.blocks))
-        refused = refused or _refusal(plan, peaks, run.description)
-        if _refusal(plan, peaks, run.description):
+        refusal = _refusal(plan, peaks, run.description)
+        if refusal:
+            refused = refused or refusal
             continue
         if not arguments.resume:
             tell(f"{run}; with --resume this one would go on from there")

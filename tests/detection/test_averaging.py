@@ -167,3 +167,5 @@ def test_patterns_are_not_alike_for_sharing_hot_pixels() -> None:
     np.testing.assert_allclose(exposures, expected_exposures, rtol=0.05)
     assert np.abs(without_mask - expected_exposures).max() > 2
     assert found[:, mask].max() < 5 < spoilt[:, mask].min()
+    with pytest.raises(ValueError, match="use a mask of this detector"):
+        gathered(as_scan(frames), mask=np.zeros((8, 8), dtype=bool))

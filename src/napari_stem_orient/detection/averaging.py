@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from napari_stem_orient.core.datacube import DataCube, ScanBlock
+from napari_stem_orient.core.detector_counts import check_mask
 from napari_stem_orient.core.ragged import flat_positions
 from napari_stem_orient.detection.detector_mask import Mask, fill_in_place, fill_plan
 from napari_stem_orient.detection.matched_filter import local_background
@@ -70,6 +71,8 @@ def frames_to_search(
         for block in datacube.scan_blocks(positions=positions):
             yield SearchBlock(block.positions, block.frames, np.ones(len(block.positions), dtype=np.float32))
         return
+    if mask is not None:
+        check_mask(mask, datacube.detector_shape)
     wanted = np.ones(datacube.n_positions, dtype=bool)
     if positions is not None:
         wanted = np.zeros(datacube.n_positions, dtype=bool)
