@@ -16,8 +16,8 @@ from napari_stem_orient.gui import step_jobs
 from napari_stem_orient.gui.detect_widget import DetectWidget
 from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.probe_chooser import MEAN, SYNTHETIC, VACUUM
+from napari_stem_orient.gui.scan_region import VACUUM_REGION
 from napari_stem_orient.gui.session import Session, Step, StepState
-from napari_stem_orient.gui.vacuum_region import drawn_region
 from patience import Until
 
 
@@ -211,7 +211,7 @@ def test_a_vacuum_region_counts_where_it_is_seen_and_goes_with_its_scan(ready: D
     )
     for layer in (viewer.layers["Vacuum region"], mine):
         viewer.layers.selection.active = layer
-        found = drawn_region(viewer, (10, 12), calibration=session.calibration)
+        found = VACUUM_REGION.drawn(viewer, (10, 12), calibration=session.calibration)
         np.testing.assert_array_equal(found, expected)
     session.set_datacube(None)
     assert "Vacuum region" not in viewer.layers

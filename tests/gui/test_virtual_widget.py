@@ -18,8 +18,9 @@ from napari_stem_orient.core.datacube import DataCube, summarise
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.virtual_detector import VirtualDetector, bright_field
 from napari_stem_orient.core.virtual_images import VirtualBlock
-from napari_stem_orient.gui import virtual_imager, virtual_jobs, virtual_region
+from napari_stem_orient.gui import virtual_imager, virtual_jobs
 from napari_stem_orient.gui.layers import LayerKind, layer_identity
+from napari_stem_orient.gui.scan_region import DIFFRACTION_REGION
 from napari_stem_orient.gui.virtual_layers import VirtualLayers, spread
 from napari_stem_orient.gui.virtual_pattern import Source
 from napari_stem_orient.gui.virtual_widget import VirtualWidget
@@ -300,7 +301,7 @@ def test_the_pattern_of_what_is_drawn_over_the_map(ready: VirtualWidget, until: 
     ready.chooser.use_button.click()
     assert "no region is drawn" in ready.message_label.text()
     ready.chooser.draw_button.click()
-    shapes = ready.viewer.layers[virtual_region.REGION_NAME]
+    shapes = ready.viewer.layers[DIFFRACTION_REGION.layer_name]
     shapes.add_rectangles([[-0.5, 1.5], [-0.5, 3.5], [0.5, 3.5], [0.5, 1.5]])  # row 0, columns 2 and 3
     until(lambda: ready.chooser.region is not None)
     region = ready.chooser.region

@@ -18,9 +18,9 @@ from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_b
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.mask_jobs import MeasuredScan, measured_scan, suggested_parameters
 from napari_stem_orient.gui.number_box import NumberBox
+from napari_stem_orient.gui.scan_region import VACUUM_REGION
 from napari_stem_orient.gui.step_jobs import vacuum_probe
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
-from napari_stem_orient.gui.vacuum_region import drawn_region, forget_region, regrid_region, start_drawing
 from napari_stem_orient.gui.workers import one_step_job
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ class ProbeChooser(QWidget):
         self._panel.show_message("Parameters suggested from 64 patterns.")
 
     def _on_calibration_changed(self, calibration: Calibration) -> None:
-        regrid_region(self._panel.viewer, calibration)
+        VACUUM_REGION.regrid(self._panel.viewer, calibration)
 
     def _on_datacube_changed(self, datacube: DataCube | None) -> None:
         self._suggestion = None
-        forget_region(self._panel.viewer)
+        VACUUM_REGION.forget(self._panel.viewer)
         if datacube is None:
             self._suggesting.forget()
         self.source_box.setCurrentText(MEASURED)
@@ -236,7 +236,7 @@ class ProbeChooser(QWidget):
     def _on_draw(self) -> None:
         calibration = self._session.calibration
         if calibration is not None:
-            start_drawing(self._panel.viewer, calibration)
+            VACUUM_REGION.start_drawing(self._panel.viewer, calibration)
             self._panel.show_message("Draw a rectangle over vacuum in the map, then press Use.")
 
     def _on_use(self) -> None:
@@ -245,7 +245,9 @@ class ProbeChooser(QWidget):
             self._panel.show_message("Open a scan first: the template is averaged over its patterns.")
             return
         mask = self._panel.attempt(
-            partial(drawn_region, self._panel.viewer, datacube.scan_shape, calibration=datacube.calibration)
+            partial(
+                VACUUM_REGION.drawn, self._panel.viewer, datacube.scan_shape, calibration=datacube.calibration
+            )
         )
         if mask is not None:
             self._panel.run(

@@ -17,16 +17,10 @@ from napari_stem_orient.core.virtual_diffraction import DiffractionBlock, Virtua
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.pattern_reader import PatternReader
 from napari_stem_orient.gui.pattern_view import IntensityScale
+from napari_stem_orient.gui.pattern_window import open_in_a_window, pattern_layer
+from napari_stem_orient.gui.scan_region import DIFFRACTION_REGION
 from napari_stem_orient.gui.step_panel import JobPanel
 from napari_stem_orient.gui.virtual_jobs import VirtualTask, origin_at, scan_origins, virtual_task
-from napari_stem_orient.gui.virtual_region import (
-    drawn_region,
-    forget,
-    open_in_a_window,
-    pattern_layer,
-    regrid,
-    start_drawing,
-)
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.calibration import Calibration
@@ -159,7 +153,9 @@ class PatternChooser(QWidget):
             return
         scan = task.datacube
         mask = self._panel.attempt(
-            partial(drawn_region, self._panel.viewer, scan.scan_shape, calibration=scan.calibration)
+            partial(
+                DIFFRACTION_REGION.drawn, self._panel.viewer, scan.scan_shape, calibration=scan.calibration
+            )
         )
         if mask is not None:
             self._start(task, mask)
@@ -207,7 +203,7 @@ class PatternChooser(QWidget):
         if self._session.datacube is None or calibration is None:
             self._panel.show_message("Open a scan first: the region is drawn over its map.")
             return
-        layer = start_drawing(self._panel.viewer, calibration)
+        layer = DIFFRACTION_REGION.start_drawing(self._panel.viewer, calibration)
         layer.events.data.disconnect(self._on_shapes)
         layer.events.data.connect(self._on_shapes)
         self.source_box.setCurrentText(Source.REGION)
@@ -223,7 +219,7 @@ class PatternChooser(QWidget):
             return
         scan = task.datacube
         try:
-            mask = drawn_region(self._panel.viewer, scan.scan_shape, calibration=scan.calibration)
+            mask = DIFFRACTION_REGION.drawn(self._panel.viewer, scan.scan_shape, calibration=scan.calibration)
         except ValueError:
             return  # the last shape was deleted
         self._start(task, mask)
@@ -248,7 +244,7 @@ class PatternChooser(QWidget):
         self._reader.forget()
         self._pattern, self._position, self._region, self._so_far = None, None, None, None
         self._asked, self._job = None, None
-        forget(self._panel.viewer)
+        DIFFRACTION_REGION.forget(self._panel.viewer)
         self.source_box.setCurrentText(Source.MEAN)
         self.changed.emit()
 
@@ -257,7 +253,7 @@ class PatternChooser(QWidget):
             self._read()
 
     def _on_calibration_changed(self, calibration: Calibration) -> None:
-        regrid(self._panel.viewer, calibration)
+        DIFFRACTION_REGION.regrid(self._panel.viewer, calibration)
         self._follow_surroundings()
         self.changed.emit()
 
