@@ -22,6 +22,7 @@ BEFORE_COLOUR = "#999999"
 AFTER_COLOUR = "#d55e00"
 LABEL_WIDTH = 0.085  # of the axis
 HEIGHT = 280
+AXIS_LABEL_MARGIN = 6  # below the axis, whose label hangs out of it by as much
 FAINTEST_RING = 0.03
 """Rings weaker than this part of the strongest are not drawn."""
 CIRCLE = np.linspace(0, 2 * np.pi, 181)
@@ -256,6 +257,7 @@ def _plain(plot: pg.PlotItem) -> pg.PlotItem:
     plot.setMenuEnabled(False)
     plot.hideButtons()
     plot.getAxis("bottom").setHeight(38)
+    plot.layout.setContentsMargins(1, 1, 1, AXIS_LABEL_MARGIN)
     for name in ("left", "bottom"):
         plot.getAxis(name).enableAutoSIPrefix(False)
     return plot
