@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import napari
 
 WIDTH = 350
-LOWEST = 250  # below another dock on a small screen: a step's title and its first rows
+LOWEST = 210  # between two other docks on a small screen: a step's title and its first rows
 PANELS: tuple[type[StepPanel], ...] = (OpenWidget, DetectWidget, CalibrateWidget, IndexWidget, ExportWidget)
 
 

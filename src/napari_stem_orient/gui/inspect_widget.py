@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Solution
 
+LOWEST = 160  # of what scrolls: between two other docks on a small screen
 UPDATE_INTERVAL_MS = 15
 """Positions that come within this time while dragging are drawn once: up to 60 updates a second."""
 
@@ -127,7 +128,7 @@ class InspectWidget(QWidget):
         # In a low dock the picture keeps its size, and what is below it is scrolled to.
         self._scroll.setWidget(self._body)
         self._scroll.setWidgetResizable(True)
-        self._scroll.setMinimumHeight(280)
+        self._scroll.setMinimumHeight(LOWEST)
         self._scroll.setFrameShape(QScrollArea.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout = QVBoxLayout(self)

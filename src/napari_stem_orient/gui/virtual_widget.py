@@ -44,7 +44,7 @@ LIVE_BYTES = 512 * 2**20
 
 DRAW_INTERVAL_MS = 50
 
-SMALLEST = (350, 250)  # below another dock on a small screen
+SMALLEST = (350, 130)  # below two other docks on a small screen
 GAP = 1.5  # of the dark field's inner radius to that of the direct beam
 GAMMA = 0.25
 FILES = "Virtual images (*.h5 *.tif *.npy)"
