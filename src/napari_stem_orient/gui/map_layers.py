@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from napari.layers import Layer
@@ -79,6 +79,7 @@ class MapLayers:
         self._limits: tuple[float, float] | None = None
         self._pending: list[tuple[OrientationMap, NDArray[np.int64]]] = []
         self._painted: dict[str, OrientationMap] = {}
+        self._visible_before: WeakKeyDictionary[Layer, bool] = WeakKeyDictionary()  # they stood side by side
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_INTERVAL_MS)
@@ -166,7 +167,12 @@ class MapLayers:
             for layer in viewer.layers:
                 identity = layer_identity(layer)
                 if identity is not None:
+                    self._visible_before.setdefault(layer, bool(layer.visible))
                     layer.visible = identity[1] == current.method and identity[0] in beside
+        if not shown:
+            for layer in [layer for layer in viewer.layers if layer in self._visible_before]:
+                layer.visible = self._visible_before[layer]
+            self._visible_before.clear()
         # A negative stride puts the topmost layer, IPF-Z, first.
         viewer.canvas.grid.stride = -1 if shown else 1
         viewer.canvas.grid.enabled = shown
