@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 SIGNS = {Status.UNKNOWN: "○", Status.ENTERED: "●", Status.CALIBRATED: "✓"}
 MEANINGS = {
     Status.UNKNOWN: "Unknown: nothing was measured, entered or read from the file.",
-    Status.ENTERED: "Entered or read from the file, not measured on this scan: results are exploratory.",
+    Status.ENTERED: "Entered, read from the file or left by Detect, but neither fitted here nor confirmed: results "
+    "are exploratory.",
     Status.CALIBRATED: "Calibrated: measured on this scan, or confirmed.",
 }
 TITLE_WIDTH = 96

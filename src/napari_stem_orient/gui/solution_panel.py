@@ -97,7 +97,12 @@ class SolutionPanel(QWidget):
             ),
             ("Zone axis", self._zone_axis, "Crystal direction [uvw] toward the electron gun."),
             ("φ₁ Φ φ₂", self._euler, "Bunge's Euler angles in degrees, from sample to crystal."),
-            ("Score", self._score, "0 to 1: how much of the pattern the solution explains."),
+            (
+                "Score",
+                self._score,
+                "0 to 1: how much of the pattern the solution explains. Transformer and template matching reckon it "
+                "by different formulas: compare their orientations, not their scores.",
+            ),
             (
                 "Expected error",
                 self._error,

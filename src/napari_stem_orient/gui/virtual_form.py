@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.calibration import Calibration
 
 LARGEST_PX = 20_000.0
-BOX_WIDTH = 76
+BOX_WIDTH = 88
 
 _ONE_PLACE = "One place serves the whole scan until disks are detected: detect them if the beam drifts."
 
@@ -73,7 +73,7 @@ class DetectorForm(QWidget):
         boxes = (self.inner_box, self.outer_box, self.row_box, self.column_box)
         for box, value in zip(boxes, values, strict=True):
             box.blockSignals(True)
-            box.set_number(round(value, 3))
+            box.set_number(round(value, 2))
             box.blockSignals(False)
         self.follow_box.blockSignals(True)
         self.follow_box.setChecked(detector.follows_beam)
