@@ -25,6 +25,8 @@ SCRIPTS = (
     "ambiguity",
     "bloch_convergence",
     "calibration",
+    "default_settings",
+    "detector",
     "inspect_rate",
     "reading",
     "reliability",
@@ -111,6 +113,29 @@ def test_patterns_come_back_from_the_file_that_they_were_kept_in(benchmark: Any,
     assert all(np.allclose(a, b) for a, b in zip(again.lists(), patterns.lists(), strict=True))
     with pytest.raises(SystemExit, match="name another file"):
         known_patterns.cached(path, {"seed": 2}, lambda: patterns)
+
+
+def test_drawn_disks_lie_where_they_are_said_to_and_each_is_found_once(benchmark: Any) -> None:
+    detector, known_disks = benchmark("detector"), benchmark("known_disks")
+    known = known_disks.drawn_disks(n_frames=3, size=96, radius_px=3.0, electrons=1e6)
+    rows, columns = np.mgrid[:96, :96]
+    for number in range(3):
+        here = known.frame == number
+        near = np.hypot(rows - known.y_px[here, None, None], columns - known.x_px[here, None, None]) <= 6
+        inside = known.frames[number][near.any(axis=0)].sum()
+        assert inside / known.frames[number].sum() > 0.85 > near.any(axis=0).mean()
+    intensity = np.arange(len(known.frame), 0.0, -1.0)
+    twice = detector.Found(
+        np.repeat(known.frame, 2),
+        np.repeat(known.y_px, 2) + np.tile([0.1, 0.3], len(known.frame)),
+        np.repeat(known.x_px, 2),
+        np.repeat(intensity, 2) - np.tile([0.0, 0.5], len(known.frame)),
+        1.0,
+    )
+    matched = detector.match(twice, known)
+    assert np.array_equal(matched.disk[::2], np.arange(len(known.frame)))
+    assert (matched.disk[1::2] == -1).all()
+    assert matched.error_px[::2] == pytest.approx(0.1)
 
 
 def test_an_inner_stage_is_not_counted_twice(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
