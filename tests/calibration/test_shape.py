@@ -62,7 +62,7 @@ def test_with_a_crystal_the_ellipse_alone_leaves_the_pixel_size_as_it_is() -> No
 def test_round_rings_are_said_to_be_round() -> None:
     fit = fit_shape(with_known_origin(calibration=TRUE.updated(ellipse_ratio=1.0)), NICKEL)
     assert fit.calibration.ellipse_ratio < 1.0015
-    assert "round within its error" in dict(fit.lines)["Ellipse"]
+    assert "round within twice its error" in dict(fit.lines)["Ellipse"]
 
 
 def test_the_wrong_crystal_is_doubted() -> None:

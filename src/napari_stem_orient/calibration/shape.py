@@ -13,7 +13,7 @@ from napari_stem_orient.calibration.ring_points import RingPoints
 from napari_stem_orient.calibration.ring_sharpness import sharpest_ellipse
 from napari_stem_orient.calibration.rings import Rings, rings_of_all
 from napari_stem_orient.calibration.scale_search import ScaleMatch, find_scale
-from napari_stem_orient.calibration.words import ellipse_in_words, strain_error, with_error
+from napari_stem_orient.calibration.words import change_in_words, ellipse_in_words, strain_error, with_error
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
@@ -143,7 +143,9 @@ def _pixel_size_line(fit: RingFit, before: Calibration) -> tuple[str, str]:
     size = fit.metric.pixel_size
     text = f"{with_error(size, fit.spread(lambda metric: metric.pixel_size))} 1/Å"
     known = before.pixel_size_inv_angstrom
-    return "Pixel size", text if known is None else f"{text} ({100 * (size / known - 1):+.2f} %)"
+    if known is not None:
+        text = f"{text} ({change_in_words(size, known)})"
+    return "Pixel size", text
 
 
 def _quality_lines(fit: RingFit, n_points: int) -> tuple[tuple[str, str], ...]:

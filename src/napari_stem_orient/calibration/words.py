@@ -18,6 +18,12 @@ def with_error(value: float, error: float) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
+def change_in_words(value: float, before: float) -> str:
+    """By how much a value has changed, in percent: "+0.03 %"; it is not broken across lines."""
+    percent = round(100 * (value / before - 1), 2) + 0.0  # no "-0.00"
+    return f"{percent:+.2f}\N{NO-BREAK SPACE}%"
+
+
 def strain_error(samples: Sequence[tuple[float, float]]) -> float:
     """Standard deviation of ellipses given as `RingMetric.strain`, along either direction."""
     return float(np.sqrt(np.mean(np.var(np.asarray(samples), axis=0))))
@@ -29,5 +35,5 @@ def ellipse_in_words(ellipse: tuple[float, float], error: float) -> str:
     text = with_error(ratio, ratio * error)
     size = math.log(ratio)
     if size < 2 * error:
-        return f"{text}: round within its error"
+        return f"{text}: round within twice its error"
     return f"{text}, major axis at {with_error(angle, math.degrees(error / size) / 2)}°"

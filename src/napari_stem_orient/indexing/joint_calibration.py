@@ -13,7 +13,7 @@ from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.calibration.metric import RingMetric
 from napari_stem_orient.calibration.normal_equations import NormalEquations
 from napari_stem_orient.calibration.ring_points import RingPoints
-from napari_stem_orient.calibration.words import ellipse_in_words, strain_error, with_error
+from napari_stem_orient.calibration.words import change_in_words, ellipse_in_words, strain_error, with_error
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation import quaternion_to_matrix
 from napari_stem_orient.core.orientation_map import OrientationMap
@@ -349,7 +349,7 @@ def _as_fit(
         ("Explained disks", f"{before.n_disks:,} → {after.n_disks:,} at {n_positions:,} positions"),
         (
             "Pixel size",
-            f"{with_error(metric.pixel_size, error)} 1/Å ({100 * (metric.pixel_size / known - 1):+.2f} %)",
+            f"{with_error(metric.pixel_size, error)} 1/Å ({change_in_words(metric.pixel_size, known)})",
         ),
         ("Ellipse", ellipse_in_words(metric.ellipse, strain_error([s.strain for s in samples]))),
         ("Origin moved by", f"{moved[0]:+.2f} px in rows, {moved[1]:+.2f} px in columns"),
