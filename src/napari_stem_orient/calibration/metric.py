@@ -12,6 +12,10 @@ from napari_stem_orient.core.calibration import Calibration
 
 Float64 = NDArray[np.float64]
 
+#: Ellipses that are tried: axes' ratios of up to exp(0.12), in steps.
+LARGEST_STRAIN = 0.12
+STRAIN_STEP = 0.02
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RingMetric:
@@ -85,3 +89,9 @@ def metric_from_strain(strain: tuple[float, float], *, pixel_size: float) -> Rin
         ellipse_angle_deg=angle,
     )
     return RingMetric.of(calibration)
+
+
+def strains_to_try(start: tuple[float, float]) -> list[tuple[float, float]]:
+    """Ellipses as `RingMetric.strain`: one to start from, then a grid of all that are usual, a circle among them."""
+    steps = np.arange(-LARGEST_STRAIN, LARGEST_STRAIN + STRAIN_STEP / 2, STRAIN_STEP)
+    return [start, *((float(a), float(b)) for a in steps for b in steps if np.hypot(a, b) <= LARGEST_STRAIN)]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
-from napari_stem_orient.calibration.metric import metric_from_strain
+from napari_stem_orient.calibration.metric import STRAIN_STEP, metric_from_strain, strains_to_try
 from napari_stem_orient.calibration.ring_points import RingPoints
 
 Float64 = NDArray[np.float64]
@@ -17,10 +17,6 @@ Strain = tuple[float, float]
 #: Bins of log q, and the width in bins with which they are smoothed: rings are about 0.6 % wide.
 BIN = 0.002
 SMOOTHING = 3.0
-
-#: Ellipses that are tried: axes' ratios of up to exp(0.12), in steps.
-LARGEST_STRAIN = 0.12
-STRAIN_STEP = 0.02
 
 ENOUGH_POINTS = 20_000
 RESAMPLES = 16
@@ -48,9 +44,7 @@ def sharpest_ellipse(points: RingPoints, *, start: Strain) -> SharpestEllipse:
     rng = np.random.default_rng(0)
     if len(points) > ENOUGH_POINTS:
         points = points.chosen(rng.choice(len(points), ENOUGH_POINTS, replace=False))
-    steps = np.arange(-LARGEST_STRAIN, LARGEST_STRAIN + STRAIN_STEP / 2, STRAIN_STEP)
-    grid = [(float(a), float(b)) for a in steps for b in steps if np.hypot(a, b) <= LARGEST_STRAIN]
-    best = max([start, *grid], key=lambda strain: _sharpness(points, strain, points.weight))
+    best = max(strains_to_try(start), key=lambda strain: _sharpness(points, strain, points.weight))
     strain = _refined(points, best, points.weight, step=STRAIN_STEP / 2)
     n_groups = int(points.group.max()) + 1
     samples = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.calibration.metric import RingMetric, metric_from_strain
+from napari_stem_orient.calibration.metric import RingMetric, metric_from_strain, strains_to_try
 from napari_stem_orient.calibration.ring_points import RingPoints
 from napari_stem_orient.calibration.rings import Rings
 
@@ -21,10 +21,6 @@ WIDTHS = (0.004, 0.008, 0.016)
 
 #: Share of disks that belong to no ring.
 ASTRAY = 0.3
-
-#: Ellipses that are tried: axes' ratios of up to exp(0.12), in steps.
-LARGEST_STRAIN = 0.12
-STRAIN_STEP = 0.02
 
 #: Scales nearer to each other than this part are the same answer.
 SAME_SCALE = 0.03
@@ -78,7 +74,7 @@ def find_scale(
     rng = np.random.default_rng(0)
     if len(points) > ENOUGH_POINTS:
         points = points.chosen(rng.choice(len(points), ENOUGH_POINTS, replace=False))
-    strains = _strains_around(start.strain) if ellipse else [start.strain]
+    strains = strains_to_try(start.strain) if ellipse else [start.strain]
     densities = [_ring_density(rings, pixel_sizes, points, width) for width in WIDTHS]
     best: ScaleMatch | None = None
     for strain in strains:
@@ -93,13 +89,6 @@ def find_scale(
             )
     assert best is not None
     return best
-
-
-def _strains_around(centre: tuple[float, float]) -> list[tuple[float, float]]:
-    """Ellipses around one, and a circle among them."""
-    steps = np.arange(-LARGEST_STRAIN, LARGEST_STRAIN + STRAIN_STEP / 2, STRAIN_STEP)
-    grid = [(float(a), float(b)) for a in steps for b in steps if np.hypot(a, b) <= LARGEST_STRAIN]
-    return [centre, *grid]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
