@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,10 @@ def test_ellipse_and_pixel_size_come_back_within_their_goals_and_their_errors(se
     assert fit.calibration.ellipse_ratio == pytest.approx(1.02, abs=0.001)
     assert fit.calibration.ellipse_angle_deg == pytest.approx(30, abs=1.5)
     assert fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.025, rel=0.0006)
+    told = re.match(r"(\S+) ± (\S+) 1/Å", dict(fit.lines)["Pixel size"])
+    assert told is not None
+    size, error = map(float, told.groups())
+    assert abs(size - 0.025) < 4 * error < 0.0001
     assert fit.calibration.checked == ("ellipse", "pixel size")
     assert fit.note == ""
 
