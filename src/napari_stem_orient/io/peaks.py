@@ -7,7 +7,6 @@ the field reads, and as flat arrays with everything that made them, which come b
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.io.atomic import complete_or_absent
+from napari_stem_orient.io.emd_tree import begin_emd_tree, emd_group
 from napari_stem_orient.io.file_arrays import import_h5py, is_hdf5
 from napari_stem_orient.io.py4dstem_calibration import (
     Py4dstemCalibration,
@@ -105,38 +105,24 @@ def is_peaks_file(path: str | Path) -> bool:
 
 def _write_bragg_vectors(file: Any, peaks: BraggPeaks) -> None:
     """EMD 1.0 tree with one BraggVectors object and the calibration at its root."""
-    file.attrs.update(
-        emd_group_type="file",
-        version_major=1,
-        version_minor=0,
-        UUID=str(uuid.uuid4()),
-        authoring_program="napari-stem-orient",
-        authoring_user="",
-    )
-    root = _emd_group(file, "braggvectors_root", "root", "Root")
-    vectors = _emd_group(root, "braggvectors", "custom", "BraggVectors")
-    lists = _emd_group(vectors, "_v_uncal", "custom_pointlistarray", "PointListArray")
+    root = begin_emd_tree(file, "braggvectors_root")
+    vectors = emd_group(root, "braggvectors", "custom", "BraggVectors")
+    lists = emd_group(vectors, "_v_uncal", "custom_pointlistarray", "PointListArray")
     h5py = import_h5py()
     data = lists.create_dataset("data", shape=peaks.scan_shape, dtype=h5py.vlen_dtype(VECTOR))
     _write_vector_lists(data, peaks)
-    shapes = _emd_group(_bundle(vectors), "_braggvectors_shape", "metadata", "Metadata")
+    shapes = emd_group(_bundle(vectors), "_braggvectors_shape", "metadata", "Metadata")
     detector = peaks.detector_shape or _extent(peaks)
     for name, shape in (("Rshape", peaks.scan_shape), ("Qshape", detector)):
         shapes.create_dataset(name, data=np.asarray(shape, dtype=np.int64)).attrs["type"] = "tuple"
     values = py4dstem_values(peaks.calibration, peaks.origin_px, peaks.scan_shape)
-    group = _emd_group(_bundle(root), "calibration", "metadata", "Calibration")
+    group = emd_group(_bundle(root), "calibration", "metadata", "Calibration")
     for name, value in values.items():
         group.create_dataset(name, data=value).attrs["type"] = _emd_type(value)
     group.create_dataset("_root_treepath", data="").attrs["type"] = "string"
     targets = group.create_group("_target_paths")
     targets.attrs.update(type="list_of_strings", length=1)
     targets.create_dataset("0", data="/braggvectors")
-
-
-def _emd_group(parent: Any, name: str, kind: str, python_class: str) -> Any:
-    group = parent.create_group(name)
-    group.attrs.update(emd_group_type=kind, python_class=python_class)
-    return group
 
 
 def _bundle(parent: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.virtual_diffraction import VirtualDiffraction
 from napari_stem_orient.core.virtual_images import VirtualImages
 from napari_stem_orient.io.atomic import complete_or_absent
+from napari_stem_orient.io.emd_tree import begin_emd_tree, emd_group
 from napari_stem_orient.io.file_arrays import import_h5py
 
 IMAGE_ENDINGS = (".h5", ".hdf5", ".emd", ".npy", ".tif", ".tiff")
@@ -115,20 +115,10 @@ def _write_emd(
 ) -> None:
     """EMD 1.0 tree with one two-dimensional array an image at its root."""
     with import_h5py().File(path, "w") as file:
-        file.attrs.update(
-            emd_group_type="file",
-            version_major=1,
-            version_minor=0,
-            UUID=str(uuid.uuid4()),
-            authoring_program="napari-stem-orient",
-            authoring_user="",
-            made=json.dumps(made),
-        )
-        root = file.create_group("virtual_root")
-        root.attrs.update(emd_group_type="root", python_class="Root")
+        root = begin_emd_tree(file, "virtual_root")
+        file.attrs["made"] = json.dumps(made)
         for index, name in enumerate(_group_names(names)):
-            group = root.create_group(name)
-            group.attrs.update(emd_group_type="array", python_class=kind)
+            group = emd_group(root, name, "array", kind)
             if made_of is not None:
                 group.attrs["virtual_detector"] = json.dumps(made_of[index])
             group.create_dataset("data", data=stack[index]).attrs["units"] = "intensity"
