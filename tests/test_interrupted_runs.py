@@ -290,6 +290,10 @@ def test_indexing_that_crashed_goes_on(
         assert main([*index, "--output", str(output)]) == 1
     monkeypatch.setattr(template_matching, "index_by_template_matching", noted)
     capsys.readouterr()
+    with monkeypatch.context() as patched:
+        patched.setattr("napari_stem_orient.io.maps.save_orientation_map", full_disk)
+        assert main([*index, "--output", str(output), "--resume"]) == 1
+    assert "All 80 positions are kept: repeat the command with --resume" in capsys.readouterr().err
     assert main([*index, "--output", str(output), "--resume"]) == 0
     assert sorted(matched) == list(range(80))
     found, whole = open_orientation_map(output), open_orientation_map(tmp_path / "whole.h5")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stem_orient.cli_jobs import Stopped, follow, stopped, tell
+from napari_stem_orient.cli_jobs import Stopped, follow, save_or_keep, stopped, tell
 from napari_stem_orient.cli_options import (
     UsageError,
     build_model,
@@ -253,11 +252,11 @@ def _refusal(plan: _Plan, peaks: BraggPeaks, description: dict[str, Any]) -> str
     return ""
 
 
-def _keep_stopped(partial: BraggPeaks, output: Path | None, journal: RunJournal | None) -> Stopped:
+def _keep_stopped(peaks: BraggPeaks, output: Path | None, journal: RunJournal | None) -> Stopped:
     """Keep what was done when the user stopped: in the output, or else in the journal."""
-    done, total = int(partial.detected.sum()), partial.n_positions
+    done, total = int(peaks.detected.sum()), peaks.n_positions
     if output is not None:
-        _save(partial, output, journal)
+        _save(peaks, output, journal)
         if journal is not None:
             journal.remove()
         return stopped(output, done, total)
@@ -267,32 +266,7 @@ def _keep_stopped(partial: BraggPeaks, output: Path | None, journal: RunJournal 
 
 
 def _save(peaks: BraggPeaks, output: Path, journal: RunJournal | None) -> None:
-    """Save peaks; where that fails, say where they are instead: hours of work are not lost to a full disk.
-
-    Raises
-    ------
-    OSError
-        The peaks are not in ``output``; the message says where they are, and what to do.
-    """
     from napari_stem_orient.io.peaks import save_bragg_peaks
-    from napari_stem_orient.io.run_journal import journal_folder
 
-    try:
-        save_bragg_peaks(peaks, output)
-        return
-    except OSError as error:
-        if journal is not None and not journal.problem:
-            done = int(peaks.detected.sum())
-            raise OSError(
-                f"{error}. All {done:,} positions are kept: repeat the command with --resume when that is mended"
-            ) from error
-        why = error
-    for folder in (journal_folder(), Path(tempfile.gettempdir()), Path.home()):
-        elsewhere = folder / f"{output.stem}-{uuid.uuid4().hex[:8]}.h5"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_bragg_peaks(peaks, elsewhere)
-        except OSError:
-            continue
-        raise OSError(f"{why}. The peaks are in {elsewhere} instead: move them from there") from why
-    raise why
+    n_done = int(peaks.detected.sum())
+    save_or_keep(partial(save_bragg_peaks, peaks), output, "peaks", n_done=n_done, journal=journal)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stem_orient.cli_detect import Detected, detect
-from napari_stem_orient.cli_jobs import follow, stopped, tell
+from napari_stem_orient.cli_jobs import follow, save_or_keep, stopped, tell
 from napari_stem_orient.cli_options import (
     UsageError,
     add_model_options,
@@ -72,7 +73,7 @@ def index_options(parser: argparse.ArgumentParser) -> None:
 def run_index(arguments: argparse.Namespace) -> str:
     """Index a scan or peaks with one or several crystals and save the orientation map."""
     from napari_stem_orient.io.map_journal import remove_interrupted_maps
-    from napari_stem_orient.io.maps import MAP_ENDINGS, open_orientation_map, save_orientation_map
+    from napari_stem_orient.io.maps import MAP_ENDINGS, open_orientation_map
     from napari_stem_orient.network.model_folder import model_identities
 
     check_output(arguments.output, endings=MAP_ENDINGS)
@@ -90,7 +91,7 @@ def run_index(arguments: argparse.Namespace) -> str:
     orientation_map, journal = _map_to_fill(arguments, peaks, crystals, parameters, model, earlier)
     job = _index_job(arguments, peaks, crystals, parameters, orientation_map)
     _fill(arguments, orientation_map, job, journal)
-    save_orientation_map(orientation_map, arguments.output)
+    _save(orientation_map, arguments.output, journal)
     journal.remove()
     remove_interrupted_maps(orientation_map)
     if detected is not None:
@@ -109,7 +110,6 @@ def _fill(
 ) -> None:
     """Run the job into the map; stopped, what it has is saved, or else the journal goes on keeping it."""
     from napari_stem_orient.io.map_journal import map_kept_in_journal
-    from napari_stem_orient.io.maps import save_orientation_map
 
     told: list[str] = []
 
@@ -126,10 +126,18 @@ def _fill(
         if not orientation_map.done.any():
             journal.remove()
             raise
-        save_orientation_map(orientation_map, arguments.output)
+        _save(orientation_map, arguments.output, journal)
         journal.remove()
         done = int(orientation_map.done.sum())
         raise stopped(arguments.output, done, orientation_map.n_positions) from None
+
+
+def _save(orientation_map: OrientationMap, output: Path, journal: RunJournal) -> None:
+    from napari_stem_orient.io.maps import save_orientation_map
+
+    n_done = int(orientation_map.done.sum())
+    save = partial(save_orientation_map, orientation_map)
+    save_or_keep(save, output, "orientations", n_done=n_done, journal=journal)
 
 
 def _index_parameters(arguments: argparse.Namespace) -> BaseModel:
