@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.bragg_peaks import PER_PEAK, BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.detection.origin import fit_origin, measure_origin
 
@@ -78,6 +80,19 @@ def test_without_peaks_the_origin_is_the_middle_or_the_given_centre() -> None:
     )
     np.testing.assert_allclose(fit_origin(peaks), np.tile([31.5, 63.5], (6, 1)))
     np.testing.assert_allclose(fit_origin(peaks, centre_px=(30, 60)), np.tile([30, 60], (6, 1)))
+
+
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_the_rows_that_are_not_detected_yet_get_the_origin_of_the_last_ones(n_rows: int) -> None:
+    peaks, truth = drifting_peaks(missing=0.0, misleading=0.0)
+    n_found = peaks.offsets[30 * n_rows]
+    stopped = replace(
+        peaks,
+        **{name: getattr(peaks, name)[:n_found] for name in PER_PEAK},
+        offsets=np.minimum(peaks.offsets, n_found),
+    )
+    fitted = fit_origin(stopped).reshape(20, 30, 2)
+    np.testing.assert_allclose(fitted[-1], truth.reshape(20, 30, 2)[n_rows - 1], atol=0.25)
 
 
 def test_few_positions_share_one_origin() -> None:

@@ -137,6 +137,7 @@ def _surface(
     """Surface (n, 2) over the scan through measured points (n, 2), and the points' weights (n,), robust to outliers.
 
     A constant first, then planes, then a parabola where asked for: each starts from the weights of the one before.
+    Rows and columns beyond the measured ones, as in a detection that was stopped, get what the nearest of these have.
     """
     known = np.isfinite(measured).all(axis=1)
     weight = np.zeros(len(measured))
@@ -146,7 +147,7 @@ def _surface(
     fitted = np.broadcast_to(np.median(points, axis=0), measured.shape)
     weight[known] = _tukey(np.linalg.norm(points - fitted[known], axis=1))
     for order in range(degree + 1):
-        design = _polynomials(scan_shape, order)
+        design = _polynomials(scan_shape, order, known)
         if order and known.sum() < FEWEST_PER_COEFFICIENT * design.shape[1]:
             break
         for _ in range(ROUNDS if order else 0):
@@ -162,10 +163,14 @@ def _tukey(residual: FloatArray) -> FloatArray:
     return np.asarray(np.clip(1 - (residual / (TUKEY * scale)) ** 2, 0, None))
 
 
-def _polynomials(scan_shape: tuple[int, int], degree: int) -> FloatArray:
-    """(n_positions, m) products of powers of row and column, each -1 to 1 over the scan, up to a total degree."""
-    rows, columns = np.divmod(np.arange(math.prod(scan_shape)), scan_shape[1])
-    y, x = (2 * index / max(1, size - 1) - 1 for index, size in zip((rows, columns), scan_shape, strict=True))
+def _polynomials(scan_shape: tuple[int, int], degree: int, known: NDArray[np.bool_]) -> FloatArray:
+    """(n_positions, m) products of powers of row and column, each -1 to 1 over the scan, up to a total degree.
+
+    Rows and columns are held within those of the known positions: a slope told by a few rows says nothing far away.
+    """
+    places = np.divmod(np.arange(math.prod(scan_shape)), scan_shape[1])
+    held = (np.clip(place, place[known].min(), place[known].max()) for place in places)
+    y, x = (2 * index / max(1, size - 1) - 1 for index, size in zip(held, scan_shape, strict=True))
     powers = [(i, total - i) for total in range(degree + 1) for i in range(total + 1)]
     return np.stack([y**i * x**j for i, j in powers], axis=1)
 
