@@ -100,6 +100,27 @@ def test_origins_of_the_positions_move_with_the_calibration() -> None:
     assert np.allclose(measured.origin_at(0, 1), [1, 2])
 
 
+def test_each_of_many_positions_has_its_own_origin() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 4, 5000)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    x_px, y_px = rng.uniform(0, 64, (2, offsets[-1])).astype(np.float32)
+    origin = rng.normal(32, 2, (5000, 2)).astype(np.float32)
+    peaks = BraggPeaks(
+        x_px=x_px,
+        y_px=y_px,
+        q_x=x_px,
+        q_y=y_px,
+        intensity=x_px,
+        offsets=offsets,
+        scan_shape=(50, 100),
+        calibration=Calibration(),
+    ).with_calibration(Calibration(pixel_size_inv_angstrom=0.5), origin_px=origin)
+    position = np.repeat(np.arange(5000), counts)
+    np.testing.assert_allclose(peaks.q_x, 0.5 * (x_px - origin[position, 1]), atol=1e-5)
+    np.testing.assert_allclose(peaks.q_y, 0.5 * (y_px - origin[position, 0]), atol=1e-5)
+
+
 def test_peaks_without_pixels_get_such_that_fit_a_nominal_pixel_size() -> None:
     lists = lists_of([2, 0, 3, 1, 1, 1])
     peaks = BraggPeaks.from_lists(lists, (2, 3), Calibration(voltage_kv=300))

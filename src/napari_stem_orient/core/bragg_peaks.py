@@ -24,6 +24,9 @@ NOMINAL_PIXEL_SIZE_INV_ANGSTROM = 0.01
 #: Arrays of `BraggPeaks` with one entry a peak.
 PER_PEAK = ("x_px", "y_px", "q_x", "q_y", "intensity", "significance")
 
+#: Scattering vectors are computed for so many positions at once: what that takes stays in the processor's cache.
+POSITIONS_AT_ONCE = 2048
+
 #: Peaks nearer to the origin than this, in Å⁻¹, are the direct beam of any crystal: planes 20 Å apart.
 DIRECT_BEAM_INV_ANGSTROM = 0.05
 
@@ -184,9 +187,9 @@ class BraggPeaks:
         digest.update(repr(self.scan_shape).encode())
         digest.update(self.calibration.model_dump_json(exclude={"checked"}).encode())
         for values in (self.offsets, self.detected, self.q_x, self.q_y, self.intensity):
-            digest.update(values.tobytes())
+            digest.update(values.data)
         if np.isfinite(self.significance).any():
-            digest.update(self.significance.tobytes())
+            digest.update(self.significance.data)
         return digest.hexdigest()
 
     def counts(self) -> Int64:
@@ -416,9 +419,12 @@ def _reciprocal(
     detector_shape: tuple[int, int] | None,
 ) -> tuple[Float32, Float32]:
     """Scattering vectors (n,) float32 of peaks whose positions have their own or one common origin."""
-    if origins is None:
-        origin = np.asarray(_known_origin(calibration, detector_shape))
-    else:
-        origin = np.repeat(origins, counts, axis=0)
-    q_x, q_y = calibration.pixels_to_q(x_px, y_px, origin_px=origin)
-    return q_x.astype(np.float32), q_y.astype(np.float32)
+    offsets = offsets_from_counts(counts)
+    q_x, q_y = np.empty(len(x_px), dtype=np.float32), np.empty(len(y_px), dtype=np.float32)
+    common = np.asarray(_known_origin(calibration, detector_shape)) if origins is None else None
+    for first in range(0, len(counts), POSITIONS_AT_ONCE):
+        some = slice(first, min(first + POSITIONS_AT_ONCE, len(counts)))
+        part = slice(int(offsets[some.start]), int(offsets[some.stop]))
+        origin = common if origins is None else np.repeat(origins[some], counts[some], axis=0)
+        q_x[part], q_y[part] = calibration.pixels_to_q(x_px[part], y_px[part], origin_px=origin)
+    return q_x, q_y
