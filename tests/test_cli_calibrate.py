@@ -114,7 +114,8 @@ def test_a_map_refines_the_calibration_and_tells_how_sensitive_it_is(
 
 def test_a_scan_of_a_standard_gives_a_calibration_of_its_rings(tmp_path: Path) -> None:
     true = Calibration(pixel_size_inv_angstrom=0.02, ellipse_ratio=1.03, origin_px=(49.0, 47.0))
-    frames = np.broadcast_to(ring_pattern(true).astype(np.uint16), (2, 2, 96, 96))
+    frames = np.broadcast_to(ring_pattern(true).astype(np.float32), (2, 2, 96, 96)).copy()
+    frames[0, 1, 20, 30] = np.nan  # one pixel of one pattern
     np.save(tmp_path / "standard.npy", frames)
     output = tmp_path / "microscope.json"
     words = [
@@ -143,4 +144,6 @@ def test_what_makes_no_sense_is_refused_with_the_fix(
     with pytest.raises(SystemExit):
         main(["calibrate", str(peaks), "--rings", "--output", output])
     assert "--rings needs one --crystal" in capsys.readouterr().err
+    assert main(["calibrate", str(peaks), "--rings", "--crystal", "Au", "--output", output]) == 1
+    assert "x.h5 must end in .json; name it x.json" in capsys.readouterr().err
     assert not Path(output).exists()

@@ -115,15 +115,20 @@ def run_calibrate(arguments: argparse.Namespace) -> str:
 
 def _calibrate_from_rings(arguments: argparse.Namespace, crystals: tuple[Crystal, ...]) -> str:
     """Fit the rings of a scan's mean pattern."""
+    import numpy as np
+
     from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
-    from napari_stem_orient.io.calibration_files import save_calibration
+    from napari_stem_orient.core.virtual_diffraction import virtual_diffraction
+    from napari_stem_orient.io.calibration_files import ENDING, save_calibration
 
     if len(crystals) != 1:
         raise UsageError("--rings needs one --crystal: the one that the standard is made of")
     if arguments.steps or arguments.map:
         raise UsageError("--steps and --map have no effect with --rings: leave them out")
+    check_output(arguments.output, endings=(ENDING,))
     datacube = open_scan(arguments, existing(arguments.file))
-    mean = datacube.data.mean(axis=(0, 1)).compute()
+    job = virtual_diffraction(datacube, np.ones(datacube.scan_shape, dtype=bool))
+    mean = follow(job, "Mean pattern", arguments, on_record=lambda _: None).mean
     fit = fit_ring_pattern(mean, crystals[0], start=_from_file(arguments, datacube.calibration))
     save_calibration(fit.calibration, arguments.output)
     return "\n".join([*_told(fit), str(arguments.output)])
