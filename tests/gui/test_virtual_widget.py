@@ -301,6 +301,7 @@ def test_the_pattern_of_what_is_drawn_over_the_map(ready: VirtualWidget, until: 
     ready.chooser.use_button.click()
     assert "no region is drawn" in ready.message_label.text()
     ready.chooser.draw_button.click()
+    assert ready.chooser.title == "Draw over the map."
     shapes = ready.viewer.layers[DIFFRACTION_REGION.layer_name]
     shapes.add_rectangles([[-0.5, 1.5], [-0.5, 3.5], [0.5, 3.5], [0.5, 1.5]])  # row 0, columns 2 and 3
     until(lambda: ready.chooser.region is not None)

@@ -138,9 +138,12 @@ class PatternChooser(QWidget):
         if source is Source.MAXIMUM and session.summary is None:
             return "The maximum is there when the whole scan has been read."
         if source in REGION_SOURCES:
-            if self._region is None:
-                return "Press Draw region and draw over the map." if self._so_far is None else "Reading …"
-            return f"{source.value}: {self._region.n_positions:,} patterns"
+            if self._region is not None:
+                return f"{source.value}: {self._region.n_positions:,} patterns"
+            if self._so_far is not None:
+                return "Reading …"
+            asked = DIFFRACTION_REGION.layer(self._panel.viewer) is not None
+            return "Draw over the map." if asked else "Press Draw region and draw over the map."
         return source.value
 
     # --- the region ----------------------------------------------------------------------------------------
@@ -207,6 +210,7 @@ class PatternChooser(QWidget):
         layer.events.data.disconnect(self._on_shapes)
         layer.events.data.connect(self._on_shapes)
         self.source_box.setCurrentText(Source.REGION)
+        self.changed.emit()
         self._panel.show_message("Draw over the map: the pattern of the region follows what you draw.")
 
     def _on_shapes(self) -> None:
