@@ -204,7 +204,9 @@ def _search(profile: _Profile, rings: Rings, outer: float, known: float | None) 
             f"A pixel size of {sizes[rival]:.4g} 1/Å fits about as well: the rings alone cannot tell."
         )
     if known is not None and abs(np.log(sizes[best] / known)) > NEAR:
-        notes.append(f"The pixel size known so far, {known:.4g} 1/Å, is far off.")
+        notes.append(
+            f"The pixel size known so far, {known:.4g} 1/Å, is far off: if it is right, the crystal is another; undo."
+        )
     return float(sizes[best]), float(width[best]), " ".join(notes)
 
 

@@ -169,7 +169,9 @@ def _warnings(fit: RingFit, match: ScaleMatch, before: Calibration) -> list[str]
             f"A pixel size of {match.rival:.4g} 1/Å fits about as well: the rings alone cannot tell."
         )
     if known is not None and abs(np.log(size / known)) > NEAR:
-        notes.append(f"The pixel size known so far, {known:.4g} 1/Å, is far off.")
+        notes.append(
+            f"The pixel size known so far, {known:.4g} 1/Å, is far off: if it is right, the crystal is another; undo."
+        )
     off = float(np.hypot(*fit.centre))
     if off > max(OFF_CENTRE_PX, 3 * fit.centre_error):
         fix = (
