@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -169,7 +170,10 @@ def _refined_from_map(arguments: argparse.Namespace, peaks: BraggPeaks) -> Calib
 
     orientation_map = open_orientation_map(existing(arguments.map))
     job = refine_calibration(peaks, orientation_map, device=arguments.device)
-    return follow(job, "Calibration", arguments, on_record=lambda record: record.note).fit
+    joint = follow(job, "Calibration", arguments, on_record=lambda record: record.note)
+    if joint.gains:
+        return joint.fit
+    return replace(joint.fit, calibration=peaks.calibration, origin_px=peaks.origin_px)
 
 
 def _with_given(arguments: argparse.Namespace, peaks: BraggPeaks) -> BraggPeaks:

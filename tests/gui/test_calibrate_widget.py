@@ -354,6 +354,30 @@ def test_a_map_of_these_peaks_can_refine_the_calibration(
     assert ready.map_checks.report_label.isHidden()
 
 
+def test_a_refinement_that_gains_nothing_changes_nothing_and_says_so(
+    ready: CalibrateWidget, scene: Scene, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    from napari_stem_orient.core.progress import Progress
+    from napari_stem_orient.indexing import joint_calibration
+    from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementStep
+
+    def refine(peaks: BraggPeaks, orientation_map: object, **_: Any) -> Any:
+        yield RefinementStep(Progress(0, 2, "steps"), "orientations")
+        other = peaks.calibration.updated(pixel_size_inv_angstrom=0.0252)
+        fit = CalibrationFit("Refined from the map", other, peaks.origin_px, (), "It stays as it was.")
+        return JointCalibration(fit, 0.75, 0.75, 0.002, 0.002, 24, 300)
+
+    monkeypatch.setattr(joint_calibration, "refine_calibration", refine)
+    run_map(ready.session, scene)
+    before = calibration(ready)
+    ready.map_checks.refine_button.click()
+    until(lambda: idle(ready))
+    assert calibration(ready) == before
+    assert ready.session.step_state(Step.INDEX) is StepState.DONE
+    assert "It stays as it was." in ready.map_checks.report_label.text()
+    assert not ready.map_checks.report_label.isHidden()
+
+
 def test_what_another_pixel_size_would_do_stands_in_a_table(
     ready: CalibrateWidget, scene: Scene, monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:

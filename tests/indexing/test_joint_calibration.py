@@ -66,6 +66,7 @@ def test_ellipse_pixel_size_and_origin_come_back_within_their_goals() -> None:
 def test_the_patterns_are_explained_better_afterwards_and_that_is_told() -> None:
     _, _, records, result = refined()
     assert result.score_after > result.score_before + 0.05
+    assert result.gains
     assert result.residual_after < 0.3 * result.residual_before
     assert all(record.progress.done <= record.progress.total and record.note for record in records)
     told = dict(result.fit.lines)
@@ -125,6 +126,7 @@ def test_what_is_right_already_stays() -> None:
     _, result = finish(refine_calibration(peaks, map_of(peaks, truth), device="cpu"))
     assert result.fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.025, rel=0.0005)
     assert "right within what the disks can tell" in result.fit.note
+    assert not result.gains
     assert result.score_after == pytest.approx(result.score_before, abs=0.003)
 
 

@@ -15,7 +15,7 @@ from napari_stem_orient.calibration.rings import Rings, rings_of_all
 from napari_stem_orient.calibration.scale_search import ScaleMatch, find_scale
 from napari_stem_orient.calibration.words import change_in_words, ellipse_in_words, strain_error, with_error
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
-from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.core.crystal import Crystal
 
 #: Pixel sizes within this part of the known one are tried first.
@@ -50,6 +50,7 @@ def fit_ellipse(peaks: BraggPeaks, crystals: Sequence[Crystal] = ()) -> Calibrat
         match, rings = _match(peaks, points, crystals)
         fit = _fit(peaks, points, rings, match)
         calibration = _with_ellipse(peaks.calibration, fit.metric)
+        calibration = _marked(calibration, fit, match, peaks.calibration, "ellipse")
         lines = (_ellipse_line(fit), *_quality_lines(fit, len(points)))
         return _result("Ellipse", peaks, calibration, lines, _warnings(fit, match, peaks.calibration))
     found = sharpest_ellipse(points, start=RingMetric.of(peaks.calibration).strain)
@@ -60,7 +61,8 @@ def fit_ellipse(peaks: BraggPeaks, crystals: Sequence[Crystal] = ()) -> Calibrat
         ("Sharpness of rings", f"{found.sharpness:.2f} (before: {found.sharpness_before:.2f})"),
         ("Disks", f"{len(points):,}"),
     )
-    return _result("Ellipse", peaks, _with_ellipse(peaks.calibration, metric), lines, _blur_warning(error))
+    calibration = _with_ellipse(peaks.calibration, metric).with_checked("ellipse")
+    return _result("Ellipse", peaks, calibration, lines, _blur_warning(error))
 
 
 def fit_pixel_size(peaks: BraggPeaks, crystals: Sequence[Crystal]) -> CalibrationFit:
@@ -82,7 +84,8 @@ def fit_pixel_size(peaks: BraggPeaks, crystals: Sequence[Crystal]) -> Calibratio
         notes.append(
             f"The rings are drawn out by {fit.metric.ellipse[0]:.3f}: fit the ellipse, too, and this again."
         )
-    return _result("Pixel size", peaks, calibration.with_checked("pixel size"), lines, notes)
+    calibration = _marked(calibration, fit, match, peaks.calibration, "pixel size")
+    return _result("Pixel size", peaks, calibration, lines, notes)
 
 
 def fit_shape(peaks: BraggPeaks, crystals: Sequence[Crystal]) -> CalibrationFit:
@@ -98,7 +101,8 @@ def fit_shape(peaks: BraggPeaks, crystals: Sequence[Crystal]) -> CalibrationFit:
         *_quality_lines(fit, len(points)),
     )
     notes = _warnings(fit, match, peaks.calibration)
-    return _result("Ellipse and pixel size", peaks, calibration.with_checked("pixel size"), lines, notes)
+    calibration = _marked(calibration, fit, match, peaks.calibration, "ellipse", "pixel size")
+    return _result("Ellipse and pixel size", peaks, calibration, lines, notes)
 
 
 def _match(peaks: BraggPeaks, points: RingPoints, crystals: Sequence[Crystal]) -> tuple[ScaleMatch, Rings]:
@@ -131,7 +135,25 @@ def _fit(peaks: BraggPeaks, points: RingPoints, rings: Rings, match: ScaleMatch)
 
 def _with_ellipse(calibration: Calibration, metric: RingMetric) -> Calibration:
     ratio, angle = metric.ellipse
-    return calibration.updated(ellipse_ratio=ratio, ellipse_angle_deg=angle).with_checked("ellipse")
+    return calibration.updated(ellipse_ratio=ratio, ellipse_angle_deg=angle)
+
+
+def _marked(
+    calibration: Calibration, fit: RingFit, match: ScaleMatch, before: Calibration, *quantities: Quantity
+) -> Calibration:
+    """The calibration with these quantities calibrated, unless the rings hardly fit or the pixel size is far off.
+
+    Then the crystal may be another one, and it is for the user to confirm them.
+    """
+    if match.fit >= POOR_FIT and not _is_far_off(fit, before):
+        return calibration.with_checked(*quantities)
+    kept = tuple(quantity for quantity in calibration.checked if quantity not in quantities)
+    return calibration.updated(checked=kept)
+
+
+def _is_far_off(fit: RingFit, before: Calibration) -> bool:
+    known = before.pixel_size_inv_angstrom
+    return known is not None and abs(np.log(fit.metric.pixel_size / known)) > NEAR
 
 
 def _ellipse_line(fit: RingFit) -> tuple[str, str]:
@@ -158,7 +180,6 @@ def _quality_lines(fit: RingFit, n_points: int) -> tuple[tuple[str, str], ...]:
 def _warnings(fit: RingFit, match: ScaleMatch, before: Calibration) -> list[str]:
     """What is doubtful about a fit, in sentences."""
     notes = []
-    known, size = before.pixel_size_inv_angstrom, fit.metric.pixel_size
     if match.fit < POOR_FIT:
         notes.append(
             "The disks lie on the rings hardly better than by chance: is it the right crystal? Where "
@@ -168,9 +189,10 @@ def _warnings(fit: RingFit, match: ScaleMatch, before: Calibration) -> list[str]
         notes.append(
             f"A pixel size of {match.rival:.4g} 1/Å fits about as well: the rings alone cannot tell."
         )
-    if known is not None and abs(np.log(size / known)) > NEAR:
+    if _is_far_off(fit, before):
         notes.append(
-            f"The pixel size known so far, {known:.4g} 1/Å, is far off: if it is right, the crystal is another; undo."
+            f"The pixel size known so far, {before.pixel_size_inv_angstrom:.4g} 1/Å, is far off: if it is right, the "
+            "crystal is another; undo. If not, tick the new one."
         )
     off = float(np.hypot(*fit.centre))
     if off > max(OFF_CENTRE_PX, 3 * fit.centre_error):

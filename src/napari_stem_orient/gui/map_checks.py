@@ -111,7 +111,7 @@ class MapChecks(QWidget):
 
     def _take(self, peaks: BraggPeaks, found: tuple[JointCalibration, BraggPeaks]) -> None:
         joint, applied = found
-        if not self._on_refined(peaks, (joint.fit, applied)):
+        if joint.gains and not self._on_refined(peaks, (joint.fit, applied)):
             return
         self.report_label.setText(refinement_text(joint))
         self.report_label.show()
@@ -164,8 +164,9 @@ class MapChecks(QWidget):
 
 def refinement_text(joint: JointCalibration) -> str:
     """Say by how much a refinement improved score and distances, and from how many disks."""
+    use = "Index again to use it." if joint.gains else joint.fit.note
     return (
         f"Score {joint.score_before:.3f} → {joint.score_after:.3f}; disks off by {joint.residual_before:.4f} → "
         f"{joint.residual_after:.4f} 1/Å (root mean square), from {joint.n_disks:,} disks of "
-        f"{joint.n_positions:,} patterns. Index again to use it."
+        f"{joint.n_positions:,} patterns. {use}"
     )

@@ -81,6 +81,11 @@ class JointCalibration:
     n_positions: int
     n_disks: int
 
+    @property
+    def gains(self) -> bool:
+        """Whether the patterns are explained better than before; if not, the calibration is best kept."""
+        return self.score_after >= self.score_before + SAME_SCORE
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _State:
@@ -358,9 +363,12 @@ def _as_fit(
     )
     note = ""
     if after.score < before.score - SAME_SCORE:
-        note = "The patterns are explained worse than before: keep the calibration as it was."
+        note = "The patterns are explained worse than before: the calibration stays as it was."
     elif after.score < before.score + SAME_SCORE:
-        note = "The patterns were explained as well before: the calibration was right within what the disks can tell."
+        note = (
+            "The patterns were explained as well before: the calibration was right within what the disks can tell, and "
+            "stays as it was."
+        )
     checked = calibration.with_checked("origin", "ellipse", "pixel size")
     return CalibrationFit("Refined from the map", checked, origin, lines, note)
 
