@@ -11,13 +11,14 @@ from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
-from napari_stem_orient.core.datacube import DataCube, summarise
+from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui import step_jobs
 from napari_stem_orient.gui.detect_widget import DetectWidget
 from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.probe_chooser import MEAN, SYNTHETIC, VACUUM
 from napari_stem_orient.gui.scan_region import VACUUM_REGION
-from napari_stem_orient.gui.session import Session, Step, StepState
+from napari_stem_orient.gui.session import Step, StepState
+from opened_scan import read_scan
 from patience import Until
 
 
@@ -27,17 +28,6 @@ def panel(qtbot: QtBot) -> DetectWidget:
     qtbot.addWidget(panel)
     panel.show()
     return panel
-
-
-def read_scan(session: Session, datacube: DataCube) -> None:
-    session.set_datacube(datacube)
-    job = summarise(datacube)
-    while True:
-        try:
-            session.fill_summary(next(job))
-        except StopIteration as finished:
-            session.set_summary(finished.value)
-            return
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from napari.components import ViewerModel
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
-from napari_stem_orient.core.datacube import DataCube, summarise
+from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.detection.rejected_maxima import Explained, Rejection
 from napari_stem_orient.gui import mask_row
 from napari_stem_orient.gui.detect_widget import DetectWidget
 from napari_stem_orient.gui.mask_painting import MASK_NAME, PATTERN_NAME
 from napari_stem_orient.gui.session import Session, Step
+from opened_scan import read_scan
 from patience import Until
 
 HOT = ((20, 30), (70, 12), (71, 80))
@@ -37,17 +38,6 @@ def panel(qtbot: QtBot) -> DetectWidget:
     qtbot.addWidget(panel)
     panel.show()
     return panel
-
-
-def read_scan(session: Session, datacube: DataCube) -> None:
-    session.set_datacube(datacube)
-    job = summarise(datacube)
-    while True:
-        try:
-            session.fill_summary(next(job))
-        except StopIteration as finished:
-            session.set_summary(finished.value)
-            return
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
 from napari_stem_orient.core.bragg_peaks import DetectedBlock
-from napari_stem_orient.core.datacube import DataCube, summarise
+from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.detection import correlation
 from napari_stem_orient.detection.suggestion import suggest_detection
 from napari_stem_orient.gui.detect_widget import DetectWidget
@@ -21,6 +21,7 @@ from napari_stem_orient.gui.session import Step
 from napari_stem_orient.gui.step_jobs import DetectionTask, detection_job
 from napari_stem_orient.io import run_journal
 from napari_stem_orient.io.scans import open_datacube
+from opened_scan import read_scan
 from patience import Until
 
 
@@ -61,23 +62,12 @@ def panel(qtbot: QtBot) -> DetectWidget:
     return panel
 
 
-def open_scan(panel: DetectWidget, scan: DataCube) -> None:
-    panel.session.set_datacube(scan)
-    job = summarise(scan)
-    while True:
-        try:
-            panel.session.fill_summary(next(job))
-        except StopIteration as finished:
-            panel.session.set_summary(finished.value)
-            return
-
-
 def test_an_interrupted_run_is_offered_and_gone_on_with_as_it_was_begun(
     scan: DataCube, panel: DetectWidget, until: Until
 ) -> None:
     task = task_for(scan, min_spacing_px=7.5)
     interrupt(task, blocks=3)
-    open_scan(panel, scan)
+    read_scan(panel.session, scan)
     row = panel.resume_row
     until(lambda: row.offers and row.resume_button.isEnabled())
     assert row.label.text() == "30 of 120 positions are left from a run that was interrupted."
@@ -109,7 +99,7 @@ def run_to_end(task: DetectionTask):
 
 def test_start_over_forgets_the_interrupted_run(scan: DataCube, panel: DetectWidget, until: Until) -> None:
     interrupt(task_for(scan), blocks=2)
-    open_scan(panel, scan)
+    read_scan(panel.session, scan)
     row = panel.resume_row
     until(lambda: row.offers and row.start_over_button.isEnabled())
     seen: list[int] = []
@@ -124,7 +114,7 @@ def test_nothing_is_offered_of_a_scan_that_was_not_interrupted(
     scan: DataCube, polycrystal: DataCube, panel: DetectWidget, until: Until
 ) -> None:
     interrupt(task_for(scan), blocks=2)
-    open_scan(panel, scan)
+    read_scan(panel.session, scan)
     until(lambda: panel.resume_row.offers)
     panel.session.set_datacube(polycrystal)
     assert not panel.resume_row.offers

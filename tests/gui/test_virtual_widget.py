@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.datacube import DataCube, summarise
+from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.virtual_detector import VirtualDetector, bright_field
 from napari_stem_orient.core.virtual_images import VirtualBlock
@@ -24,6 +24,7 @@ from napari_stem_orient.gui.scan_region import DIFFRACTION_REGION
 from napari_stem_orient.gui.virtual_layers import VirtualLayers, spread
 from napari_stem_orient.gui.virtual_pattern import Source
 from napari_stem_orient.gui.virtual_widget import VirtualWidget
+from opened_scan import read_scan
 from patience import Until
 
 SCAN, DETECTOR = (6, 8), (48, 56)
@@ -55,20 +56,9 @@ def dock(qtbot: QtBot) -> VirtualWidget:
     return dock
 
 
-def open_scan(dock: VirtualWidget, datacube: DataCube) -> None:
-    dock.session.set_datacube(datacube)
-    job = summarise(datacube)
-    while True:
-        try:
-            dock.session.fill_summary(next(job))
-        except StopIteration as finished:
-            dock.session.set_summary(finished.value)
-            return
-
-
 @pytest.fixture
 def ready(dock: VirtualWidget, until: Until) -> VirtualWidget:
-    open_scan(dock, drifting_scan(origin_px=(20, 24)))
+    read_scan(dock.session, drifting_scan(origin_px=(20, 24)))
     until(lambda: dock.view.pattern is not None)
     return dock
 
@@ -182,7 +172,7 @@ def test_numbers_change_the_detector_and_impossible_ones_are_put_back(ready: Vir
 
 
 def test_detectors_follow_the_beam_that_the_peaks_know(dock: VirtualWidget, until: Until) -> None:
-    open_scan(dock, drifting_scan(drift_px=2, origin_px=(25, 24)))
+    read_scan(dock.session, drifting_scan(drift_px=2, origin_px=(25, 24)))
     entry = dock.detectors.add(bright_field(4))
     dock.imager.compute_all()
     until(lambda: all_computed(dock))
@@ -392,7 +382,7 @@ def test_another_scan_takes_images_and_region_away(ready: VirtualWidget, until: 
     ready.bright_button.click()
     ready.chooser.draw_button.click()
     until(lambda: all_computed(ready))
-    open_scan(ready, drifting_scan(origin_px=(20, 24)))
+    read_scan(ready.session, drifting_scan(origin_px=(20, 24)))
     names = [layer.name for layer in ready.viewer.layers]
     assert names == ["Virtual dark field"]
     (entry,) = ready.detectors.entries  # of the same detector: it stays
