@@ -80,6 +80,8 @@ def main() -> None:
             names = list(runs) if side <= arguments.all_to else [next(iter(runs)), list(runs)[-1]]
             for name in names:
                 runs[name].append(in_fresh_process(path, name, arguments))
+                run = runs[name][-1]
+                print(f"{side}², {name}: {run.seconds:.1f} s, {run.rate:,.0f}/s", file=sys.stderr, flush=True)
             path.unlink()
     some = np.arange(base.n_positions)[:: max(1, base.n_positions // arguments.most_templates)]
     acom = match_with_py4dstem(

@@ -9,11 +9,12 @@ made of its frames again. Run ``python benchmarks/speed.py --positions 4096``.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from methods import everywhere, method_options, methods, warm_up, was_done
-from report import Timed, finish, machine, table
+from report import finish, machine, table
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal, load_crystal
@@ -25,12 +26,22 @@ from napari_stem_orient.simulation.polycrystal import simulate_polycrystal
 
 SIMULATED_SHAPE = (32, 32)
 
-Row = list[object]
+COLUMNS = ("job", "method", "patterns", "seconds", "patterns a second", "times py4DSTEM")
 
 
-def rate(number: int, timed: Timed) -> list[object]:
-    """Seconds, and how many a second."""
-    return [number, f"{timed.seconds:.1f}", f"{number / timed.seconds:,.0f}"]
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job done by a method: how many patterns, in how many seconds."""
+
+    job: str
+    method: str
+    patterns: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Patterns a second."""
+        return self.patterns / self.seconds
 
 
 def simulated_scan(n_positions: int) -> DataCube:
@@ -41,29 +52,43 @@ def simulated_scan(n_positions: int) -> DataCube:
     return replace(datacube, data=datacube.data.repeat(repeats, axis=0))
 
 
-def detection_rows(datacube: DataCube, *, device: str, most_py4dstem: int) -> tuple[list[Row], BraggPeaks]:
-    """Frames a second of both detectors, and the peaks."""
+def detection_rows(datacube: DataCube, *, device: str, most_py4dstem: int) -> tuple[list[Done], BraggPeaks]:
+    """Both detectors at work, and the peaks that ours finds."""
     suggestion = suggest_detection(datacube)
     choice: dict[str, Any] = {"probe": suggestion.probe, "parameters": suggestion.parameters}
     timed = finish(detect_bragg_peaks(datacube, **choice, device=device))
-    rows: list[Row] = [["frames to disks", "batched detector", *rate(datacube.n_positions, timed)]]
+    ours = Done("frames to disks", "batched detector", datacube.n_positions, timed.seconds)
     few = max(1, most_py4dstem // datacube.scan_shape[1])
     part = replace(datacube, data=datacube.data[:few])
     slow = finish(detect_with_py4dstem(part, **choice))
-    rows.append(["frames to disks", "py4DSTEM", *rate(part.n_positions, slow)])
-    return rows, timed.result
+    return [ours, Done(ours.job, "py4DSTEM", part.n_positions, slow.seconds)], timed.result
 
 
-def indexing_rows(peaks: BraggPeaks, crystal: Crystal, arguments: argparse.Namespace) -> list[Row]:
-    """Patterns a second from stored peaks to map."""
-    rows: list[Row] = []
+def indexing_rows(peaks: BraggPeaks, crystal: Crystal, arguments: argparse.Namespace) -> list[Done]:
+    """All methods at work, from stored peaks to map."""
+    rows = []
     if arguments.only != "template":
         warm_up([crystal], arguments)
     for name, index in methods(arguments, neighbours=True).items():
         timed = index(peaks, (crystal,), everywhere(peaks))
-        done = int(was_done(timed.result).sum())
-        rows.append(["peaks to map", name, *rate(done, timed)])
+        rows.append(Done("peaks to map", name, int(was_done(timed.result).sum()), timed.seconds))
     return rows
+
+
+def compared(rows: Sequence[Done]) -> list[list[object]]:
+    """The rows of one job with how much faster than py4DSTEM, which comes last where it was run."""
+    slowest = rows[-1].rate if "py4DSTEM" in rows[-1].method else None
+    return [
+        [
+            done.job,
+            done.method,
+            done.patterns,
+            f"{done.seconds:.1f}",
+            f"{done.rate:,.0f}",
+            "-" if slowest is None else f"{done.rate / slowest:,.0f}",
+        ]
+        for done in rows
+    ]
 
 
 def main() -> None:
@@ -74,11 +99,11 @@ def main() -> None:
     method_options(parser)
     arguments = parser.parse_args()
     datacube = simulated_scan(arguments.positions)
-    rows, peaks = detection_rows(datacube, device=arguments.device, most_py4dstem=256)
-    rows += indexing_rows(peaks, load_crystal("Cu"), arguments)
+    detected, peaks = detection_rows(datacube, device=arguments.device, most_py4dstem=256)
+    indexed = indexing_rows(peaks, load_crystal("Cu"), arguments)
     print(f"{datacube.n_positions:,} patterns of 128 x 128 px, {peaks.counts().mean():.1f} disks on average")
     print(machine() + "\n")
-    print(table(["job", "method", "patterns", "seconds", "patterns a second"], rows))
+    print(table(COLUMNS, compared(detected) + compared(indexed)))
 
 
 if __name__ == "__main__":
