@@ -196,3 +196,39 @@ def test_a_second_training_reads_the_libraries_that_the_first_one_simulated(
         pass
     first, second = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "two"))
     assert first == second
+
+
+def test_a_model_is_not_overwritten_without_being_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copper"
+    words = ("--crystal", "Cu", "--start-from", "none", "--output", str(folder))
+    assert train(*words) == 0
+    weights = folder / "weights.safetensors"
+    before = weights.read_bytes()
+    with pytest.raises(SystemExit):
+        train(*words, "--seed", "1")
+    assert "holds the model copper: let a new one take its place by --start-over" in capsys.readouterr().err
+    assert weights.read_bytes() == before
+    assert train(*words, "--seed", "1", "--start-over") == 0
+    assert weights.read_bytes() != before
+
+
+def test_what_lies_in_the_folder_stays_where_the_new_training_cannot_begin(tmp_path: Path) -> None:
+    with ctrl_c_after(EVALUATION + 1):
+        assert train("--crystal", "Cu", "--output", str(tmp_path)) == 130
+    nowhere = str(tmp_path / "nowhere")
+    assert train("--crystal", "Cu", "--output", str(tmp_path), "--start-over", "--start-from", nowhere) == 1
+    assert has_checkpoint(tmp_path)
+
+
+def test_a_reach_without_disks_is_refused_before_anything_is_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reach = ("--q-max-low-inv-angstrom", "0.2", "--q-max-high-inv-angstrom", "0.3")
+    with pytest.raises(SystemExit):
+        train("--crystal", "Cu", "--output", str(tmp_path / "m"), *reach)
+    said = capsys.readouterr().err
+    assert "disks are seen out to 0.3 1/Å, but the first disks of Cu lie at 0.479 1/Å" in said
+    assert "raise --q-max-high-inv-angstrom" in said
+    assert not (tmp_path / "m").exists()

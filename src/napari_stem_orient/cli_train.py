@@ -68,7 +68,9 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with the stopped training in the output folder"
     )
     parser.add_argument(
-        "--start-over", action="store_true", help="let a stopped training in the output folder go"
+        "--start-over",
+        action="store_true",
+        help="let a stopped training, or the model, in the output folder go",
     )
     job_options(parser)
     add_model_options(parser, TrainingParameters, title="recipe")
@@ -129,9 +131,9 @@ def _note(step: TrainingStep | LibraryStep) -> str:
 
 def _new_task(arguments: argparse.Namespace) -> _Task:
     from napari_stem_orient.core.crystal import load_crystal
-    from napari_stem_orient.network.checkpoint import has_checkpoint, read_checkpoint, remove_checkpoint
     from napari_stem_orient.network.recipe import TrainingParameters
     from napari_stem_orient.network.training import common_structure_type, recipe_to_start_from
+    from napari_stem_orient.network.training_checks import check_reach, make_model_folder
 
     if not arguments.crystal:
         raise UsageError("--crystal is needed: name a crystal or a CIF, or go on with a training by --resume")
@@ -145,17 +147,41 @@ def _new_task(arguments: argparse.Namespace) -> _Task:
             common_structure_type(crystals)
         except ValueError as error:
             raise UsageError(f"--whole-structure-type: {one_line(error)}") from error
+    try:
+        check_reach(crystals, recipe.q_max_high_inv_angstrom, setting="--q-max-high-inv-angstrom")
+    except ValueError as error:
+        raise UsageError(one_line(error)) from error
     output = _output(arguments, "-".join(crystal.name for crystal in crystals))
-    if has_checkpoint(output):
-        if not arguments.start_over:
-            state = read_checkpoint(output).state
-            raise UsageError(
-                f"{output} holds a training that was stopped at step {state.step:,}: go on with it by --resume, or let "
-                "it go by --start-over"
-            )
-        remove_checkpoint(output)
     start_from = _start(arguments.start_from, crystals)
-    return _Task(crystals, recipe_to_start_from(recipe, start_from), output, whole, start_from)
+    task = _Task(crystals, recipe_to_start_from(recipe, start_from), output, whole, start_from)
+    _clear(output, start_over=arguments.start_over)
+    make_model_folder(output)
+    return task
+
+
+def _clear(output: Path, *, start_over: bool) -> None:
+    """Refuse a folder that holds a stopped training or a model, unless the user lets them go.
+
+    The model itself stays until the new one has learned for a while.
+    """
+    from napari_stem_orient.network.checkpoint import has_checkpoint, read_checkpoint, remove_checkpoint
+    from napari_stem_orient.network.training_checks import model_in
+
+    if start_over:
+        remove_checkpoint(output)
+        return
+    if has_checkpoint(output):
+        state = read_checkpoint(output).state
+        raise UsageError(
+            f"{output} holds a training that was stopped at step {state.step:,}: go on with it by --resume, or let it "
+            "go by --start-over"
+        )
+    model = model_in(output)
+    if model is not None:
+        raise UsageError(
+            f"{output} holds the model {model}: let a new one take its place by --start-over, or choose another folder "
+            "by --output"
+        )
 
 
 def _resumed_task(arguments: argparse.Namespace) -> _Task:
