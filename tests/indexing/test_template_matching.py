@@ -27,7 +27,12 @@ from napari_stem_orient.indexing.template_matching import (
     match_pattern,
     pattern_cosine,
 )
-from napari_stem_orient.indexing.template_plan import TemplatePlans, py4dstem_crystal, zone_axis_range
+from napari_stem_orient.indexing.template_plan import (
+    TemplatePlans,
+    make_template_plan,
+    py4dstem_crystal,
+    zone_axis_range,
+)
 
 CALIBRATION = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.02)
 MONOCLINIC = Crystal(
@@ -207,7 +212,8 @@ def test_cancelled_run_is_resumed_where_it_stopped(monkeypatch: pytest.MonkeyPat
     job = index_by_template_matching(peaks, [copper], plans=plans)
     parameters = TemplateMatchingParameters().model_dump(mode="json")
     partial = OrientationMap.empty(peaks, (copper,), method="template", parameters=parameters)
-    for block in itertools.islice(job, 2):
+    blocks = (block for block in job if len(block.positions))
+    for block in itertools.islice(blocks, 2):
         assert len(block.positions) == 1
         partial.fill(block)
     job.close()
@@ -218,6 +224,52 @@ def test_cancelled_run_is_resumed_where_it_stopped(monkeypatch: pytest.MonkeyPat
     gold = load_crystal("Au")
     with pytest.raises(ValueError, match="made with other crystals"):
         next(index_by_template_matching(peaks, [gold], plans=plans, resume_from=partial))
+
+
+@pytest.mark.usefixtures("py4dstem")
+def test_making_templates_tells_how_far_it_is_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_stem_orient.indexing.template_array.SECONDS_PER_STEP", -1.0)
+    copper, magnesium = load_crystal("Cu"), load_crystal("Mg")
+    peaks = peaks_of([py4dstem_pattern(copper, from_euler_bunge_deg((25.0, 21.0, 33.0)))])
+    plans = TemplatePlans()
+    job = index_by_template_matching(peaks, [copper, magnesium], plans=plans)
+    stopped = [next(job) for _ in range(20)]
+    job.close()
+    assert len(plans) == 0
+    assert {block.progress.unit for block in stopped} == {"zone axes"}
+    assert not any(len(block.positions) for block in stopped)
+    done = [block.progress.done for block in stopped]
+    assert done == sorted(done)
+    assert 1 < done[-1] < stopped[-1].progress.total
+    blocks = list(index_by_template_matching(peaks, [copper, magnesium], plans=plans))
+    assert len(plans) == 2
+    assert [len(block.positions) for block in blocks if block.progress.unit == "patterns"] == [1]
+
+
+@pytest.mark.usefixtures("py4dstem")
+@pytest.mark.parametrize(
+    ("crystal", "precession_deg"), [(load_crystal("Cu"), 0.0), (load_crystal("Mg"), 1.0), (MONOCLINIC, 0.0)]
+)
+def test_templates_are_those_that_py4dstem_makes_itself(crystal: Crystal, precession_deg: float) -> None:
+    """Among them many of the upper half of the sphere, for the monoclinic crystal."""
+    calibration = CALIBRATION.updated(precession_angle_deg=precession_deg)
+    parameters = TemplateMatchingParameters(angle_step_zone_axis_deg=6, angle_step_in_plane_deg=4)
+    ours = make_template_plan(crystal, calibration=calibration, parameters=parameters, q_max=1.0).planned
+    theirs = py4dstem_crystal(crystal)
+    theirs.calculate_structure_factors(1.0)
+    theirs.orientation_plan(
+        zone_axis_range=zone_axis_range(crystal.proper_point_group),
+        angle_step_zone_axis=6,
+        angle_step_in_plane=4,
+        corr_kernel_size=0.08,
+        sigma_excitation_error=0.02,
+        precession_angle_degrees=precession_deg or None,
+        tol_distance=0.01,
+        progress_bar=False,
+    )
+    np.testing.assert_array_equal(ours.orientation_shell_index, theirs.orientation_shell_index)
+    np.testing.assert_array_equal(ours.orientation_shell_radii, theirs.orientation_shell_radii)
+    np.testing.assert_allclose(ours.orientation_ref, theirs.orientation_ref, rtol=0, atol=1e-12)
 
 
 @pytest.mark.usefixtures("py4dstem")

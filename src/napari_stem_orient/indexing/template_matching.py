@@ -29,7 +29,7 @@ from napari_stem_orient.core.orientation import (
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters as TemplateMatchingParameters
-from napari_stem_orient.indexing.template_plan import TemplatePlan, TemplatePlans
+from napari_stem_orient.indexing.template_plan import TemplatePlan, TemplatePlans, finished
 
 FloatArray = NDArray[np.float64]
 
@@ -49,8 +49,8 @@ def index_by_template_matching(
 ) -> Generator[IndexedBlock, None, OrientationMap]:
     """Index a scan with py4DSTEM's template matching; several crystals give one map by the best score.
 
-    Peak memory: about four times the plan of one crystal (11 MB for Cu, 130 MB for a layered oxide), and the
-    map.
+    Peak memory: the plans of all crystals (11 MB for Cu, 130 MB for a layered oxide), three times the largest of
+    them, and the map.
 
     Parameters
     ----------
@@ -66,7 +66,8 @@ def index_by_template_matching(
     Yields
     ------
     IndexedBlock
-        A few positions, about five blocks a second. confidence_deg is NaN: template matching does not know
+        First blocks of no positions, while templates are made: their progress is in zone axes. Then a few positions,
+        about five blocks a second. confidence_deg is NaN: template matching does not know
         it. The runner-up is the best other solution among those compared: the other crystals', and each
         turned by 180° about the beam, the usual ambiguity of a single pattern.
 
@@ -83,7 +84,9 @@ def index_by_template_matching(
         peaks, crystals, method="template", parameters=parameters.model_dump(mode="json")
     )
     orientation_map = empty if resume_from is None else resume_from.continued(empty)
-    bank = _plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans)
+    bank = yield from _as_blocks(
+        _plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans)
+    )
     remaining = orientation_map.remaining_positions
     total = orientation_map.n_positions
     done = total - len(remaining)
@@ -120,7 +123,7 @@ def match_pattern(
     y, x = position
     if not (0 <= y < rows and 0 <= x < columns):
         raise IndexError(f"position ({y}, {x}) is outside the scan of {rows} x {columns} positions")
-    bank = _plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans)
+    bank = finished(_plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans))
     flat = y * columns + x
     solution = _solve(peaks, flat, bank, parameters)
     return _block(np.array([flat], dtype=np.int64), [solution], Progress(1, 1, "patterns"))
@@ -173,15 +176,32 @@ def _plans_of(
     crystals: tuple[Crystal, ...],
     parameters: TemplateMatchingParameters,
     plans: TemplatePlans,
-) -> tuple[TemplatePlan, ...]:
-    q_max = parameters.q_max_inv_angstrom or _measured_q_max(peaks)
-    return tuple(
-        plans.plan_for(crystal, calibration=peaks.calibration, parameters=parameters, q_max=q_max)
-        for crystal in crystals
-    )
+) -> Generator[Progress, None, tuple[TemplatePlan, ...]]:
+    q_max = parameters.q_max_inv_angstrom or measured_q_max(peaks)
+    bank = []
+    for crystal in crystals:
+        plan = yield from plans.plan_for(
+            crystal, calibration=peaks.calibration, parameters=parameters, q_max=q_max
+        )
+        bank.append(plan)
+    return tuple(bank)
 
 
-def _measured_q_max(peaks: BraggPeaks) -> float:
+def _as_blocks(
+    building: Generator[Progress, None, tuple[TemplatePlan, ...]],
+) -> Generator[IndexedBlock, None, tuple[TemplatePlan, ...]]:
+    """Tell how far the templates are by blocks of no positions."""
+    nowhere = np.zeros(0, dtype=np.int64)
+    while True:
+        try:
+            progress = next(building)
+        except StopIteration as stop:
+            bank: tuple[TemplatePlan, ...] = stop.value
+            return bank
+        yield IndexedBlock.not_indexed(nowhere, Reason.NOT_DONE, progress=progress)
+
+
+def measured_q_max(peaks: BraggPeaks) -> float:
     """How far out disks were measured in Å⁻¹, a few outliers aside, in steps of 0.1 and between 0.6 and 2."""
     reach = peaks.reach(part=0.998)
     return float(np.clip(np.ceil(10 * reach) / 10, 0.6, 2.0)) if reach else 1.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix, symmetry_quaternions
+from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.indexing.template_array import compute_templates
 
 if TYPE_CHECKING:
     from orix.quaternion.symmetry import Symmetry
 
 FloatArray = NDArray[np.float64]
+Built = TypeVar("Built")
 
 LARGEST_PLAN_BYTES = 2**30
 """py4DSTEM needs about four times the memory of its plan while it matches."""
@@ -153,8 +157,8 @@ class TemplatePlans:
         calibration: Calibration,
         parameters: TemplateMatchingParameters,
         q_max: float,
-    ) -> TemplatePlan:
-        """The plan of a crystal, made now if it is not there yet (a fraction of a second to seconds)."""
+    ) -> Generator[Progress, None, TemplatePlan]:
+        """The plan of a crystal, made in steps if it is not there yet (a fraction of a second to a minute)."""
         key = (
             crystal.fingerprint,
             calibration.voltage_kv,
@@ -163,7 +167,7 @@ class TemplatePlans:
             q_max,
         )
         if key not in self._plans:
-            self._plans[key] = make_template_plan(
+            self._plans[key] = yield from build_template_plan(
                 crystal, calibration=calibration, parameters=parameters, q_max=q_max
             )
             while len(self._plans) > self._max_plans:
@@ -175,12 +179,34 @@ class TemplatePlans:
 def make_template_plan(
     crystal: Crystal, *, calibration: Calibration, parameters: TemplateMatchingParameters, q_max: float
 ) -> TemplatePlan:
+    """The plan of one crystal at once; see `build_template_plan`."""
+    return finished(build_template_plan(crystal, calibration=calibration, parameters=parameters, q_max=q_max))
+
+
+def finished(building: Generator[Progress, None, Built]) -> Built:
+    """Run a job to its end without telling anybody how far it is."""
+    while True:
+        try:
+            next(building)
+        except StopIteration as stop:
+            built: Built = stop.value
+            return built
+
+
+def build_template_plan(
+    crystal: Crystal, *, calibration: Calibration, parameters: TemplateMatchingParameters, q_max: float
+) -> Generator[Progress, None, TemplatePlan]:
     """Plan the templates of one crystal with py4DSTEM.
 
     Parameters
     ----------
     q_max
         Largest scattering vector of the templates in Å⁻¹.
+
+    Yields
+    ------
+    Progress
+        In zone axes, a few times a second.
 
     Raises
     ------
@@ -189,32 +215,21 @@ def make_template_plan(
         fix.
     """
     planned = py4dstem_crystal(crystal)
+    yield Progress(0, 1, "zone axes")
     planned.calculate_structure_factors(q_max)
     lengths = planned.g_vec_leng[planned.g_vec_leng > 1e-6]
     if lengths.size == 0:
         raise ValueError(
             f"{crystal.name} has no reflection within {q_max:.2f} 1/Å; choose a larger 'largest q'"
         )
-    precession = calibration.precession_angle_deg or None
-    options: dict[str, Any] = {
-        "zone_axis_range": zone_axis_range(crystal.proper_point_group),
-        "angle_step_zone_axis": parameters.angle_step_zone_axis_deg,
-        "angle_coarse_zone_axis": parameters.coarse_step_deg,
-        "angle_step_in_plane": parameters.angle_step_in_plane_deg,
-        "accel_voltage": 1e3 * float(calibration.voltage_kv or 0),
-        "corr_kernel_size": parameters.kernel_size_inv_angstrom,
-        "sigma_excitation_error": parameters.excitation_error_inv_angstrom,
-        "precession_angle_degrees": precession,
-        "power_radial": parameters.power_radial,
-        "power_intensity": parameters.power_intensity,
-        "power_intensity_experiment": parameters.power_intensity_experiment,
-        "progress_bar": False,
-    }
-    planned.orientation_plan(**options, calculate_correlation_array=False)
-    tolerance = _shell_tolerance(
-        crystal, lengths, planned.orientation_num_zones * planned.orientation_in_plane_steps
+    planned.orientation_plan(
+        **_plan_options(crystal, calibration, parameters), calculate_correlation_array=False
     )
-    planned.orientation_plan(**options, tol_distance=tolerance)
+    n_zones = int(planned.orientation_num_zones)
+    yield Progress(0, n_zones, "zone axes")
+    tolerance = _shell_tolerance(crystal, lengths, n_zones * planned.orientation_in_plane_steps)
+    for done in compute_templates(planned, tolerance=tolerance):
+        yield Progress(done, n_zones, "zone axes")
     return TemplatePlan(
         crystal=crystal,
         planned=planned,
@@ -222,6 +237,26 @@ def make_template_plan(
         q_min=0.5 * float(lengths.min()),
         q_max=q_max + parameters.kernel_size_inv_angstrom,
     )
+
+
+def _plan_options(
+    crystal: Crystal, calibration: Calibration, parameters: TemplateMatchingParameters
+) -> dict[str, Any]:
+    """What py4DSTEM's orientation plan is to be of, in its words."""
+    return {
+        "zone_axis_range": zone_axis_range(crystal.proper_point_group),
+        "angle_step_zone_axis": parameters.angle_step_zone_axis_deg,
+        "angle_coarse_zone_axis": parameters.coarse_step_deg,
+        "angle_step_in_plane": parameters.angle_step_in_plane_deg,
+        "accel_voltage": 1e3 * float(calibration.voltage_kv or 0),
+        "corr_kernel_size": parameters.kernel_size_inv_angstrom,
+        "sigma_excitation_error": parameters.excitation_error_inv_angstrom,
+        "precession_angle_degrees": calibration.precession_angle_deg or None,
+        "power_radial": parameters.power_radial,
+        "power_intensity": parameters.power_intensity,
+        "power_intensity_experiment": parameters.power_intensity_experiment,
+        "progress_bar": False,
+    }
 
 
 def py4dstem_crystal(crystal: Crystal) -> Any:
