@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.network.checkpoint import TrainingSettings
+from napari_stem_orient.network.hold_out import judge
+from napari_stem_orient.network.loss import symmetry_matrices
 from napari_stem_orient.network.model_folder import load_model
 from napari_stem_orient.network.pattern_sampler import PatternSampler
 from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.network.trainer import Trainer
-from napari_stem_orient.network.training import train_model
+from napari_stem_orient.network.training import _libraries, train_model
 from napari_stem_orient.network.training_run import TrainingStep
-from napari_stem_orient.network.transformer import TransformerConfig
+from napari_stem_orient.network.transformer import OrientationTransformer, TransformerConfig
+from napari_stem_orient.simulation.bloch_library import LibraryStep
 
 SMALL = TrainingParameters(
     steps=40,
@@ -127,3 +133,34 @@ def test_training_goes_on_from_another_model(tmp_path: Path) -> None:
     # With another number of phases the head is new and the encoder is taken over.
     two = Trainer([CU, load_crystal("Au")], SMALL, device=torch.device("cpu"), start_from=tmp_path / "first")
     torch.testing.assert_close(two.network.embed_radius.weight, started.network.embed_radius.weight)
+
+
+def test_patterns_without_disks_are_refused_in_words_and_not_called_a_divergence() -> None:
+    batch = PatternSampler([CU], SMALL, seed=3).batch(16)
+    empty = replace(batch, peaks=torch.zeros_like(batch.peaks), mask=torch.zeros_like(batch.mask))
+    device = torch.device("cpu")
+    judging = judge(
+        OrientationTransformer(SMALL.network),
+        [empty],
+        symmetries=symmetry_matrices([CU], device),
+        device=device,
+    )
+    with pytest.raises(ValueError, match="none of the simulated patterns has 4 disks or more"):
+        list(judging)
+
+
+def test_libraries_are_not_simulated_on_apples_gpus() -> None:
+    """Most versions of torch have no eigenvalues there."""
+    devices = []
+
+    def build(
+        *_args: object, device: torch.device, **_keywords: object
+    ) -> Generator[LibraryStep, None, None]:
+        devices.append(device.type)
+        return
+        yield
+
+    settings = TrainingSettings((CU,), SMALL.model_copy(update={"simulation": "dynamical"}), "cu")
+    for name in ("mps", "cuda"):
+        list(_libraries(settings, torch.device(name), build))  # type: ignore[arg-type]
+    assert devices == ["cpu", "cpu", "cuda", "cuda"]

@@ -71,3 +71,8 @@ def test_padding_does_not_matter(network: OrientationTransformer) -> None:
 def test_six_numbers_keep_their_first_direction() -> None:
     six = torch.tensor([2.0, 0, 0, 1, 1, 0])
     torch.testing.assert_close(rotation_from_six(six), torch.eye(3))
+
+
+def test_heads_that_do_not_divide_the_width_are_named() -> None:
+    with pytest.raises(ValueError, match="3 heads do not divide a width of 32; try a width of 33"):
+        TransformerConfig(width=32, heads=3)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_stem_orient.network.loss import orientation_loss
-from napari_stem_orient.network.pattern_sampler import PatternSampler, TrainingBatch
+from napari_stem_orient.network.pattern_sampler import FEWEST_DISKS, PatternSampler, TrainingBatch
 from napari_stem_orient.network.transformer import OrientationTransformer, Proposal
 
 #: Patterns that are judged at once: a piece takes a fraction of a second on any device.
@@ -99,14 +99,26 @@ def judge(
     symmetries: list[Tensor],
     device: torch.device,
 ) -> Generator[None, None, HeldOutErrors]:
-    """Propose orientations for pieces of patterns and compare them with the truth; yields after each piece."""
+    """Propose orientations for pieces of patterns and compare them with the truth; yields after each piece.
+
+    Raises
+    ------
+    ValueError
+        When no pattern has disks enough.
+    """
     found: list[HeldOutErrors] = []
     for piece in pieces:
         found.append(_judged(network, piece.to(device), symmetries))
         yield
-    return HeldOutErrors(
+    whole = HeldOutErrors(
         *(torch.cat([getattr(part, name) for part in found]) for name in HeldOutErrors.__slots__)
     )
+    if not len(whole.n_disks):
+        raise ValueError(
+            f"none of the simulated patterns has {FEWEST_DISKS} disks or more, so that nothing can be learned from "
+            "them; raise the largest q limit"
+        )
+    return whole
 
 
 @torch.no_grad()

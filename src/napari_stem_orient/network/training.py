@@ -167,6 +167,8 @@ def _libraries(
     parameters = settings.parameters
     if parameters.simulation == "kinematic":
         return None, None
+    # Most versions of torch cannot decompose matrices on Apple's GPUs.
+    device = torch.device("cpu") if device.type == "mps" else device
     fewer = max(100, round(HELD_OUT_LIBRARY * parameters.zone_axes))
     held_out_parameters = parameters.model_copy(update={"zone_axes": fewer})
     libraries: list[BlochLibrary] = []

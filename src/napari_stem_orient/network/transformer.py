@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,6 +36,15 @@ class TransformerConfig(BaseModel):
         description="Rotations proposed for each phase; 1 is the published method",
     )
     n_phases: int = Field(1, ge=1, le=16, title="Phases", description="Crystals that the model tells apart")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> TransformerConfig:
+        if self.width % self.heads:
+            raise ValueError(
+                f"{self.heads} heads do not divide a width of {self.width}; try a width of "
+                f"{self.heads * max(1, round(self.width / self.heads))}"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
