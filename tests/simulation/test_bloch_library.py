@@ -106,3 +106,12 @@ def test_averaged_patterns_have_more_beams() -> None:
 def test_no_crystal_is_refused() -> None:
     with pytest.raises(ValueError, match="name at least one"):
         next(build_bloch_library([], parameters=COARSE))
+
+
+def test_a_zone_axis_without_a_single_reflection_is_an_empty_pattern() -> None:
+    parameters = COARSE.model_copy(update={"spacing_deg": 10, "variants": 1, "q_max_inv_angstrom": 0.3})
+    library, _ = build("Cu", parameters=parameters)  # the first reflections lie at 0.48 1/Å
+    assert len(library) > 0
+    assert library.intensity.shape[1:] == (4, parameters.n_beams)
+    assert not library.intensity.any()
+    assert not library.q.any()

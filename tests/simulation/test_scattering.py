@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.simulation import scattering
 from napari_stem_orient.simulation.scattering import electron_scattering_factor, structure_factors
 
 
@@ -63,3 +64,11 @@ def test_structure_factors_equal_py4dstem(name: str) -> None:
 def test_unknown_elements_are_named() -> None:
     with pytest.raises(ValueError, match="Xx"):
         electron_scattering_factor("Xx", np.array([0.1]))
+
+
+def test_reflections_of_a_large_cell_are_worked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    crystal = load_crystal("LiCoO2")
+    hkl, _ = crystal.reflections(1.5)
+    whole = structure_factors(crystal, hkl)
+    monkeypatch.setattr(scattering, "PIECE", 7)
+    np.testing.assert_allclose(structure_factors(crystal, hkl), whole, rtol=1e-12, atol=1e-15)

@@ -22,12 +22,15 @@ from napari_stem_orient.simulation.bloch import (
     inversion_centre,
     simulate_bloch,
 )
+from napari_stem_orient.simulation.kinematic import excitation_error
 
 #: Raise this when the same parameters and seed give other patterns: libraries kept in files are then made anew.
 SIMULATION_VERSION = 1
 
-#: Orientations simulated at once.
+#: Orientations simulated at once: so many at most, and so few that they take a fraction of a second; the cost of one is
+#: the cube of its number of beams.
 CHUNK = 256
+LARGEST_CHUNK_COST = 1.5e8
 
 #: Beam tilts that an averaged pattern takes: around a precession cone, or along the curve of a bent foil.
 AVERAGED_TILTS = 6
@@ -145,7 +148,7 @@ def build_bloch_library(
     Yields
     ------
     LibraryStep
-        After every 256 zone axes. Peak memory: 200 MB besides the library, 500 MB where 350 beams are excited (a cell
+        A few times a second. Peak memory: 200 MB besides the library, 500 MB where 350 beams are excited (a cell
         of 550 Å³). The library takes B (8 + 2 T) bytes a zone axis.
 
     Returns
@@ -186,8 +189,9 @@ def _chunks(
         absorption=parameters.absorption,
         device=device,
     )
-    for start in range(0, len(variant.rotation), CHUNK):
-        part = slice(start, start + CHUNK)
+    size = _chunk_size(matrix, variant, parameters.excitation_cut)
+    for start in range(0, len(variant.rotation), size):
+        part = slice(start, start + size)
         rotation = variant.rotation[part].to(device)
         patterns = simulate_bloch(
             matrix,
@@ -197,6 +201,14 @@ def _chunks(
             tilts=None if variant.tilts is None else variant.tilts[part].to(device),
         )
         yield _strongest(patterns, rotation, n_beams=parameters.n_beams)
+
+
+def _chunk_size(matrix: StructureMatrix, variant: _Variant, excitation_cut: float) -> int:
+    """How many orientations of a variant are simulated at once, by the beams of some of them."""
+    some = variant.rotation[:: max(1, len(variant.rotation) // 16)].to(matrix.g.device)
+    excited = excitation_error(matrix.g @ some, matrix.wavelength).abs() < excitation_cut
+    cost = float(excited.sum(dim=1).float().mean()) ** 3 * (1 if variant.tilts is None else AVERAGED_TILTS)
+    return int(min(CHUNK, max(4, LARGEST_CHUNK_COST // max(cost, 1.0))))
 
 
 def _library(
@@ -282,10 +294,11 @@ def _strongest(patterns: BlochPatterns, rotation: Tensor, *, n_beams: int) -> tu
     strongest = intensity.amax(dim=1)
     number = min(n_beams, strongest.shape[1])
     value, place = strongest.topk(number, dim=1)
+    highest = torch.nn.functional.pad(value, (0, 1))[:, :1]  # 0 where the direct beam is alone
     reflection = torch.gather(patterns.reflection[:, 1:], 1, place).clamp_min(0)
     q = (patterns.g[reflection] @ rotation)[..., :2]
     picked = torch.gather(intensity, 2, place[:, None].expand(-1, intensity.shape[1], -1))
-    picked = picked / value[:, :1, None].clamp_min(1e-20)
+    picked = picked / highest[:, :, None].clamp_min(1e-20)
     missing = n_beams - number
     q = torch.nn.functional.pad(q, (0, 0, 0, missing))
     picked = torch.nn.functional.pad(picked, (0, missing))

@@ -11,6 +11,9 @@ from napari_stem_orient.core.crystal import Crystal
 
 FloatArray = NDArray[np.float64]
 
+#: Reflections at a time: a large cell has many, and many atoms.
+PIECE = 2**13
+
 
 @lru_cache(maxsize=128)
 def _lobato_coefficients(element: str) -> tuple[FloatArray, FloatArray]:
@@ -53,10 +56,13 @@ def structure_factors(
     q = np.linalg.norm(hkl @ crystal.reciprocal_basis, axis=1)
     elements = np.array(crystal.elements)
     total = np.zeros(len(hkl), dtype=np.complex128)
-    for element in np.unique(elements):
-        members = elements == element
-        phases = np.exp(2j * np.pi * hkl @ crystal.fractional[members].T)
-        total += electron_scattering_factor(str(element), q) * (phases @ crystal.occupancy[members])
+    for start in range(0, len(hkl), PIECE):
+        part = slice(start, start + PIECE)
+        for element in np.unique(elements):
+            members = elements == element
+            phases = np.exp(2j * np.pi * hkl[part] @ crystal.fractional[members].T)
+            factor = electron_scattering_factor(str(element), q[part])
+            total[part] += factor * (phases @ crystal.occupancy[members])
     result: NDArray[np.complex128] = total * np.exp(-2 * np.square(np.pi * sigma * q)) / crystal.volume
     return result
 
