@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from calibration_scenes import distorted_scan, miscalibrated
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -16,7 +17,15 @@ from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg, multiply, quaternion_about_z
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.reason import Reason
-from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementStep, refine_calibration
+from napari_stem_orient.indexing import joint_calibration
+from napari_stem_orient.indexing.explained_disks import PhasePatterns
+from napari_stem_orient.indexing.index import visible_q_limit
+from napari_stem_orient.indexing.joint_calibration import (
+    JointCalibration,
+    RefinementStep,
+    _sure_patterns,
+    refine_calibration,
+)
 from napari_stem_orient.simulation.grains import Polycrystal
 
 NICKEL = load_crystal("Ni")
@@ -154,3 +163,33 @@ def test_what_cannot_be_refined_is_refused_with_the_reason() -> None:
     other, _ = distorted_scan(scan_shape=(4, 4), n_grains=2)
     with pytest.raises(ValueError, match="index these peaks first"):
         finish(refine_calibration(other, empty))
+
+
+def test_a_crystal_of_many_reflections_is_refined_from_fewer_patterns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peaks, truth = distorted_scan()
+    q_limit = visible_q_limit(peaks)
+    n_reflections = len(NICKEL.reflections(q_limit)[0])
+    monkeypatch.setattr(joint_calibration, "LARGEST_VALUES", 60 * n_reflections)
+    _, result = finish(refine_calibration(peaks, map_of(peaks, truth), device="cpu"))
+    assert 50 <= result.n_positions <= 70
+    assert result.fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.025, rel=0.002)
+
+
+def test_places_of_disks_stay_in_double_precision_on_the_cpu_whatever_the_device() -> None:
+    """Apple's GPUs have no float64; the vectors that come of them do go to the device."""
+    copper = PhasePatterns(
+        fitter=None,  # type: ignore[arg-type]
+        positions=np.zeros(1, dtype=np.int64),
+        offset_px=torch.tensor([[[10.0, -20.0]]], dtype=torch.float64),
+        intensity=torch.ones((1, 1)),
+        mask=torch.ones((1, 1), dtype=torch.bool),
+        rotation=torch.empty((1, 1, 3, 3), device="meta"),
+    )
+    vectors = copper.vectors(0.1 * np.eye(2), np.zeros((1, 2)))
+    assert vectors.device.type == "meta"
+    assert vectors.dtype == torch.float32
+    peaks, truth = distorted_scan()
+    used = _sure_patterns(peaks, map_of(peaks, truth), device="cpu")
+    assert used[0].offset_px.dtype == torch.float64

@@ -24,8 +24,8 @@ class PhasePatterns:
     """Patterns of one phase whose orientations are refined again and again while the calibration changes.
 
     positions (B,) flat scan positions; offset_px (B, N, 2) float64, x and y of the disks from where the direct beam was
-    taken to be, in detector pixels; intensity (B, N) relative to the strongest; mask (B, N) True where there is a disk;
-    rotation (B, 1, 3, 3), sample to crystal.
+    taken to be, in detector pixels, on the CPU because Apple's GPUs have no float64; intensity (B, N) relative to the
+    strongest; mask (B, N) True where there is a disk; rotation (B, 1, 3, 3), sample to crystal.
     """
 
     fitter: PatternFitter
@@ -37,9 +37,10 @@ class PhasePatterns:
 
     def vectors(self, matrix: Float64, shift_px: Float64) -> Tensor:
         """Scattering vectors (B, N, 2) in Å⁻¹ for a matrix (2, 2) and shifts (B, 2), x and y, of the beam in px."""
-        shift = torch.as_tensor(shift_px, dtype=torch.float64, device=self.offset_px.device)
-        turn = torch.as_tensor(matrix, dtype=torch.float64, device=self.offset_px.device)
-        return ((self.offset_px - shift[:, None]) @ turn.T).to(torch.float32)
+        shift = torch.as_tensor(shift_px, dtype=torch.float64)
+        turn = torch.as_tensor(matrix, dtype=torch.float64)
+        vectors = ((self.offset_px - shift[:, None]) @ turn.T).to(torch.float32)
+        return vectors.to(self.rotation.device)
 
     @torch.inference_mode()
     def refine(self, q: Tensor, *, tilt: bool) -> None:
@@ -67,7 +68,12 @@ class PhasePatterns:
             self.positions[row.cpu().numpy()],
             *(
                 values.cpu().numpy().astype(np.float64)
-                for values in (self.offset_px[there], q[there], assignment.offset[:, 0, :, :2][there], weight)
+                for values in (
+                    self.offset_px[there.cpu()],
+                    q[there],
+                    assignment.offset[:, 0, :, :2][there],
+                    weight,
+                )
             ),
         )
 

@@ -29,6 +29,9 @@ Float64 = NDArray[np.float64]
 #: Patterns that are used at most; the surest of them, spread over the scan.
 MOST_PATTERNS = 3000
 
+#: Patterns x reflections that a phase may have at most: a large cell has many reflections, and gets fewer patterns.
+LARGEST_VALUES = 30_000_000
+
 #: Disks of a pattern that are used at most, and fewest that it must have.
 MOST_DISKS, FEWEST_DISKS = 48, 4
 
@@ -114,7 +117,7 @@ def refine_calibration(
     the end, the remainder of the origin at each position, as far as it exceeds its error. A rotation of the detector
     about the beam turns all orientations with it and changes nothing else: the disks cannot tell it, and it stays.
 
-    Peak memory: some 200 MB besides the peaks.
+    Peak memory: some 200 MB besides the peaks, at most 1.5 GB for a very large cell.
 
     Raises
     ------
@@ -164,8 +167,7 @@ def _sure_patterns(peaks: BraggPeaks, orientation_map: OrientationMap, *, device
     chosen = np.flatnonzero(sure if sure.sum() >= ENOUGH_PATTERNS else usable)
     if not len(chosen):
         raise ValueError("no indexed position has enough disks to refine from; index more of the scan first")
-    if len(chosen) > MOST_PATTERNS:
-        chosen = chosen[np.linspace(0, len(chosen) - 1, MOST_PATTERNS).astype(int)]
+    chosen = _spread(chosen, MOST_PATTERNS)
     q_limit = visible_q_limit(peaks)
     on_device = choose_device(device)
     return [
@@ -173,6 +175,13 @@ def _sure_patterns(peaks: BraggPeaks, orientation_map: OrientationMap, *, device
         for phase in range(len(orientation_map.crystals))
         if len(positions := chosen[orientation_map.phase_id[chosen] == phase])
     ]
+
+
+def _spread(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """So many of the positions at most, evenly."""
+    if len(positions) <= most:
+        return positions
+    return np.asarray(positions[np.linspace(0, len(positions) - 1, most).astype(int)])
 
 
 def _patterns_of_phase(
@@ -193,6 +202,7 @@ def _patterns_of_phase(
         precession_angle_deg=calibration.precession_angle_deg,
         device=device,
     )
+    positions = _spread(positions, max(1, LARGEST_VALUES // fitter.n_reflections))
     part = peaks.select(positions)
     disks, mask = strongest_peaks(
         part.q_x,
@@ -209,7 +219,7 @@ def _patterns_of_phase(
     return PhasePatterns(
         fitter,
         positions,
-        torch.as_tensor(disks[..., :2].astype(np.float64) @ to_pixels.T, device=device),
+        torch.as_tensor(disks[..., :2].astype(np.float64) @ to_pixels.T),
         torch.as_tensor(intensity * mask, dtype=torch.float32, device=device),
         torch.as_tensor(mask, device=device),
         torch.as_tensor(rotation, dtype=torch.float32, device=device),
