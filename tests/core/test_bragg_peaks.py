@@ -192,6 +192,17 @@ def test_the_fingerprint_changes_with_peaks_and_calibration() -> None:
     assert other.fingerprint != peaks.fingerprint
 
 
+def test_the_fingerprint_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = BraggPeaks.from_lists(lists_of([1] * 6), (2, 3), CALIBRATION).with_fingerprint()
+    known = peaks.fingerprint
+    with monkeypatch.context() as patched:
+        patched.setattr("hashlib.blake2b", None)
+        assert peaks.fingerprint == known
+    weaker = replace(peaks, intensity=0.5 * peaks.intensity)
+    assert weaker.fingerprint != known
+    assert replace(weaker, intensity=peaks.intensity).fingerprint == known
+
+
 def test_arrays_are_compact() -> None:
     peaks = BraggPeaks.from_lists(lists_of([2] * 6), (2, 3), CALIBRATION)
     assert peaks.q_x.dtype == np.float32

@@ -305,6 +305,27 @@ def test_a_stopped_detection_is_resumed_without_reading_again(
     np.testing.assert_array_equal(same.offsets, whole.offsets)
 
 
+def test_frames_that_were_unreadable_before_a_stop_are_told_of_after_it(
+    scan: tuple[KnownFrames, NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = scan[1].copy()
+    frames[[0, 23], 3, 3] = np.nan
+    datacube = as_datacube(frames, (4, 6))
+    probe, parameters = synthetic_probe(2.5, (64, 64)), parameters_for(2.5)
+    monkeypatch.setitem(correlation.BATCH_PIXELS, "cpu", 64 * 64 * 5)
+    monkeypatch.setattr(correlation, "SECONDS_PER_RECORD", 0.0)
+    job = detect_bragg_peaks(datacube, probe=probe, parameters=parameters, device="cpu")
+    first = next(job)
+    job.close()
+    made = describe(probe, parameters, detector="correlation")
+    partial = collect_peaks(datacube, [first], description=made)
+    assert partial.parameters["unreadable_frames"] == 1
+    _, whole = finish(
+        detect_bragg_peaks(datacube, probe=probe, parameters=parameters, device="cpu", resume_from=partial)
+    )
+    assert whole.parameters["unreadable_frames"] == 2
+
+
 def test_the_direct_beam_is_looked_for_where_the_calibration_says() -> None:
     # behind a beam stop the direct beam is weak, and a reflection near the middle outshines it everywhere
     rows, columns = np.mgrid[:64, :64]

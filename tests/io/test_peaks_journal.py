@@ -14,6 +14,7 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.detection.correlation import collect_peaks
 from napari_stem_orient.io.peaks_journal import (
     begin_peaks_journal,
     find_interrupted_detections,
@@ -82,6 +83,23 @@ def test_a_run_that_goes_on_keeps_what_was_done_before(scan: DataCube, tmp_path:
     run_until_crash(scan, tmp_path, block(9), resume_from=earlier)
     (run,) = find_interrupted_detections(scan, folder=tmp_path)
     assert run.n_done == 4
+
+
+def test_patterns_that_were_unreadable_before_the_crash_are_told_of_in_the_end(
+    scan: DataCube, tmp_path: Path
+) -> None:
+    earlier = collect_peaks(
+        scan, [dataclasses.replace(block(0, 1), unreadable_frames=2)], description=DESCRIPTION
+    )
+    run_until_crash(
+        scan, tmp_path, dataclasses.replace(block(2, 3), unreadable_frames=1), block(4), resume_from=earlier
+    )
+    (run,) = find_interrupted_detections(scan, folder=tmp_path)
+    left = collect_peaks(scan, run.blocks, description=run.description)
+    assert left.parameters["unreadable_frames"] == 3
+    rest = dataclasses.replace(block(*range(5, 12)), unreadable_frames=1)
+    whole = collect_peaks(scan, [left.as_block(), rest], description=run.description)
+    assert whole.parameters["unreadable_frames"] == 4
 
 
 def test_the_run_that_came_furthest_is_the_first(scan: DataCube, tmp_path: Path) -> None:

@@ -32,4 +32,4 @@ class CalibrationFit:
 
     def applied_to(self, peaks: BraggPeaks) -> BraggPeaks:
         """The peaks with q computed anew from what was found."""
-        return peaks.with_calibration(self.calibration, origin_px=self.origin_px)
+        return peaks.with_calibration(self.calibration, origin_px=self.origin_px).with_fingerprint()

@@ -48,6 +48,8 @@ class DetectedBlock:
     significance
         (n,) float32; standard deviations (σ) by which each peak exceeds counting noise; None stands for NaN, where
         nobody knows.
+    unreadable_frames
+        Number of its patterns in which a pixel that counts was NaN or infinite.
     """
 
     positions: Int64
@@ -57,6 +59,7 @@ class DetectedBlock:
     offsets: Int64
     progress: Progress
     significance: Float32 = None  # type: ignore[assignment]
+    unreadable_frames: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "significance", _known_or_nan(self.significance, len(self.intensity)))
@@ -137,8 +140,10 @@ class BraggPeaks:
     name: str = "peaks"
     source_fingerprint: str | None = None
     software_version: str = __version__
+    _fingerprint: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_fingerprint", "")
         object.__setattr__(self, "significance", _known_or_nan(self.significance, len(self.intensity)))
         for name in PER_PEAK:
             values = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
@@ -182,7 +187,9 @@ class BraggPeaks:
 
     @property
     def fingerprint(self) -> str:
-        """Short text that changes when the peaks, their positions or their calibration do."""
+        """Short text that changes when the peaks, their positions or their calibration do; computed once."""
+        if self._fingerprint:
+            return self._fingerprint
         digest = hashlib.blake2b(digest_size=12)
         digest.update(repr(self.scan_shape).encode())
         digest.update(self.calibration.model_dump_json(exclude={"checked"}).encode())
@@ -190,7 +197,13 @@ class BraggPeaks:
             digest.update(values.data)
         if np.isfinite(self.significance).any():
             digest.update(self.significance.data)
-        return digest.hexdigest()
+        object.__setattr__(self, "_fingerprint", digest.hexdigest())
+        return self._fingerprint
+
+    def with_fingerprint(self) -> BraggPeaks:
+        """These peaks with their fingerprint worked out, which takes too long for a window where there are millions."""
+        _ = self.fingerprint
+        return self
 
     def counts(self) -> Int64:
         """(n_positions,) int64; number of peaks at each position."""
@@ -255,6 +268,7 @@ class BraggPeaks:
             part.offsets,
             progress,
             part.significance,
+            unreadable_frames=int(self.parameters.get("unreadable_frames", 0)),
         )
 
     def with_calibration(self, calibration: Calibration, *, origin_px: ArrayLike | None = None) -> BraggPeaks:

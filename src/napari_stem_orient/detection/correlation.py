@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Job, Progress
+from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.detection.averaging import frames_to_search
 from napari_stem_orient.detection.detector_mask import CoveredDetector, Mask, describe_mask
 from napari_stem_orient.detection.frame_peaks import DiskSearch, FramePeaks, disk_search, find_frame_peaks
@@ -29,12 +31,6 @@ DETECTOR = "correlation"
 SECONDS_PER_RECORD = 0.15
 BATCH_PIXELS = {"cpu": 2**19, "cuda": 2**25, "mps": 2**23}
 """Pixels in one batch: on a CPU small enough for its cache; the peak memory is about 40 bytes a pixel."""
-
-
-class _Tally:
-    """Counts frames with pixels that are not numbers."""
-
-    unreadable = 0
 
 
 def detect_bragg_peaks(
@@ -81,21 +77,20 @@ def detect_bragg_peaks(
     search = disk_search(probe, parameters, datacube.detector_shape, device=choose_device(device), mask=mask)
     description = describe(probe, parameters, detector=DETECTOR, mask=mask)
     blocks, wanted = start_of_detection(datacube, resume_from, description)
-    tally = _Tally()
     done, total = datacube.n_positions - int(wanted.sum()), datacube.n_positions
-    waiting: list[tuple[NDArray[np.int64], FramePeaks]] = []
+    waiting: list[_Batch] = []
     told = time.monotonic()
     for block in frames_to_search(datacube, parameters, wanted, mask=mask) if wanted.any() else ():
-        for start, stop, found in _in_batches(block.frames, search, tally, exposures=block.exposures):
-            waiting.append((block.positions[start:stop], found))
-            done += stop - start
+        for batch in _in_batches(block.positions, block.frames, search, exposures=block.exposures):
+            waiting.append(batch)
+            done += len(batch.positions)
             if time.monotonic() - told >= SECONDS_PER_RECORD or done == total:
                 blocks.append(_join(waiting, Progress(done, total, "patterns")))
                 waiting = []
                 yield blocks[-1]
                 told = time.monotonic()
         del block
-    return collect_peaks(datacube, blocks, description=description, unreadable_frames=tally.unreadable)
+    return collect_peaks(datacube, blocks, description=description)
 
 
 def detect_in_frames(
@@ -124,11 +119,8 @@ def detect_in_frames(
 
 def search_frames(stack: NDArray[np.generic], search: DiskSearch) -> DetectedBlock:
     """Detect the Bragg disks of frames (n, det_y, det_x) with what has been prepared for them."""
-    parts = [
-        (np.arange(start, stop, dtype=np.int64), found)
-        for start, stop, found in _in_batches(stack, search, _Tally())
-    ]
-    return _join(parts, Progress(len(stack), len(stack), "patterns"))
+    batches = list(_in_batches(np.arange(len(stack), dtype=np.int64), stack, search))
+    return _join(batches, Progress(len(stack), len(stack), "patterns"))
 
 
 def describe(
@@ -179,11 +171,7 @@ def _same_probe(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def collect_peaks(
-    datacube: DataCube,
-    blocks: Iterable[DetectedBlock],
-    *,
-    description: dict[str, Any],
-    unreadable_frames: int = 0,
+    datacube: DataCube, blocks: Iterable[DetectedBlock], *, description: dict[str, Any]
 ) -> BraggPeaks:
     """Put blocks of a scan, all or those done so far, together and fit the direct beam's position.
 
@@ -191,12 +179,14 @@ def collect_peaks(
     origin that was calibrated with other peaks does not count as calibrated any more. ``description`` is what
     `describe` returns.
     """
+    parts = list(blocks)
+    unreadable = sum(block.unreadable_frames for block in parts)
     peaks = BraggPeaks.from_blocks(
-        blocks,
+        parts,
         scan_shape=datacube.scan_shape,
         calibration=datacube.calibration,
         detector_shape=datacube.detector_shape,
-        parameters={**description, "unreadable_frames": unreadable_frames},
+        parameters={**description, "unreadable_frames": unreadable},
         name=datacube.name,
         source_fingerprint=datacube.fingerprint,
     )
@@ -205,20 +195,29 @@ def collect_peaks(
         origin_px=tuple(float(value) for value in origin.mean(axis=0)),
         checked=tuple(quantity for quantity in datacube.calibration.checked if quantity != "origin"),
     )
-    return peaks.with_calibration(calibration, origin_px=origin)
+    return peaks.with_calibration(calibration, origin_px=origin).with_fingerprint()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Peaks of frames at flat positions (m,), and in how many of these a pixel that counts was no finite number."""
+
+    positions: NDArray[np.int64]
+    found: FramePeaks
+    unreadable: int
 
 
 def _in_batches(
+    positions: NDArray[np.int64],
     frames: NDArray[np.generic],
     search: DiskSearch,
-    tally: _Tally,
     *,
     exposures: NDArray[np.float32] | None = None,
-) -> Iterator[tuple[int, int, FramePeaks]]:
+) -> Iterator[_Batch]:
     """Peaks of frames, batch by batch; halved where the device's memory does not hold a batch."""
     worth = None if exposures is None or (exposures == 1).all() else torch.from_numpy(exposures)
 
-    def work(start: int, stop: int) -> tuple[FramePeaks, int]:
+    def work(start: int, stop: int) -> _Batch:
         part, unreadable = as_float(frames[start:stop], covered=search.covered)
         averaged = {} if worth is None else {"exposures": worth[start:stop].to(search.device)}
         with torch.inference_mode():
@@ -229,15 +228,12 @@ def _in_batches(
                 covered=search.covered,
                 **averaged,
             )
-        return found, unreadable
+        return _Batch(positions[start:stop], found, unreadable)
 
     pixels = math.prod(search.pattern_filter.detector_shape)
     batch_size = max(1, BATCH_PIXELS.get(search.device.type, 2**19) // pixels)
-    for start, stop, (found, unreadable) in in_halving_batches(
-        work, len(frames), batch_size=batch_size, device=search.device
-    ):
-        tally.unreadable += unreadable
-        yield start, stop, found
+    for _, _, batch in in_halving_batches(work, len(frames), batch_size=batch_size, device=search.device):
+        yield batch
 
 
 def as_float(frames: NDArray[np.generic], *, covered: CoveredDetector | None = None) -> tuple[Tensor, int]:
@@ -255,17 +251,18 @@ def as_float(frames: NDArray[np.generic], *, covered: CoveredDetector | None = N
     return torch.from_numpy(converted), int(bad.any(axis=(1, 2)).sum())
 
 
-def _join(parts: list[tuple[NDArray[np.int64], FramePeaks]], progress: Progress) -> DetectedBlock:
+def _join(batches: list[_Batch], progress: Progress) -> DetectedBlock:
     """One block from the peaks of several batches."""
     empty = np.zeros(0, dtype=np.float32)
-    positions = [part for part, _ in parts] or [np.zeros(0, dtype=np.int64)]
-    counts = [np.bincount(found.frame, minlength=len(part)) for part, found in parts] or [np.zeros(0, int)]
+    found = [batch.found for batch in batches]
+    counts = [np.bincount(batch.found.frame, minlength=len(batch.positions)) for batch in batches]
     return DetectedBlock(
-        positions=np.concatenate(positions),
-        x_px=np.concatenate([empty, *(found.x_px for _, found in parts)]),
-        y_px=np.concatenate([empty, *(found.y_px for _, found in parts)]),
-        intensity=np.concatenate([empty, *(found.intensity for _, found in parts)]),
-        offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
+        positions=np.concatenate([np.zeros(0, dtype=np.int64), *(batch.positions for batch in batches)]),
+        x_px=np.concatenate([empty, *(part.x_px for part in found)]),
+        y_px=np.concatenate([empty, *(part.y_px for part in found)]),
+        intensity=np.concatenate([empty, *(part.intensity for part in found)]),
+        offsets=offsets_from_counts(np.concatenate([np.zeros(0, dtype=np.int64), *counts])),
         progress=progress,
-        significance=np.concatenate([empty, *(found.significance for _, found in parts)]),
+        significance=np.concatenate([empty, *(part.significance for part in found)]),
+        unreadable_frames=sum(batch.unreadable for batch in batches),
     )

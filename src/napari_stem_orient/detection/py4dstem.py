@@ -64,11 +64,9 @@ def detect_with_py4dstem(
     description = describe(probe, parameters, detector=DETECTOR, mask=mask)
     blocks, wanted = start_of_detection(datacube, resume_from, description)
     done, total = datacube.n_positions - int(wanted.sum()), datacube.n_positions
-    unreadable = 0
     for block in frames_to_search(datacube, parameters, wanted, mask=mask) if wanted.any() else ():
         start, told = 0, time.monotonic()
-        frames, bad = as_float(block.frames, covered=keep.covered)
-        unreadable += bad
+        frames, _ = as_float(block.frames, covered=keep.covered)
         keep.fill_masked(frames)
         found: list[NDArray[np.float32]] = []
         for stop, frame in enumerate(frames.numpy(), start=1):
@@ -76,10 +74,13 @@ def detect_with_py4dstem(
             if time.monotonic() - told >= SECONDS_PER_RECORD or stop == len(frames):
                 done += stop - start
                 found = keep(frames[start:stop], found, block.exposures[start:stop])
-                blocks.append(_block(block.positions[start:stop], found, Progress(done, total, "patterns")))
+                progress = Progress(done, total, "patterns")
+                _, unreadable = as_float(block.frames[start:stop], covered=keep.covered)
+                part = block.positions[start:stop]
+                blocks.append(_block(part, found, progress, unreadable_frames=unreadable))
                 yield blocks[-1]
                 start, found, told = stop, [], time.monotonic()
-    return collect_peaks(datacube, blocks, description=description, unreadable_frames=unreadable)
+    return collect_peaks(datacube, blocks, description=description)
 
 
 def find_in_frames_with_py4dstem(
@@ -191,7 +192,11 @@ class _Threshold:
 
 
 def _block(
-    positions: NDArray[np.int64], found: list[NDArray[np.float32]], progress: Progress
+    positions: NDArray[np.int64],
+    found: list[NDArray[np.float32]],
+    progress: Progress,
+    *,
+    unreadable_frames: int = 0,
 ) -> DetectedBlock:
     flat = np.concatenate(found) if found else np.zeros((0, 4), dtype=np.float32)
     offsets = np.zeros(len(found) + 1, dtype=np.int64)
@@ -204,4 +209,5 @@ def _block(
         offsets=offsets,
         progress=progress,
         significance=np.ascontiguousarray(flat[:, 3]),
+        unreadable_frames=unreadable_frames,
     )

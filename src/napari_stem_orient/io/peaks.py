@@ -80,12 +80,17 @@ def open_bragg_peaks(path: str | Path) -> BraggPeaks:
     try:
         with h5py.File(path, "r") as file:
             if OWN_GROUP in file:
-                return _read_own(file[OWN_GROUP], path)
+                return _read_own(file[OWN_GROUP], path).with_fingerprint()
             group = _vectors_group(file)
             if group is not None:
-                return _read_vectors(group, path)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise UnreadablePeaks(f"{path.name} is damaged or incomplete ({error})") from error
+                return _read_vectors(group, path).with_fingerprint()
+    except (UnreadablePeaks, PermissionError):
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise UnreadablePeaks(
+            f"{path.name} is damaged or incomplete ({text}): save or copy it again"
+        ) from error
     raise UnreadablePeaks(
         f"{path.name} holds no Bragg peaks: neither BraggVectors nor a PointListArray of py4DSTEM is in it"
     )

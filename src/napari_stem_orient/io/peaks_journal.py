@@ -94,7 +94,11 @@ def begin_peaks_journal(
 def keep_block(journal: RunJournal, block: DetectedBlock) -> None:
     """Append a block to a journal."""
     journal.append(
-        {"done": block.progress.done, "total": block.progress.total},
+        {
+            "done": block.progress.done,
+            "total": block.progress.total,
+            "unreadable_frames": block.unreadable_frames,
+        },
         {name: getattr(block, name) for name in _BLOCK_ARRAYS},
     )
 
@@ -164,4 +168,6 @@ def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:
 
 def _block(record: JournalRecord) -> DetectedBlock:
     progress = Progress(record.note["done"], record.note["total"], "patterns")
-    return DetectedBlock(progress=progress, **record.arrays)
+    return DetectedBlock(
+        progress=progress, unreadable_frames=record.note["unreadable_frames"], **record.arrays
+    )
