@@ -28,8 +28,8 @@ def images() -> VirtualImages:
 
 @pytest.fixture
 def diffraction() -> VirtualDiffraction:
-    region = np.ones((3, 4), dtype=bool)
-    return VirtualDiffraction(COUNTS[0], COUNTS[1], 12, region, (1.0, 1.5), CALIBRATION)
+    region = np.arange(12).reshape(3, 4) > 4
+    return VirtualDiffraction(COUNTS[0], COUNTS[1], 7, region, (1.0, 1.5), CALIBRATION)
 
 
 def test_py4dstem_reads_each_image_by_its_name(images: VirtualImages, tmp_path: Path) -> None:
@@ -51,9 +51,12 @@ def test_py4dstem_reads_each_image_by_its_name(images: VirtualImages, tmp_path: 
 
 def test_py4dstem_reads_the_pattern_of_a_region(diffraction: VirtualDiffraction, tmp_path: Path) -> None:
     py4DSTEM = pytest.importorskip("py4DSTEM")
-    root = py4DSTEM.read(str(save_virtual_diffraction(diffraction, tmp_path / "pattern.h5")))
+    path = save_virtual_diffraction(diffraction, tmp_path / "pattern.h5")
+    root = py4DSTEM.read(str(path))
     assert isinstance(root.tree("mean"), py4DSTEM.DiffractionSlice)
     np.testing.assert_array_equal(root.tree("maximum").data, COUNTS[1])
+    with h5py.File(path) as file:
+        assert np.array_equal(file["region"], diffraction.region)
 
 
 def test_tiff_pages_are_labelled_and_scaled(images: VirtualImages, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,30 @@ IMAGE_ENDINGS = (".h5", ".hdf5", ".emd", ".npy", ".tif", ".tiff")
 _Axis = tuple[str, float, str]  # name, step, units
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pictures:
+    """What goes into one file.
+
+    Attributes
+    ----------
+    stack : (n, h, w) float32
+    names : of each picture
+    axes : of rows and of columns
+    kind : py4DSTEM's class of such a picture
+    made : what made all of them; JSON-able
+    detectors : the virtual detector of each, JSON-able; None where there is none
+    region : (scan_y, scan_x) bool; the positions that they are of, None where of all
+    """
+
+    stack: NDArray[np.float32]
+    names: Sequence[str]
+    axes: Sequence[_Axis]
+    kind: str
+    made: dict[str, Any]
+    detectors: Sequence[dict[str, Any]] | None = None
+    region: NDArray[np.bool_] | None = None
+
+
 def save_virtual_images(images: VirtualImages, path: str | Path) -> Path:
     """Write virtual images, in a format that the ending of ``path`` names.
 
@@ -31,98 +56,86 @@ def save_virtual_images(images: VirtualImages, path: str | Path) -> Path:
     an image, as ImageJ reads it. ``.npy``: (n_images, scan_y, scan_x) float32, without a word on what made it.
     """
     step = images.calibration.scan_step_nm
-    axes = [(name, step or 1.0, "nm" if step else "pixels") for name in ("Ry", "Rx")]
-    names = [detector.name for detector in images.detectors]
-    made_of = [detector.model_dump(mode="json") for detector in images.detectors]
-    made = {
-        **_provenance(images),
-        "origin_px": images.origin_px,
-        "n_masked": images.n_masked,
-        "n_invalid": images.n_invalid,
-    }
-    return _save(path, images.images, names=names, axes=axes, made=made, made_of=made_of, kind="RealSlice")
+    pictures = _Pictures(
+        images.images,
+        names=[detector.name for detector in images.detectors],
+        axes=[(name, step or 1.0, "nm" if step else "pixels") for name in ("Ry", "Rx")],
+        kind="RealSlice",
+        made={
+            **_provenance(images),
+            "origin_px": images.origin_px,
+            "n_masked": images.n_masked,
+            "n_invalid": images.n_invalid,
+        },
+        detectors=[detector.model_dump(mode="json") for detector in images.detectors],
+    )
+    return _save(pictures, Path(path))
 
 
 def save_virtual_diffraction(diffraction: VirtualDiffraction, path: str | Path) -> Path:
-    """Write the mean and the maximum pattern of a region, as `save_virtual_images` writes images."""
+    """Write the mean and the maximum pattern of a region, as `save_virtual_images` writes images.
+
+    ``.h5`` holds the region, too, as the dataset "region".
+    """
     size = diffraction.calibration.pixel_size_inv_angstrom
-    axes = [(name, size or 1.0, "A^-1" if size else "pixels") for name in ("Qy", "Qx")]
-    made = {
-        **_provenance(diffraction),
-        "n_positions": diffraction.n_positions,
-        "origin_px": diffraction.origin_px,
-    }
-    patterns = np.stack([diffraction.mean, diffraction.maximum])
-    return _save(
-        path, patterns, names=["mean", "maximum"], axes=axes, made=made, made_of=None, kind="DiffractionSlice"
+    pictures = _Pictures(
+        np.stack([diffraction.mean, diffraction.maximum]),
+        names=["mean", "maximum"],
+        axes=[(name, size or 1.0, "A^-1" if size else "pixels") for name in ("Qy", "Qx")],
+        kind="DiffractionSlice",
+        made={
+            **_provenance(diffraction),
+            "n_positions": diffraction.n_positions,
+            "origin_px": diffraction.origin_px,
+        },
+        region=diffraction.region,
     )
+    return _save(pictures, Path(path))
 
 
-def _save(
-    path: str | Path,
-    stack: NDArray[np.float32],
-    *,
-    names: Sequence[str],
-    axes: Sequence[_Axis],
-    made: dict[str, Any],
-    made_of: Sequence[dict[str, Any]] | None,
-    kind: str,
-) -> Path:
-    path = Path(path)
+def _save(pictures: _Pictures, path: Path) -> Path:
     ending = path.suffix.lower()
     if ending not in IMAGE_ENDINGS:
         raise ValueError(f"{path.name} must end in {', '.join(IMAGE_ENDINGS)}; name it {path.stem}.h5")
     with complete_or_absent(path) as temporary:
         if ending == ".npy":
-            with temporary.open(
-                "wb"
-            ) as file:  # to a path, numpy adds an ending where it is not in lower case
-                np.save(file, stack, allow_pickle=False)
+            # to a path, numpy adds an ending where it is not in lower case
+            with temporary.open("wb") as file:
+                np.save(file, pictures.stack, allow_pickle=False)
         elif ending in (".tif", ".tiff"):
-            _write_tiff(temporary, stack, names, axes, {**made, "detectors": made_of})
+            _write_tiff(temporary, pictures)
         else:
-            _write_emd(temporary, stack, names, axes, made, made_of, kind)
+            _write_emd(temporary, pictures)
     return path
 
 
-def _write_tiff(
-    path: Path,
-    stack: NDArray[np.float32],
-    names: Sequence[str],
-    axes: Sequence[_Axis],
-    made: dict[str, Any],
-) -> None:
+def _write_tiff(path: Path, pictures: _Pictures) -> None:
     import tifffile
 
-    _, step, units = axes[0]
+    _, step, units = pictures.axes[0]
+    made = {**pictures.made, "detectors": pictures.detectors}
     tifffile.imwrite(
         path,
-        stack,
+        pictures.stack,
         imagej=True,
         resolution=(1 / step, 1 / step),
-        metadata={"axes": "CYX", "unit": units, "Labels": list(names), "Info": json.dumps(made)},
+        metadata={"axes": "CYX", "unit": units, "Labels": list(pictures.names), "Info": json.dumps(made)},
     )
 
 
-def _write_emd(
-    path: Path,
-    stack: NDArray[np.float32],
-    names: Sequence[str],
-    axes: Sequence[_Axis],
-    made: dict[str, Any],
-    made_of: Sequence[dict[str, Any]] | None,
-    kind: str,
-) -> None:
+def _write_emd(path: Path, pictures: _Pictures) -> None:
     """EMD 1.0 tree with one two-dimensional array an image at its root."""
     with import_h5py().File(path, "w") as file:
         root = begin_emd_tree(file, "virtual_root")
-        file.attrs["made"] = json.dumps(made)
-        for index, name in enumerate(_group_names(names)):
-            group = emd_group(root, name, "array", kind)
-            if made_of is not None:
-                group.attrs["virtual_detector"] = json.dumps(made_of[index])
-            group.create_dataset("data", data=stack[index]).attrs["units"] = "intensity"
-            for number, (title, step, units) in enumerate(axes):
+        file.attrs["made"] = json.dumps(pictures.made)
+        if pictures.region is not None:
+            file.create_dataset("region", data=pictures.region)
+        for index, name in enumerate(_group_names(pictures.names)):
+            group = emd_group(root, name, "array", pictures.kind)
+            if pictures.detectors is not None:
+                group.attrs["virtual_detector"] = json.dumps(pictures.detectors[index])
+            group.create_dataset("data", data=pictures.stack[index]).attrs["units"] = "intensity"
+            for number, (title, step, units) in enumerate(pictures.axes):
                 dimension = group.create_dataset(f"dim{number}", data=np.array([0.0, step]))
                 dimension.attrs.update(name=title, units=units)
 
