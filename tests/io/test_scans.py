@@ -415,6 +415,14 @@ def test_bare_empad_numbers_ask_for_their_xml(tmp_path: Path) -> None:
     assert not may_be_scan(tmp_path / "scan_x4_y4.raw")
 
 
+def test_empad_numbers_are_described_by_the_file_that_names_them_in_full(tmp_path: Path) -> None:
+    for stem in ("scan", "first scan", "other_scan"):
+        (tmp_path / f"{stem}.raw").write_bytes(bytes(100))
+        (tmp_path / f"{stem}.xml").write_text(f'<root><raw_file filename="{stem}.raw"/></root>')
+    for stem in ("scan", "first scan", "other_scan"):
+        assert rosettasciio_scans.empad_xml(tmp_path / f"{stem}.raw").stem == stem
+
+
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(rosettasciio_scans.FORMATS, ".blo", "no_such_module")
     (tmp_path / "scan.blo").write_bytes(b"blo")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
+from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.io import simulated_scans
 from napari_stem_orient.io.scans import open_datacube
@@ -22,9 +24,10 @@ from napari_stem_orient.simulation.grains import DEFAULT_CALIBRATION
 from napari_stem_orient.simulation.polycrystal import SimulatedScan, simulate_polycrystal
 
 
-def simulated() -> SimulatedScan:
+def simulated(calibration: Calibration | None = None) -> SimulatedScan:
     crystals = [load_crystal("Cu"), load_crystal("LiCoO2")]
-    job = simulate_polycrystal(crystals, scan_shape=(4, 5), detector_shape=(48, 64), n_grains=3)
+    shape = {"scan_shape": (4, 5), "detector_shape": (48, 64)}
+    job = simulate_polycrystal(crystals, **shape, n_grains=3, calibration=calibration)
     while True:
         try:
             next(job)
@@ -57,6 +60,34 @@ def test_a_saved_scan_opens_with_its_frames_and_calibration(tmp_path: Path) -> N
         assert getattr(opened.calibration, name) == pytest.approx(getattr(DEFAULT_CALIBRATION, name))
     assert opened.calibration.missing_for_indexing() == ()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["scan.hspy", "scan_truth.npz"]
+
+
+def test_ellipse_rotation_and_flip_come_back_with_a_saved_scan(tmp_path: Path) -> None:
+    told = DEFAULT_CALIBRATION.updated(
+        ellipse_ratio=1.04,
+        ellipse_angle_deg=-20.0,
+        scan_rotation_deg=35.0,
+        flip=True,
+        precession_angle_deg=0.7,
+    )
+    path = tmp_path / "scan.hspy"
+    save_simulated_scan(simulated(told), path)
+    opened = open_datacube(path).calibration
+    assert opened.updated(precession_angle_deg=0.7) == told
+    assert opened.precession_angle_deg == pytest.approx(0.7)
+
+
+def test_a_saved_scan_that_another_program_has_binned_has_lost_its_flip(tmp_path: Path) -> None:
+    path = tmp_path / "scan.hspy"
+    save_simulated_scan(simulated(DEFAULT_CALIBRATION.updated(flip=True)), path)
+    with h5py.File(path, "a") as file:
+        (scan,) = file["Experiments"].values()
+        for name, axis in scan.items():
+            if name in ("axis-2", "axis-3"):
+                axis.attrs["scale"] = 2 * axis.attrs["scale"]
+    opened = open_datacube(path).calibration
+    assert opened.pixel_size_inv_angstrom == pytest.approx(0.05)
+    assert not opened.flip
 
 
 def test_the_truth_lies_beside_the_scan(tmp_path: Path) -> None:

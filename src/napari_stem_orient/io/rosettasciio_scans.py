@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from napari_stem_orient.io.scan_metadata import (
     is_scan_last,
     is_spectral,
     microscope_settings,
+    with_noted_geometry,
 )
 from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
 
@@ -131,9 +133,10 @@ def _source(signal: dict[str, Any], path: Path, index: int, module: str) -> Scan
         data, axes = data.transpose(2, 3, 0, 1), axes[2:] + axes[:2]
     signal_type = str((signal.get("metadata") or {}).get("Signal", {}).get("signal_type") or "")
     spectral = is_spectral(axes) or signal_type.upper().startswith(("EELS", "EDS", "EDX"))
+    calibration = calibration_of_axes(axes, **settings)
     return ScanSource(
         data=data,
-        calibration=calibration_of_axes(axes, **settings),
+        calibration=with_noted_geometry(calibration, signal, data.shape[-2:]),
         dataset=dataset,
         kind="spectra" if spectral else "patterns",
     )
@@ -182,7 +185,9 @@ def _tags(tree: Any, name: str) -> list[Any]:
 
 def empad_xml(path: Path) -> Path:
     """The .xml file that describes an EMPAD .raw file: the one beside it that names it."""
-    described = [xml for xml in sorted(path.parent.glob("*.xml")) if path.name in _text_of(xml)]
+    # the whole name: "scan.raw" is part of "other_scan.raw"
+    named = re.compile(rf"""["'>/\\]\s*{re.escape(path.name)}\s*["'<]""")
+    described = [xml for xml in sorted(path.parent.glob("*.xml")) if named.search(_text_of(xml))]
     if not described:
         raise UnreadableScan(
             f"{path.name} holds bare numbers: EMPAD writes an .xml file that describes them; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,10 @@ ANGLE_UNITS = {"mrad": 1e-3, "rad": 1.0, "urad": 1e-6}
 LENGTH_UNITS = {"nm": 1.0, "a": 0.1, "um": 1e3, "pm": 1e-3, "mm": 1e6, "m": 1e9}
 #: Pixel sizes in Å⁻¹ that a detector can have: outside lie placeholders and other quantities.
 PIXEL_SIZES = (1e-5, 0.99)
+
+#: Where in the metadata of a scan of ours, and what of its calibration, is kept that HyperSpy has no place for.
+OWN_NODE, OWN_ITEM = "napari_stem_orient", "geometry"
+_GEOMETRY = ("ellipse_ratio", "ellipse_angle_deg", "scan_rotation_deg", "flip")
 
 _SPELLINGS = {
     "angstrom": "a",
@@ -144,6 +149,30 @@ def microscope_settings(signal: Mapping[str, Any]) -> dict[str, float | None]:
         "convergence_angle_mrad": _positive(wanted["convergence_angle"]),
         "precession_angle_deg": precession if precession is not None and precession <= 10 else 0.0,
     }
+
+
+def geometry_note(calibration: Calibration, detector_shape: tuple[int, int]) -> str:
+    """Ellipse, rotation and flip as text, with the detector that they are true for."""
+    kept = calibration.model_dump(mode="json", include={"pixel_size_inv_angstrom", *_GEOMETRY})
+    return json.dumps({"detector_shape": list(detector_shape), **kept})
+
+
+def with_noted_geometry(
+    calibration: Calibration, signal: Mapping[str, Any], detector_shape: tuple[int, int]
+) -> Calibration:
+    """The calibration with ellipse, rotation and flip where a signal of ours has them.
+
+    Not where the detector has another shape or pixel size by now: another program has cut, binned or calibrated it.
+    """
+    try:
+        noted = json.loads(_item(signal, f"metadata.{OWN_NODE}.{OWN_ITEM}") or "{}")
+        size, now = noted["pixel_size_inv_angstrom"], calibration.pixel_size_inv_angstrom
+        same = math.isclose(size, now, rel_tol=1e-6) if size and now else size == now
+        if not same or tuple(noted["detector_shape"]) != detector_shape:
+            return calibration
+        return calibration.updated(**{name: noted[name] for name in _GEOMETRY})
+    except (KeyError, TypeError, ValueError):
+        return calibration
 
 
 def _kind(unit: object) -> str:

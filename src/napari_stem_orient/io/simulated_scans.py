@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.io.atomic import complete_or_absent
+from napari_stem_orient.io.scan_metadata import OWN_ITEM, OWN_NODE, geometry_note
 from napari_stem_orient.simulation.grains import Polycrystal
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ _TRUTH_ARRAYS = ("grain", "phase_id", "quaternion", "thickness_nm", "origin_px")
 def save_simulated_scan(scan: SimulatedScan, path: str | Path) -> None:
     """Save a simulated scan as HyperSpy .hspy, which `open_datacube` reads back, and its truth beside it.
 
-    The file holds voltage, convergence angle, pixel size and scan step; no ellipse, rotation or flip.
+    The file holds all of the calibration but the mean origin and what of it counts as calibrated: other programs see
+    voltage, convergence and precession angle, pixel size and scan step, not ellipse, rotation and flip.
 
     Parameters
     ----------
@@ -156,6 +159,7 @@ def _as_signal(scan: SimulatedScan) -> dict[str, Any]:
     microscope = {
         "beam_energy": calibration.voltage_kv,
         "convergence_angle": calibration.convergence_angle_mrad,
+        "rocking_angle": 1e3 * math.radians(calibration.precession_angle_deg) or None,
     }
     return {
         "data": data.compute(),
@@ -166,6 +170,7 @@ def _as_signal(scan: SimulatedScan) -> dict[str, Any]:
             "Acquisition_instrument": {
                 "TEM": {key: value for key, value in microscope.items() if value is not None}
             },
+            OWN_NODE: {OWN_ITEM: geometry_note(calibration, scan.datacube.detector_shape)},
         },
         "original_metadata": {},
         "package_info": {"package": "napari-stem-orient", "package_version": __version__},
