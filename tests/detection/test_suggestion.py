@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from detection_frames import as_datacube, disk_image, known_frames
 from napari_stem_orient.detection.correlation import detect_in_frames
@@ -160,3 +161,25 @@ def test_spots_beside_a_saturated_halo_are_found_with_their_own_size() -> None:
     found = detect_in_frames(frames, probe=suggestion.probe, parameters=suggestion.parameters)
     for y, x in places:
         assert (np.hypot(found.y_px - y, found.x_px - x) < 1).sum() == 9
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (12, 12), (6, 5), (16, 4)])
+@pytest.mark.parametrize("spread_px", [0.0, 1.0])
+def test_a_detector_of_very_few_pixels_gets_settings_too(shape: tuple[int, int], spread_px: float) -> None:
+    middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    image = 5.0 + 400.0 * (np.hypot(rows - middle[0], columns - middle[1]) < 1.2)
+    frames = 10.0 * np.random.default_rng(3).poisson(image, (36, *shape))
+    frames = ndimage.gaussian_filter(frames, (0, spread_px, spread_px)).astype(np.float32)
+    suggestion = suggest_detection(as_datacube(frames, (6, 6)), radius_px=1.2)
+    if spread_px == 0 and min(shape) >= 8:  # smaller ones are all direct beam
+        assert 5 < suggestion.parameters.counts_per_electron < 30
+    assert suggestion.parameters.min_significance >= 2
+    found = detect_in_frames(frames, probe=suggestion.probe, parameters=suggestion.parameters)
+    assert np.isfinite(found.intensity).all()
+
+
+def test_a_detector_too_small_for_a_disk_and_its_background_is_refused_in_words() -> None:
+    frames = np.random.default_rng(3).poisson(5.0, (36, 3, 3))
+    with pytest.raises(ValueError, match="at least 5 x 5 px"):
+        suggest_detection(as_datacube(frames, (6, 6)), radius_px=0.9)

@@ -188,6 +188,11 @@ def disk_and_ring(
     inner = radius + 1.5
     outer = inner + max(2.0, min(1.6 * radius, 5.0), 0.8 * radius)
     ring = np.clip(distance - inner + 0.5, 0, 1) * np.clip(outer + 0.5 - distance, 0, 1)
+    if not ring.any():
+        raise ValueError(
+            f"around a disk of radius {radius:.3g} px nothing is left of a detector of {shape[0]} x {shape[1]} px to "
+            "measure the background in: it needs at least 5 x 5 px"
+        )
     return disk / disk.sum(), ring / ring.sum()
 
 

@@ -100,7 +100,8 @@ def measure_direct_beam(mean_pattern: ArrayLike) -> DirectBeam:
     nothing = "no direct beam found in the mean pattern: give its position and radius by hand, or check that "
     if min(image.shape) < 8:
         raise ValueError(
-            f"a pattern of {image.shape[0]} x {image.shape[1]} px is too small to find a direct beam"
+            f"a pattern of {image.shape[0]} x {image.shape[1]} px is too small to find a direct beam: "
+            "give the radius of the disks by hand"
         )
     if not image.any():
         raise ValueError(nothing + "the frames are not all empty")

@@ -36,7 +36,7 @@ WHITE = 1.35
 COUNTING = (0.7, 1.5)
 """Integers whose noise is this many times that of counted electrons are counts of single electrons."""
 TOLERATED_CONTRAST = 0.25
-DIFFERENCE_WINDOW_PX = 6
+DIFFERENCE_WINDOW_PX, FEW_PX = 6, 16
 LEAST_EXPECTED = 0.02
 MANY_COUNTS, FEWEST_WINDOWS = 200.0, 0.3
 SPOT_SPREAD = 1.7
@@ -216,9 +216,12 @@ def _gain(frames: torch.Tensor, probe: ProbeTemplate, draft: DetectionParameters
     less structure, but not all of the noise. The first of these is an upper bound and, so that structure is not taken
     for noise at high dose, not followed beyond where a disk of 25 % contrast would be lost.
     """
-    next_to, beyond = _difference_ratio(frames, 1), _difference_ratio(frames, 2)
+    next_to = _difference_ratio(frames, 1)
     if integers and COUNTING[0] < next_to < COUNTING[1]:
         return 1.0
+    if min(frames.shape[1:]) < FEW_PX:
+        return _as_gain(next_to, integers=integers)  # the direct beam is in every larger window
+    beyond = _difference_ratio(frames, 2)
     if 0 < beyond < WHITE * next_to:
         return _as_gain(next_to, integers=integers)
     rough = draft.model_copy(update={"subpixel": "none"})
@@ -249,7 +252,7 @@ def _difference_ratio(frames: torch.Tensor, step: int) -> float:
     """Squares of differences of pixels ``step`` apart over what counting makes expect, in quiet small windows."""
     before, here, after = frames[:, :, : -2 * step], frames[:, :, step:-step], frames[:, :, 2 * step :]
     squares, expected = (before - 2 * here + after) ** 2, before + 4 * here + after
-    window = min(DIFFERENCE_WINDOW_PX, *squares.shape[1:])
+    window = min(DIFFERENCE_WINDOW_PX, max(2, 3 * min(frames.shape[1:]) // 8), *squares.shape[1:])
     above, below = (torch.nn.functional.avg_pool2d(v[:, None], window).flatten() for v in (squares, expected))
     # of hardly any electrons the ratio has few values and no tail, of many the quietest tenth holds no disk
     many = below * window**2 > MANY_COUNTS
