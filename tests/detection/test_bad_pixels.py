@@ -141,6 +141,16 @@ def test_a_saturated_direct_beam_is_recognised_and_still_in_place() -> None:
     assert beam.radius_px == pytest.approx(3, abs=0.45)
 
 
+def test_pixels_that_are_no_numbers_hide_no_saturation() -> None:
+    known = known_frames(16, direct=60_000, background=2.0)
+    frames = np.minimum(known.frames, 1023)
+    expected = find_saturation(frames)
+    frames[:, 2, 3], frames[4, 5, 6] = np.nan, np.inf
+    assert expected is not None
+    assert find_saturation(frames) == expected
+    assert find_saturation(np.full((3, 16, 16), np.nan)) is None
+
+
 def test_hot_pixels_at_the_limit_are_no_saturated_direct_beam() -> None:
     frames = sample()
     frames[:, 5:90:9, 12] = 65535

@@ -57,6 +57,18 @@ def test_a_drifting_origin_is_fitted_within_a_twentieth_of_a_pixel(drift: float)
     assert np.sqrt(np.mean((origin - truth) ** 2)) < 0.05
 
 
+def test_the_beam_of_peaks_that_are_centred_already_is_followed_around_zero() -> None:
+    peaks, truth = drifting_peaks(drift=2.0)
+    centred = replace(
+        peaks,
+        x_px=peaks.x_px - 66,
+        y_px=peaks.y_px - 61,
+        calibration=Calibration(origin_px=(0.0, 0.0)),
+    )
+    origin = fit_origin(centred)
+    assert np.sqrt(np.mean((origin - (truth - [61, 66])) ** 2)) < 0.05
+
+
 def test_the_origin_is_measured_where_it_is_and_nan_where_it_is_not() -> None:
     peaks, truth = drifting_peaks(misleading=0, missing=0.5)
     measured = measure_origin(peaks, truth, search_radius_px=1.0)

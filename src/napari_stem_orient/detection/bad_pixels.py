@@ -244,8 +244,8 @@ def find_saturation(frames: NDArray[np.generic], mask: Mask | None = None) -> Sa
     Hot pixels may do, too: ``mask`` (det_y, det_x) bool is True where a pixel plays no role.
     """
     values: NDArray[Any] = frames.reshape(len(frames), -1) if mask is None else frames[:, ~mask]
-    level = float(values.max())
-    if not np.isfinite(level) or level < LOWEST_LIMIT or level != np.floor(level):
+    level = float(values.max(where=np.isfinite(values), initial=0))
+    if level < LOWEST_LIMIT or level != np.floor(level):
         return None
     at_limit = (values == level).sum(axis=1)
     below = int(np.logical_and(values >= 0.9 * level, values < level).sum())

@@ -113,19 +113,23 @@ def measure_origin(peaks: BraggPeaks, expected_px: ArrayLike, *, search_radius_p
 
 def _rough_centre(peaks: BraggPeaks, shape: tuple[int, int]) -> FloatArray:
     """Median of the peaks around the place with most intensity of brightest peaks, the middle preferred."""
+    points = np.stack([peaks.y_px, peaks.x_px], axis=1).astype(np.float64)
     middle = (np.asarray(shape, dtype=np.float64) - 1) / 2
     if peaks.n_peaks == 0:
         return middle
+    # other programs keep peaks that are centred already: their middle is not that of the detector
+    first = np.floor(np.minimum(points.min(axis=0), 0.0))
+    if first.min() < -1 and peaks.calibration.origin_px is not None:
+        middle = np.asarray(peaks.calibration.origin_px, dtype=np.float64)
     filled = peaks.counts() > 0
     strongest = np.maximum.reduceat(peaks.intensity, peaks.offsets[:-1][filled])
     relative = peaks.intensity / np.repeat(strongest, peaks.counts()[filled])
-    points = np.stack([peaks.y_px, peaks.x_px], axis=1).astype(np.float64)
     prior = np.exp(-0.5 * ((points - middle) ** 2).sum(axis=1) / (min(shape) / 5) ** 2)
-    columns = math.ceil((shape[1] + 1) / BIN_PX)
-    place = np.floor((points + 0.5) / BIN_PX).astype(np.int64)
+    place = np.floor((points - first + 0.5) / BIN_PX).astype(np.int64)
+    columns = int(place[:, 1].max()) + 1
     crowd = np.bincount(place[:, 0] * columns + place[:, 1], weights=relative * prior)
     row, column = divmod(int(np.argmax(crowd)), columns)
-    chosen = (np.array([row, column]) + 0.5) * BIN_PX - 0.5
+    chosen = (np.array([row, column]) + 0.5) * BIN_PX - 0.5 + first
     close = ((points - chosen) ** 2).sum(axis=1) <= (1.5 * BIN_PX) ** 2
     close &= relative > 0.2 * relative[close].max(initial=0)
     return np.asarray(np.median(points[close], axis=0), dtype=np.float64)
