@@ -42,6 +42,25 @@ def test_dead_pixels_and_a_bright_spot_do_not_matter() -> None:
     assert fit.calibration.voltage_kv == 200
 
 
+def test_a_beam_stop_over_a_whole_sector_does_not_matter() -> None:
+    true = Calibration(pixel_size_inv_angstrom=0.02, ellipse_ratio=1.02, origin_px=(49.3, 46.8))
+    image = ring_pattern(true)
+    y, x = np.indices(image.shape)
+    image[np.abs(np.degrees(np.arctan2(y - 49.3, x - 46.8)) - 45) < 25] = 0
+    fit = fit_ring_pattern(image, GOLD)
+    assert fit.calibration.origin_px == pytest.approx((49.3, 46.8), abs=0.15)
+    assert fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.02, rel=0.002)
+
+
+def test_a_pixel_size_far_off_the_known_one_is_for_the_user_to_confirm() -> None:
+    true = Calibration(pixel_size_inv_angstrom=0.02, origin_px=(49.3, 46.8))
+    known = Calibration(pixel_size_inv_angstrom=0.03).with_checked("pixel size", "rotation")
+    fit = fit_ring_pattern(ring_pattern(true), GOLD, start=known)
+    assert "0.03 1/Å, is far off" in fit.note
+    assert fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.02, rel=0.002)
+    assert fit.calibration.checked == ("origin", "ellipse", "rotation")
+
+
 def test_a_pattern_without_rings_is_refused() -> None:
     y, x = np.indices((96, 96))
     beam = np.random.default_rng(0).poisson(500 * np.exp(-((x - 48) ** 2 + (y - 48) ** 2) / 900.0) + 20)

@@ -14,7 +14,7 @@ from napari_stem_orient.calibration.metric import RingMetric, metric_from_strain
 from napari_stem_orient.calibration.normal_equations import NormalEquations
 from napari_stem_orient.calibration.ring_profile import fit_profile
 from napari_stem_orient.calibration.words import ellipse_in_words, strain_error, with_error
-from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.core.crystal import Crystal
 
 Float64 = NDArray[np.float64]
@@ -128,8 +128,12 @@ def fit_ring_pattern(
         ("Pixel size", f"{with_error(profile.pixel_size, profile.error)} 1/Å"),
         ("Rings", f"{profile.n_rings} in sight; they explain {100 * profile.explained:.0f} % of the profile"),
     )
-    checked = calibration.with_checked("origin", "ellipse", "pixel size")
-    return CalibrationFit("Ring pattern", checked, None, lines, profile.note)
+    # the crystal may be another one where the pixel size is: that is for the user to confirm
+    before = calibration.updated(checked=tuple(name for name in start.checked if name != "pixel size"))
+    measured: tuple[Quantity, ...] = (
+        ("origin", "ellipse") if profile.far_off else ("origin", "ellipse", "pixel size")
+    )
+    return CalibrationFit("Ring pattern", before.with_checked(*measured), None, lines, profile.note)
 
 
 def _rough_geometry(pattern: Float64) -> tuple[_Geometry, float]:

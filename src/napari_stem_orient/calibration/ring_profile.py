@@ -50,6 +50,7 @@ LEAST_EXPLAINED = 0.3
 
 #: Sectors that are fitted each for itself, for the uncertainty.
 SECTORS = 12
+FEWEST_SECTORS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +62,7 @@ class RingProfile:
     pixel_size, error : in Å⁻¹, the error from sectors of the pattern
     n_rings : rings of the crystal within the profile
     explained : share of the profile's structure, beyond the background, that the rings explain, 0 to 1
+    far_off : whether the pixel size is another one than was known
     note : what is doubtful, in words
     """
 
@@ -68,7 +70,12 @@ class RingProfile:
     error: float
     n_rings: int
     explained: float
+    far_off: bool
     note: str
+
+
+class _TooFewPixels(ValueError):  # noqa: N818 - it says what is the matter
+    """A pattern, or a part of one, without enough pixels for a profile."""
 
 
 class _Profile:
@@ -132,24 +139,43 @@ def fit_profile(
     rings = crystal_rings(crystal, q_max=1.3 * LARGEST_Q)
     start, width, note = _search(profile, rings, outer, known)
     size, width = _refined(profile, rings, start, width)
+    far_off = known is not None and abs(np.log(start / known)) > NEAR
     explained = profile.explained(_peaks(profile, rings, size, width))
     if explained < LEAST_EXPLAINED:
         raise ValueError(
             f"no rings of {crystal.name} are seen in the pattern: is it the right crystal, and a ring pattern?"
         )
-    number = np.floor((angle / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
-    sectors = [
-        _profile(np.where(number == sector, pattern, 0.0), radius, inner, outer) for sector in range(SECTORS)
-    ]
-    of_sectors = [_refined(sector, rings, size, width)[0] for sector in sectors]
-    error = float(np.std(of_sectors) / np.sqrt(SECTORS))
+    error = _error_of_sectors(pattern, radius, angle, rings, (inner, outer), (size, width))
     in_sight = (rings.q / size > inner) & (rings.q / size < outer)
     parts = _sizes_of_parts(profile, rings, size, width)
     if len(parts) > 1:
         # each part has a background and a width of its own, which the profile as a whole has not
         size = float(np.median(parts))
-        error = max(error, float(np.std(parts, ddof=1) / np.sqrt(len(parts))))
-    return RingProfile(size, error, int(in_sight.sum()), float(explained), note)
+        error = float(np.fmax(error, np.std(parts, ddof=1) / np.sqrt(len(parts))))
+    return RingProfile(size, error, int(in_sight.sum()), float(explained), far_off, note)
+
+
+def _error_of_sectors(
+    pattern: Float64,
+    radius: Float64,
+    angle: Float64,
+    rings: Rings,
+    reach: tuple[float, float],
+    start: tuple[float, float],
+) -> float:
+    """Standard error of the pixel size, from sectors of the pattern; NaN where there are fewer than three.
+
+    Sectors behind a beam stop, or beyond the edge of a detector that the beam is not in the middle of, tell nothing.
+    """
+    number = np.floor((angle / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
+    sizes = []
+    for sector in range(SECTORS):
+        try:
+            profile = _profile(np.where(number == sector, pattern, 0.0), radius, *reach)
+        except _TooFewPixels:
+            continue
+        sizes.append(_refined(profile, rings, *start)[0])
+    return float(np.std(sizes) / np.sqrt(len(sizes))) if len(sizes) >= FEWEST_SECTORS else float("nan")
 
 
 def _sizes_of_parts(profile: _Profile, rings: Rings, size: float, width: float) -> list[float]:
@@ -176,7 +202,7 @@ def _profile(pattern: Float64, radius: Float64, inner: float, outer: float) -> _
     count = np.bincount(bins)
     enough = count >= FEWEST_PIXELS
     if enough.sum() < 4 * len(BACKGROUND_POWERS):
-        raise ValueError("the pattern has too few pixels beyond its direct beam: is it a ring pattern?")
+        raise _TooFewPixels("the pattern has too few pixels beyond its direct beam: is it a ring pattern?")
     mean = np.bincount(bins, weights=pattern[inside]) / np.maximum(count, 1)
     value = np.bincount(bins, weights=np.minimum(pattern[inside], 4 * mean[bins]))[enough] / count[enough]
     middle = np.bincount(bins, weights=radius[inside])[enough] / count[enough]
@@ -205,7 +231,8 @@ def _search(profile: _Profile, rings: Rings, outer: float, known: float | None) 
         )
     if known is not None and abs(np.log(sizes[best] / known)) > NEAR:
         notes.append(
-            f"The pixel size known so far, {known:.4g} 1/Å, is far off: if it is right, the crystal is another; undo."
+            f"The pixel size known so far, {known:.4g} 1/Å, is far off: if it is right, the crystal is another; "
+            "undo. If not, tick the new one."
         )
     return float(sizes[best]), float(width[best]), " ".join(notes)
 
