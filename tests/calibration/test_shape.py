@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from calibration_scenes import TRUE, distorted_scan, miscalibrated
+from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.calibration.metric import RingMetric, metric_from_strain
 from napari_stem_orient.calibration.shape import fit_ellipse, fit_pixel_size, fit_shape
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -26,18 +27,33 @@ def with_known_origin(scale: float | None = 1.01, **scene: object) -> BraggPeaks
     return peaks.with_calibration(wrong, origin_px=truth.origin_px)
 
 
+def told_pixel_size(fit: CalibrationFit) -> tuple[float, float]:
+    """Pixel size and its error as they are told."""
+    told = re.match(r"(\S+) ± (\S+) 1/Å", dict(fit.lines)["Pixel size"])
+    assert told is not None
+    size, error = map(float, told.groups())
+    return size, error
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_ellipse_and_pixel_size_come_back_within_their_goals_and_their_errors(seed: int) -> None:
     fit = fit_shape(with_known_origin(seed=seed), NICKEL)
     assert fit.calibration.ellipse_ratio == pytest.approx(1.02, abs=0.001)
     assert fit.calibration.ellipse_angle_deg == pytest.approx(30, abs=1.5)
     assert fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.025, rel=0.0006)
-    told = re.match(r"(\S+) ± (\S+) 1/Å", dict(fit.lines)["Pixel size"])
-    assert told is not None
-    size, error = map(float, told.groups())
-    assert abs(size - 0.025) < 4 * error < 0.0001
+    size, error = told_pixel_size(fit)
+    assert abs(size - 0.025) < 3 * error < 0.00005
     assert fit.calibration.checked == ("ellipse", "pixel size")
     assert fit.note == ""
+
+
+def test_pixel_sizes_are_as_far_off_as_their_errors_say() -> None:
+    ratios = []
+    for crystal, seed in (("Si", 0), ("Si", 1), ("Si", 2), ("Au", 0), ("Fe (bcc)", 1)):
+        fit = fit_shape(with_known_origin(crystal=crystal, seed=seed), (load_crystal(crystal),))
+        size, error = told_pixel_size(fit)
+        ratios.append((size - 0.025) / error)
+    assert 0.4 < np.sqrt(np.mean(np.square(ratios))) < 1.6
 
 
 @pytest.mark.parametrize("scale", [0.55, 1.0, 1.8, None])

@@ -163,7 +163,7 @@ def _ellipse_line(fit: RingFit) -> tuple[str, str]:
 
 def _pixel_size_line(fit: RingFit, before: Calibration) -> tuple[str, str]:
     size = fit.metric.pixel_size
-    text = f"{with_error(size, fit.spread(lambda metric: metric.pixel_size))} 1/Å"
+    text = f"{with_error(size, fit.pixel_size_error)} 1/Å"
     known = before.pixel_size_inv_angstrom
     if known is not None:
         text = f"{text} ({change_in_words(size, known)})"
