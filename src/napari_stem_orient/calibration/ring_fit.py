@@ -32,8 +32,8 @@ PART_OF_GAP = 0.45
 #: Ewald sphere shows at a smaller radius, q² = g² - s².
 DEPTH, DEPTH_ERROR = 4e-4, 5e-4
 
-#: Part of the pixel size by which it is off beyond its scatter: one depth stands for all rings, but excitation errors are
-#: larger on the inner ones. Simulated scans of Ni, Au, Si, Fe and LiCoO2 come out 0.014 % too small.
+#: Part of the pixel size by which it is off beyond its scatter: one depth stands for all rings, but excitation errors
+#: are larger on the inner ones. Simulated scans of Ni, Au, Si, Fe and LiCoO2 come out 0.014 % too small.
 MODEL_ERROR = 1.5e-4
 
 #: How far the centre may well be off, in px.
