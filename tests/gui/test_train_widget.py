@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from napari_stem_orient.gui.training_plot import MOST_POINTS, Curve, DegreeAxis
 from napari_stem_orient.network import training_run
 from napari_stem_orient.network.checkpoint import has_checkpoint, read_checkpoint
 from napari_stem_orient.network.hold_out import PIECE
-from napari_stem_orient.network.model_folder import models_home, read_card, trained_models
+from napari_stem_orient.network.model_folder import models_home, read_card, shipped_models, trained_models
 from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
 from patience import Until
@@ -280,3 +281,39 @@ def test_index_offers_to_train_for_a_crystal_that_no_model_knows(
     for theme in ("light", "dark"):
         viewer.theme = theme
         assert panel.plot.backgroundBrush().color().name() == theme_colours(viewer).background
+
+
+def test_a_finished_model_is_not_lost_by_one_press_of_start(panel: TrainWidget, until: Until) -> None:
+    """Neither one that was there before, nor the one that was trained a moment ago."""
+    ready(panel, ENDLESS.model_copy(update={"steps": 3}))
+    assert panel.start_button.text() == "Start"
+    panel.start_button.click()
+    until(lambda: not panel.running)
+    until(lambda: panel.start_button.text() == "Replace")
+    assert "Here lies the model Si" in panel.stopped_label.text()
+    panel.form.name_edit.setText("Si-2")
+    panel.form.name_edit.textEdited.emit("Si-2")
+    until(lambda: panel._content is not None)
+    assert panel.start_button.text() == "Start"
+    panel.form.name_edit.setText("Si")
+    panel.form.name_edit.textEdited.emit("Si")
+    until(lambda: panel.start_button.text() == "Replace")
+    ready(panel, ENDLESS.model_copy(update={"steps": 4}))
+    until(lambda: panel.start_button.text() == "Replace")
+    panel.start_button.click()
+    until(lambda: not panel.running)
+    assert read_card(models_home() / "Si").training["steps_done"] == 4
+
+
+def test_a_model_that_has_come_into_the_folder_meanwhile_is_not_replaced(
+    panel: TrainWidget, until: Until, errors: list[str]
+) -> None:
+    ready(panel, ENDLESS.model_copy(update={"steps": 3}))
+    until(lambda: panel._content is not None)
+    shutil.copytree(shipped_models()["fcc"], models_home() / "Si")
+    panel.start_button.click()
+    until(lambda: not panel.running)
+    assert "press Replace" in panel.message_label.text()
+    assert read_card(models_home() / "Si").name == "fcc"
+    until(lambda: panel.start_button.text() == "Replace")
+    assert errors

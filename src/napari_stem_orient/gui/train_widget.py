@@ -122,7 +122,8 @@ class TrainWidget(JobPanel):
             self.refresh()
             return
         self.plot.clear_curves()
-        self._start(task)
+        there = None if self._content is None else self._content.model_name
+        self._start(dataclasses.replace(task, replaces=there))
 
     def _on_resume(self) -> None:
         task = self.form.task()
@@ -274,7 +275,7 @@ class TrainWidget(JobPanel):
         running, ready = self.running, self.form.task() is not None
         stopped = None if running or self._content is None else self._content.stopped
         self.form.setEnabled(not running)
-        self.start_button.setText("Start over" if stopped is not None else "Start")
+        self.start_button.setText(self._start_text())
         self.start_button.setVisible(not running)
         self.start_button.setEnabled(ready)
         self.resume_button.setVisible(stopped is not None)
@@ -285,6 +286,12 @@ class TrainWidget(JobPanel):
         self.plot.setVisible(running or self._task is not None)
         self.state_label.setVisible(running or (self._latest is not None and self._result is None))
         self.result_box.setVisible(self._result is not None)
+
+    def _start_text(self) -> str:
+        """What the button does: a model that lies in the folder is not given up without a word."""
+        if self._content is not None and self._content.stopped is not None:
+            return "Start over"
+        return "Start" if self._content is None or self._content.model_name is None else "Replace"
 
     def _what_runs(self) -> str:
         if self._task is None:
@@ -300,6 +307,7 @@ class TrainWidget(JobPanel):
             return "" if self.form.recipe_form is None else "Needs a name to save it as."
         if self._content is None:
             return ""
+        name = self._content.model_name
         if self._content.stopped is not None:
             settings, state = self._content.stopped.settings, self._content.stopped.state
             names = ", ".join(crystal.name for crystal in settings.crystals)
@@ -307,9 +315,9 @@ class TrainWidget(JobPanel):
             return (
                 f"Here lies a training for {names} that was stopped at {percent}: Resume goes on as it was begun, "
                 "Start over discards it."
-            )
-        if self._content.model_name is not None and self._result is None:
-            return f"Here lies the model {self._content.model_name}; a new one takes its place."
+            ) + ("" if name is None else f" Either replaces the model {name}, which lies here, too.")
+        if name is not None:
+            return f"Here lies the model {name}: Replace trains another in its place. To keep it, save as another name."
         return ""
 
     def _fill_scroll_area(self) -> None:

@@ -60,7 +60,7 @@ def _stopped_last(home: Path) -> tuple[Path, tuple[Crystal, ...]] | None:
 
 @dataclass(frozen=True, slots=True)
 class FolderContent:
-    """What the chosen folder holds: a stopped training, or a model of this name."""
+    """What the chosen folder holds: a stopped training, a model of this name, or both."""
 
     stopped: CheckpointSummary | None
     model_name: str | None
@@ -70,20 +70,44 @@ class FolderContent:
 def folder_content(folder: Path, crystals: tuple[Crystal, ...]) -> FolderContent:
     """Look what lies in a folder, and which shipped model a training for the crystals starts from."""
     from napari_stem_orient.network.checkpoint import CheckpointError, has_checkpoint, read_checkpoint
-    from napari_stem_orient.network.model_folder import ModelError, nearest_shipped_model, read_card
+    from napari_stem_orient.network.model_folder import nearest_shipped_model
 
-    stopped, name = None, None
+    stopped = None
     if has_checkpoint(folder):
         try:
             stopped = read_checkpoint(folder)
         except CheckpointError:
             stopped = None  # damaged: there is nothing to go on with
-    try:
-        name = read_card(folder).name
-    except ModelError:
-        name = None
     nearest = nearest_shipped_model(crystals) if crystals else None
-    return FolderContent(stopped, name, None if nearest is None else nearest.name)
+    return FolderContent(stopped, model_in(folder), None if nearest is None else nearest.name)
+
+
+def model_in(folder: Path) -> str | None:
+    """The name of the model that lies in a folder; what a stopped training saves beside its checkpoint is none yet."""
+    from napari_stem_orient.network.checkpoint import has_checkpoint
+    from napari_stem_orient.network.model_folder import ModelError, read_card
+
+    try:
+        card = read_card(folder)
+    except ModelError:
+        return None
+    unfinished = card.training.get("complete") is not True and has_checkpoint(folder)
+    return None if unfinished else card.name
+
+
+def check_replaced(task: TrainingTask) -> None:
+    """Refuse to train over a model that the user has not given up.
+
+    Raises
+    ------
+    ValueError
+        Names the model and the way out.
+    """
+    there = model_in(task.output)
+    if there is not None and there != task.replaces:
+        raise ValueError(
+            f"the folder holds the model {there} by now: save as another name, or press Replace to give it up"
+        )
 
 
 def reach_of(peaks: BraggPeaks) -> float | None:
@@ -95,7 +119,10 @@ def reach_of(peaks: BraggPeaks) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class TrainingTask:
-    """Everything a training needs, fixed when it starts; to go on with a stopped one, its folder is enough."""
+    """Everything a training needs, fixed when it starts; to go on with a stopped one, its folder is enough.
+
+    `replaces` is the name of the model in the folder that the user gives up for the new one.
+    """
 
     crystals: tuple[Crystal, ...]
     parameters: TrainingParameters
@@ -104,6 +131,7 @@ class TrainingTask:
     from_nearest: bool = True
     device: str = "auto"
     resume: bool = False
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +190,7 @@ def training_job(task: TrainingTask) -> Generator[TrainingStep | LibraryStep, No
         whole, start_from = settings.structure_type is not None, None
     else:
         crystals, whole = task.crystals, task.whole_structure_type
+        check_replaced(task)
         check_reach(crystals, task.parameters.q_max_high_inv_angstrom)
         make_folder(task.output)
         start_from = nearest_shipped_model(crystals) if task.from_nearest else None
