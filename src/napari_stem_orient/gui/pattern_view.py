@@ -57,6 +57,7 @@ class PatternView(pg.PlotWidget):
         self._scale = IntensityScale.LOGARITHMIC
         self._gamma = 0.5
         self._shape: tuple[int, int] | None = None
+        self._zoomed = False  # the user has chosen what is in view
         self._hover_text = ""
         self._image = pg.ImageItem(axisOrder="row-major")
         self._disks = pg.ScatterPlotItem(pxMode=False, brush=None)
@@ -74,6 +75,7 @@ class PatternView(pg.PlotWidget):
         plot.invertY(True)
         plot.setMenuEnabled(False)
         plot.getViewBox().setDefaultPadding(0.0)
+        plot.getViewBox().sigRangeChangedManually.connect(self._on_zoomed)
         plot.autoBtn.clicked.connect(self._on_fit)  # by itself it fits nothing: the items have no bounds
         for axis in (plot.getAxis("bottom"), plot.getAxis("left")):
             axis.enableAutoSIPrefix(False)
@@ -109,6 +111,9 @@ class PatternView(pg.PlotWidget):
     def _on_fit(self, _: object) -> None:
         self.reset_view()
 
+    def _on_zoomed(self, _: object) -> None:
+        self._zoomed = True
+
     # --- what is shown -------------------------------------------------------------------------------------
 
     def set_frame(
@@ -118,13 +123,21 @@ class PatternView(pg.PlotWidget):
         pixel_size_inv_angstrom: float | None,
         detector_shape: tuple[int, int] | None,
     ) -> None:
-        """Say where on the detector the axes are zero (row, column), and their scale; px where it is unknown."""
+        """Say where on the detector the axes are zero (row, column), and their scale; px where it is unknown.
+
+        The whole detector stays in view; where the user has zoomed in, what is seen stays with the direct beam.
+        """
+        before = self._origin_px, self._pixel_size
         self._origin_px = origin_px
         self._pixel_size = pixel_size_inv_angstrom or 1.0
         self._name_axes(known=pixel_size_inv_angstrom is not None)
         self._place_image()
         if detector_shape != self._shape and detector_shape is not None:
             self._shape = detector_shape
+            self.reset_view()
+        elif self._zoomed:
+            self._scale_view(self._pixel_size / before[1])
+        elif before != (self._origin_px, self._pixel_size):
             self.reset_view()
 
     def set_pattern(self, pattern: NDArray[np.float32] | None) -> None:
@@ -189,8 +202,17 @@ class PatternView(pg.PlotWidget):
 
     def reset_view(self) -> None:
         """Show the whole detector."""
+        self._zoomed = False
         if self._shape is not None:
             self.getPlotItem().getViewBox().setRange(self._image_rect(self._shape), padding=0.02)
+
+    def _scale_view(self, factor: float) -> None:
+        """Keep the same pixels around the direct beam in view in other units."""
+        if factor != 1:
+            x_range, y_range = self.getPlotItem().getViewBox().viewRange()
+            self.getPlotItem().getViewBox().setRange(
+                xRange=[factor * x for x in x_range], yRange=[factor * y for y in y_range], padding=0.0
+            )
 
     def apply_theme(self, colours: ThemeColours) -> None:
         """Take the colours of napari's theme."""
