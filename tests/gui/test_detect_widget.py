@@ -57,7 +57,7 @@ def test_without_a_scan_nothing_can_be_run_and_the_panel_says_why(panel: DetectW
 def test_template_and_parameters_are_suggested_as_soon_as_patterns_are_read(ready: DetectWidget) -> None:
     assert ready.session.probe is not None
     assert ready.session.detection_parameters == ready.form.value
-    assert "Direct beam at x 47.5, y 47.5 px" in ready.chooser.beam_label.text()
+    assert "Direct beam at row 47.5, column 47.5 px" in ready.chooser.beam_label.text()
 
 
 def test_a_run_finds_the_disks_of_every_pattern(ready: DetectWidget, until: Until) -> None:

@@ -13,7 +13,8 @@ from napari.utils.interactions import (
     mouse_release_callbacks,
 )
 
-from inspect_scene import blocks, make_scene, run_map
+import inspect_scene
+from inspect_scene import blocks, make_scene
 from napari_stem_orient.core.datacube import summarise
 from napari_stem_orient.core.ipf import map_colours
 from napari_stem_orient.core.orientation_map import OrientationMap, Reason
@@ -60,6 +61,12 @@ def summarise_into(session, datacube) -> None:
         except StopIteration as finished:
             session.set_summary(finished.value)
             return
+
+
+def run_map(session, scene, **keywords) -> None:
+    """Index, and have all layers of the map made at once."""
+    inspect_scene.run_map(session, scene, **keywords)
+    session.painter.show_all()
 
 
 def mouse(event_type: str, position, *, modifiers=(), button=1, dragging=True) -> SimpleNamespace:
@@ -146,6 +153,52 @@ def test_a_run_shows_the_out_of_plane_map_above_the_others(maps, viewer, session
     assert viewer.layers.selection.active.name == "IPF-Z"
     extents = {tuple(layer.extent.world.ravel()) for layer in viewer.layers}
     assert extents == {(0.0, 0.0, 11 * STEP_NM, 15 * STEP_NM)}
+
+
+HIDDEN = ["Phase probability", "Expected error (°)", "Score", "Phase", "IPF-X"]
+
+
+def test_the_layers_of_a_map_come_one_by_one_and_the_one_that_is_seen_first(
+    maps, viewer, session, scene, qtbot
+):
+    inserted = []
+    viewer.layers.events.inserted.connect(lambda event: inserted.append(event.value.name))
+    session.set_map(scene.truth)
+    assert names(viewer) == ["IPF-Z"]
+    qtbot.waitUntil(lambda: len(viewer.layers) > 1)
+    session.set_position((3, 4))
+    qtbot.waitUntil(lambda: names(viewer) == [*HIDDEN, "IPF-Z", "Inspected position"])
+    assert [name for name in inserted if name != "Inspected position"] == ["IPF-Z", *reversed(HIDDEN)]
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["IPF-Z", "Inspected position"]
+    assert viewer.layers.selection.active.name == "IPF-Z"
+    assert all(layer.thumbnail[..., :3].any() for layer in viewer.layers[:5])
+
+
+def test_a_map_that_is_replaced_before_all_its_layers_are_there_leaves_none_of_them(
+    maps, viewer, session, scene, qtbot
+):
+    other = make_scene(scan_shape=(6, 8))
+    session.set_map(scene.truth)
+    session.set_map(other.truth)
+    qtbot.waitUntil(lambda: names(viewer) == [*HIDDEN, "IPF-Z"])
+    qtbot.wait(20)
+    assert {layer.data.shape[:2] for layer in viewer.layers} == {(6, 8)}
+    session.set_map(scene.truth)
+    session.set_peaks(other.peaks)  # lets it go
+    qtbot.wait(20)
+    assert names(viewer) == ["Virtual dark field"]
+
+
+def test_a_viewer_that_is_closed_before_all_layers_are_there_gets_no_more(
+    make_napari_viewer_proxy, scene, qtbot
+):
+    viewer = make_napari_viewer_proxy()
+    maps = map_layers_of(viewer, session_of(viewer))
+    session_of(viewer).set_map(scene.truth)
+    viewer.close()
+    qtbot.wait(20)
+    assert len(viewer.layers) == 0
+    maps.close()
 
 
 def test_a_second_method_is_told_apart_and_a_second_run_uses_the_same_layers(maps, viewer, session, scene):
@@ -282,6 +335,17 @@ def test_maps_stand_side_by_side_and_go_back(maps, viewer, session, scene):
     assert not viewer.canvas.grid.enabled
     assert "Inspected position" in before
     assert {layer.name for layer in viewer.layers if layer.visible} == before
+
+
+def test_maps_that_stand_side_by_side_are_named_also_by_napari_s_own_button(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    run_map(session, scene)
+    assert not any(layer.name_overlay.visible for layer in viewer.layers)
+    viewer.canvas.grid.enabled = True
+    run_map(session, scene, method="template")  # its layers come while the others stand there
+    assert all(layer.name_overlay.visible for layer in viewer.layers)
+    viewer.canvas.grid.enabled = False
+    assert not any(layer.name_overlay.visible for layer in viewer.layers)
 
 
 def test_closing_the_viewer_in_the_middle_of_a_drag_and_a_run_is_clean(make_napari_viewer_proxy, scene):
@@ -422,7 +486,7 @@ def test_the_status_bar_tells_the_solution_at_the_cursor(maps, viewer, session, 
     run_map(session, scene)
     text = hover(viewer, 10 * STEP_NM, 12 * STEP_NM)
     solution = scene.truth.at(10, 12)
-    for part in ("[10, 12]", "Cu2O", solution.zone_axis, "5.0° 20.0° 33.0°", "score 0.60", "± 3.5°"):
+    for part in ("row 10, column 12", "Cu2O", solution.zone_axis, "5.0° 20.0° 33.0°", "score 0.60", "± 3.5°"):
         assert part in text
     assert Reason.TOO_FEW_DISKS.sentence in hover(viewer, 0, 0)
     viewer.layers.selection.active = viewer.layers["Phase"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from napari_stem_orient.core.ipf import SampleDirection, map_colours
 
@@ -223,6 +222,8 @@ def without_gaps(image: NDArray[np.float32]) -> NDArray[np.float32]:
         return image
     if missing.all():
         return np.zeros_like(image)
+    from scipy.ndimage import distance_transform_edt
+
     rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
     return np.asarray(image[rows, columns])
 
@@ -303,6 +304,26 @@ def thumbnail(layer: Layer) -> NDArray[np.uint8]:
         small = np.clip((small - low) / (high - low), 0.0, 1.0)
     colours = np.asarray(layer.colormap.map(small)).reshape(*small.shape, 4)
     return np.asarray(np.round(255 * colours), dtype=np.uint8)
+
+
+def make_thumbnail(layer: Layer) -> None:
+    """Give a hidden map its small picture in the layer list."""
+    if not layer.visible:
+        layer.thumbnail = thumbnail(layer)
+
+
+def set_grid(layer: Layer, grid: dict[str, Any]) -> None:
+    """Put a layer on another grid, see `scan_grid`."""
+    layer.scale, layer.units, layer.axis_labels = grid["scale"], grid["units"], grid["axis_labels"]
+
+
+def take_map(layer: Layer, layer_tuple: LayerTuple) -> None:
+    """Give a layer the data of another map of its kind; how the user made it look stays."""
+    data, keywords, layer_type = layer_tuple
+    layer.data = data
+    set_grid(layer, keywords)
+    if layer_type == "labels":
+        layer.colormap, layer.features = keywords["colormap"], keywords["features"]
 
 
 def marker_layer(position: tuple[int, int]) -> tuple[NDArray[np.float64], dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -14,21 +14,26 @@ from qtpy.QtCore import QTimer
 from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.framing import Framing
 from napari_stem_orient.gui.layers import (
+    MAP_KINDS,
     VALUE_ARRAYS,
     LayerKind,
+    LayerTuple,
     contrast_limits,
     dark_field_layer,
     dark_field_of_peaks,
     kinds_of,
     layer_identity,
     layer_name,
+    make_thumbnail,
     map_layer,
     paint,
     scan_grid,
-    thumbnail,
+    set_grid,
+    take_map,
     without_gaps,
 )
 from napari_stem_orient.gui.map_pointer import MapPointer
+from napari_stem_orient.gui.one_by_one import OneByOne
 from napari_stem_orient.gui.status_text import StatusText
 from napari_stem_orient.gui.warm_up import start_warm_up
 
@@ -84,6 +89,7 @@ class MapLayers:
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_INTERVAL_MS)
         self._timer.timeout.connect(self.refresh)
+        self._to_come: OneByOne[tuple[OrientationMap, LayerKind]] = OneByOne(self._make_hidden)
         self.framing = Framing(napari_viewer)
         self.pointer = MapPointer(napari_viewer, session)
         self._status = StatusText(napari_viewer, session, self.pointer)
@@ -94,6 +100,7 @@ class MapLayers:
 
     def close(self) -> None:
         """Stop painting; the layers stay as they are."""
+        self._to_come.stop()
         self._timer.stop()
         self.framing.stop()
         self._connections.disconnect_all()
@@ -109,45 +116,42 @@ class MapLayers:
     def show_map(self, orientation_map: OrientationMap, kinds: tuple[LayerKind, ...] = ()) -> None:
         """Show a map with all that is known so far; layers that are there already take its data.
 
-        A new set of layers shows its out-of-plane map, and keeps the rest hidden in the layer list.
+        A new set of layers begins with its out-of-plane map; the rest, hidden in the layer list, comes one by one while
+        the window goes on.
         """
         viewer = self._viewer()
         if viewer is None:
             return
         self.refresh()
-        several = len(self._session.orientation_maps) > 1
+        method, all_kinds = orientation_map.method, kinds_of(orientation_map)
+        self._to_come.keep(lambda waiting: waiting[0].method != method)
         alone = not any(layer_identity(layer) is not None for layer in viewer.layers)
-        new = []
-        all_kinds = kinds_of(orientation_map)
         kinds = kinds or all_kinds
-        for kind in (*kinds, *(kind for kind in (LayerKind.IPF_Y,) if kind not in kinds)):
-            layer = self.layer(kind, orientation_map.method)
-            if layer is None and kind not in kinds:
-                continue
-            layer_tuple = map_layer(orientation_map, kind, method_in_name=several)
-            layer_tuple[1].update(self._grid(orientation_map.calibration))
-            if layer is None:
-                layer_tuple[1]["visible"] = kind is LayerKind.IPF_Z or kinds != all_kinds
-                layer = self._add(viewer, layer_tuple)
-                new.append(layer)
-            else:
-                _replace(layer, layer_tuple)
-            if not layer.visible:
-                layer.thumbnail = thumbnail(layer)
-        self._painted[orientation_map.method] = orientation_map
-        if new:
-            self.pointer.raise_marker()
-            viewer.layers.selection.active = new[-1]
-            self.framing.frame_soon()
-        if alone and new:
+        missing = [kind for kind in kinds if self.layer(kind, method) is None]
+        for kind in (*kinds, LayerKind.IPF_Y):
+            layer = self.layer(kind, method)
+            if layer is not None:
+                take_map(layer, self._layer_tuple(orientation_map, kind))
+                make_thumbnail(layer)
+        self._painted[method] = orientation_map
+        if missing:
+            *others, topmost = missing
+            self._make(orientation_map, topmost, shown=topmost is LayerKind.IPF_Z or kinds != all_kinds)
+            self._to_come.add((orientation_map, kind) for kind in reversed(others))
+        if alone and missing:
             self.framing.frame()
         self._name_layers()
+
+    def show_all(self) -> None:
+        """Make at once the layers that would come one by one."""
+        self._to_come.do_all()
 
     def show_ipf(self, kind: LayerKind) -> None:
         """Show one of the current map's IPF layers instead of the others; IPF-Y is made when first asked for."""
         viewer, current = self._viewer(), self._session.current_map
         if viewer is None or current is None:
             return
+        self.show_all()
         if self.layer(kind, current.method) is None:
             self.show_map(current, kinds=(kind,))
         for other in (LayerKind.IPF_X, LayerKind.IPF_Y, LayerKind.IPF_Z):
@@ -163,6 +167,7 @@ class MapLayers:
         if viewer is None:
             return
         if shown and current is not None:
+            self.show_all()
             beside = {LayerKind.IPF_Z, LayerKind.IPF_X, LayerKind.PHASE}
             for layer in viewer.layers:
                 identity = layer_identity(layer)
@@ -231,6 +236,9 @@ class MapLayers:
         connect(session.map_started, self._on_map_started)
         connect(session.map_filled, self._on_map_filled)
         connect(session.map_changed, self._on_map_changed)
+        viewer = self._viewer()
+        if viewer is not None:
+            connect(viewer.canvas.grid.events.enabled, self._on_grid_changed)
 
     def _on_datacube_changed(self, datacube: DataCube | None) -> None:
         self._forget_dark_field()
@@ -274,7 +282,7 @@ class MapLayers:
         if all(tuple(layer.scale) == grid["scale"] for layer in ours):
             return
         for layer in ours:
-            _set_grid(layer, grid)
+            set_grid(layer, grid)
         self.framing.frame()
 
     def _on_map_started(self, orientation_map: OrientationMap) -> None:
@@ -290,12 +298,19 @@ class MapLayers:
             return
         self.refresh()
         for layer in self._layers_of(orientation_map.method):
-            if not layer.visible:
-                layer.thumbnail = thumbnail(layer)
+            make_thumbnail(layer)
         painted = self._painted.get(orientation_map.method)
         there = self.layer(LayerKind.IPF_Z, orientation_map.method) is not None
         if painted is None or not there or not _look_equal(painted, orientation_map):
             self.show_map(orientation_map)
+
+    def _on_grid_changed(self) -> None:
+        """Name the maps where they stand side by side."""
+        viewer = self._viewer()
+        if viewer is not None:
+            for layer in viewer.layers:
+                if layer_identity(layer) is not None:
+                    layer.name_overlay.visible = viewer.canvas.grid.enabled
 
     # --- layers --------------------------------------------------------------------------------------------
 
@@ -321,29 +336,59 @@ class MapLayers:
             layer_tuple = dark_field_layer(without_gaps(self._dark_field), calibration)
             alone = not any(layer_identity(other) is not None for other in viewer.layers)
             active = viewer.layers.selection.active
-            layer = self._add(viewer, layer_tuple)
+            layer = self._add(viewer, layer_tuple, index=0)
             self._limits = tuple(layer.contrast_limits)
             if active is not None and layer_identity(active) is not None:
                 viewer.layers.selection.active = active
-            viewer.layers.move(viewer.layers.index(layer), 0)
             if alone:
                 self.framing.frame()
         else:
-            _set_grid(layer, scan_grid(calibration))
+            set_grid(layer, scan_grid(calibration))
         self._paint_dark_field()
 
-    def _add(self, viewer: napari.Viewer, layer_tuple: tuple[NDArray[Any], dict[str, Any], str]) -> Layer:
+    def _make_hidden(self, waiting: tuple[OrientationMap, LayerKind]) -> None:
+        """Make one of the layers to come, unless its map was let go, or the viewer closed, meanwhile."""
+        viewer, (orientation_map, kind) = self._viewer(), waiting
+        if viewer is not None and viewer.layers and orientation_map.method in self._session.orientation_maps:
+            self._make(orientation_map, kind, shown=False)
+
+    def _make(self, orientation_map: OrientationMap, kind: LayerKind, *, shown: bool) -> None:
+        """Make the layer of a map below those of its run that stand above it; one that is not shown is not selected."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        above = MAP_KINDS[MAP_KINDS.index(kind) + 1 :] if kind in MAP_KINDS else ()
+        places = [
+            viewer.layers.index(layer)
+            for layer in self._layers_of(orientation_map.method)
+            if (layer_identity(layer) or ("",))[0] in above
+        ]
+        layer_tuple = self._layer_tuple(orientation_map, kind)
+        layer_tuple[1]["visible"] = shown
+        active = viewer.layers.selection.active
+        layer = self._add(viewer, layer_tuple, index=min(places, default=len(viewer.layers)))
+        make_thumbnail(layer)
+        viewer.layers.selection.active = layer if shown else active
+        self.pointer.raise_marker()
+        self.framing.frame_soon()
+
+    def _layer_tuple(self, orientation_map: OrientationMap, kind: LayerKind) -> LayerTuple:
+        """What the layer of a map is made of, on the grid of the scan, and of the map only where no scan is open."""
+        several = len(self._session.orientation_maps) > 1
+        made = map_layer(orientation_map, kind, method_in_name=several)
+        made[1].update(scan_grid(self._session.calibration or orientation_map.calibration))
+        return made
+
+    def _add(self, viewer: napari.Viewer, layer_tuple: LayerTuple, *, index: int) -> Layer:
         data, keywords, layer_type = layer_tuple
-        layer = viewer.add_layer(Layer.create(data, keywords, layer_type))
+        layer = Layer.create(data, keywords, layer_type)
+        viewer.layers.insert(index, layer)
+        layer.name_overlay.visible = viewer.canvas.grid.enabled
         identity = layer_identity(layer)
         if identity is not None and identity[0] in VALUE_ARRAYS:
             layer.colorbar.visible = True  # shown while the layer is
         viewer.canvas.overlays.scale_bar.visible = True
         return layer
-
-    def _grid(self, calibration: Calibration) -> dict[str, Any]:
-        """Return the grid that all layers share: that of the scan, and of the map only where no scan is open."""
-        return scan_grid(self._session.calibration or calibration)
 
     def _layers_of(self, method: str) -> list[Layer]:
         viewer = self._viewer()
@@ -392,16 +437,3 @@ def _look_equal(painted: OrientationMap, other: OrientationMap) -> bool:
     return all(
         np.array_equal(getattr(painted, n), getattr(other, n), equal_nan=n != "phase_id") for n in names
     )
-
-
-def _set_grid(layer: Layer, grid: dict[str, Any]) -> None:
-    layer.scale, layer.units, layer.axis_labels = grid["scale"], grid["units"], grid["axis_labels"]
-
-
-def _replace(layer: Layer, layer_tuple: tuple[NDArray[Any], dict[str, Any], str]) -> None:
-    """Give a layer the data of another map of its kind; how the user made it look stays."""
-    data, keywords, layer_type = layer_tuple
-    layer.data = data
-    _set_grid(layer, keywords)
-    if layer_type == "labels":
-        layer.colormap, layer.features = keywords["colormap"], keywords["features"]

@@ -8,12 +8,6 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_stem_orient.detection.probe import (
-    ProbeTemplate,
-    probe_from_mean_pattern,
-    probe_radius_px,
-    synthetic_probe,
-)
 from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.mask_jobs import MeasuredScan, measured_scan, suggested_parameters
@@ -30,6 +24,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.detection.parameters import DetectionParameters
+    from napari_stem_orient.detection.probe import ProbeTemplate
     from napari_stem_orient.detection.suggestion import Suggestion
 
 MEASURED, SYNTHETIC, MEAN, VACUUM = "Automatic", "Synthetic disk", "Mean direct beam", "Vacuum region"
@@ -179,7 +174,7 @@ class ProbeChooser(QWidget):
         """The radius in px that the convergence angle gives; None where the calibration lacks something."""
         datacube = self._session.datacube
         try:
-            return None if datacube is None else probe_radius_px(datacube.calibration)
+            return None if datacube is None else datacube.calibration.disk_radius_px()
         except ValueError:
             return None
 
@@ -188,7 +183,9 @@ class ProbeChooser(QWidget):
         if self._suggestion is not None:
             beam = self._suggestion.beam
             what = "Direct beam" if not self._behind_a_stop else "Beam stop found; brightest disk"
-            parts.append(f"{what} at x {beam.x_px:.1f}, y {beam.y_px:.1f} px, radius {beam.radius_px:.2f} px")
+            parts.append(
+                f"{what} at row {beam.y_px:.1f}, column {beam.x_px:.1f} px, radius {beam.radius_px:.2f} px"
+            )
         expected = self._expected_radius()
         if expected is not None:
             parts.append(f"{expected:.2f} px expected from the convergence angle")
@@ -217,6 +214,8 @@ class ProbeChooser(QWidget):
 
     def _probe(self, datacube: DataCube) -> ProbeTemplate | None:
         """The template of the chosen source; None where that takes a job of its own."""
+        from napari_stem_orient.detection.probe import probe_from_mean_pattern, synthetic_probe
+
         source, pattern = self.source_box.currentText(), self._session.mean_pattern
         beam = None if self._suggestion is None else self._suggestion.beam
         if source == SYNTHETIC:

@@ -74,7 +74,7 @@ class StatusText:
         position = self._pointer.position_at(viewer.cursor.position)
         if orientation_map is None or position is None:
             return None
-        return f"[{position[0]}, {position[1]}]  {status_text(orientation_map, position)}"
+        return f"row {position[0]}, column {position[1]}   {status_text(orientation_map, position)}"
 
     def _map(self, method: str) -> OrientationMap | None:
         """Return the map that a layer shows; over the dark field, the current one."""
