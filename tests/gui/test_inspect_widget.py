@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from inspect_scene import CALIBRATION, crystal_of, make_scene, preview_of, run_map
+import inspect_scene
+from inspect_scene import CALIBRATION, crystal_of, make_scene, preview_of
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation_map import Reason
@@ -58,6 +59,12 @@ def indexed(inspect, session, scene):
     session.set_peaks(scene.peaks)
     run_map(session, scene)
     return inspect
+
+
+def run_map(session, scene, **keywords) -> None:
+    """Index, and have all layers of the map made at once."""
+    inspect_scene.run_map(session, scene, **keywords)
+    session.painter.show_all()
 
 
 def go_to(inspect, session, qtbot, position) -> None:
@@ -320,6 +327,27 @@ def test_another_map_is_shown_beside(indexed, viewer, session, scene, qtbot):
     assert indexed.comparison.view.reflections is not None
     np.testing.assert_array_equal(indexed.comparison.view.pattern, indexed.panel.view.pattern)
     assert indexed.comparison.title == "Transformer · 0.0° away"
+
+
+def test_the_pictures_of_both_methods_have_the_same_size(indexed, viewer, session, scene, qtbot):
+    """Whatever is said below them: of one of them nothing is known, or that the calibration is unchecked."""
+    indexed.resize(700, 700)
+    indexed.show()
+    indexed.compare_box.setChecked(True)
+    views = indexed.panel.view, indexed.comparison.view
+
+    def same_size() -> bool:
+        return views[0].geometry().height() == views[1].geometry().height() > 0
+
+    go_to(indexed, session, qtbot, (3, 4))
+    assert not indexed.panel.exploratory.isHidden()
+    qtbot.waitUntil(same_size)
+    run_map(session, scene, method="template")
+    go_to(indexed, session, qtbot, (0, 0))
+    qtbot.waitUntil(same_size)
+    session.set_map(None)
+    go_to(indexed, session, qtbot, (5, 4))
+    qtbot.waitUntil(same_size)
 
 
 def test_equivalent_orientations_are_said_to_be_the_same():

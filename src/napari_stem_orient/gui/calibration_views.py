@@ -8,8 +8,8 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QLabel, QStackedWidget, QWidget
+from qtpy.QtGui import QColor, QPen
+from qtpy.QtWidgets import QGraphicsRectItem, QLabel, QStackedWidget, QWidget
 
 from napari_stem_orient.gui.calibration_jobs import BeforeAndAfter, OriginPicture, Picture
 from napari_stem_orient.gui.theme_colours import ThemeColours
@@ -22,6 +22,7 @@ BEFORE_COLOUR = "#999999"
 AFTER_COLOUR = "#d55e00"
 LABEL_WIDTH = 0.085  # of the axis
 HEIGHT = 280
+LEFT_AXIS_WIDTH = 48  # the same for all numbers: the picture stays where it is
 AXIS_LABEL_MARGIN = 6  # below the axis, whose label hangs out of it by as much
 FAINTEST_RING = 0.03
 """Rings weaker than this part of the strongest are not drawn."""
@@ -39,8 +40,14 @@ class VectorMapView(pg.PlotWidget):
         plot.setAspectLocked(True)
         plot.invertY(True)
         self.image = pg.ImageItem(axisOrder="row-major")
-        self.image.setColorMap(pg.colormap.get("inferno"))
+        colours = pg.colormap.get("inferno")
+        self.image.setColorMap(colours)
+        self.ground = QGraphicsRectItem()  # a smaller picture lies on it
+        self.ground.setBrush(colours.map(0.0, mode="qcolor"))
+        self.ground.setPen(QPen(Qt.PenStyle.NoPen))
+        plot.addItem(self.ground, ignoreBounds=True)
         plot.addItem(self.image)
+        plot.getAxis("left").setWidth(LEFT_AXIS_WIDTH)
         self.rings = [
             plot.plot(pen=pg.mkPen(_faint(colour), width=1), connect="finite") for colour in RING_COLOURS
         ]
@@ -49,19 +56,21 @@ class VectorMapView(pg.PlotWidget):
             "the crystal. A calibrated scan of many grains fills the circles.</qt>"
         )
 
-    def show_picture(self, picture: Picture, rings: NamedRings, *, keep_range: bool) -> None:
-        """Draw a vector map; with `keep_range`, in the frame that is shown, for comparison."""
+    def show_picture(self, picture: Picture, rings: NamedRings, *, frame: float, keep_range: bool) -> None:
+        """Draw a vector map in a frame that reaches so far; with `keep_range`, in the view that is shown."""
         found = picture.vector_map
         if found is None:
             return
         left, right, top, bottom = found.extent
         self.image.setImage(_shades(found.image), autoLevels=False, levels=(0.0, 1.0))
         self.image.setRect(QRectF(left, top, right - left, bottom - top))
+        outline = QRectF(-frame, -frame, 2 * frame, 2 * frame)
+        self.ground.setRect(outline)
         plot = self.getPlotItem()
         plot.setLabel("bottom", f"q<sub>x</sub> ({found.units})")
         plot.setLabel("left", f"q<sub>y</sub> ({found.units})")
         if not keep_range:
-            plot.getViewBox().setRange(self.image.mapRectToParent(self.image.boundingRect()), padding=0.0)
+            plot.getViewBox().setRange(outline, padding=0.0)
         for index, item in enumerate(self.rings):
             has = index < len(rings) and found.units != "px"
             q = _strong(rings[index][1])[0] if has else np.zeros(0)
@@ -226,7 +235,12 @@ class CalibrationViews(QStackedWidget):
         self._content = content
         picture = content.before if before and content.before is not None else content.after
         if content.view == "map":
-            self.vector_map.show_picture(picture, content.rings, keep_range=flipped and _same_units(content))
+            self.vector_map.show_picture(
+                picture,
+                content.rings,
+                frame=_frame(content, picture),
+                keep_range=flipped and _same_units(content),
+            )
             self.setCurrentWidget(self.vector_map)
         elif content.view == "histogram":
             self.histogram.show_pictures(content)
@@ -267,6 +281,12 @@ def _same_units(content: BeforeAndAfter) -> bool:
     pair = (content.before, content.after)
     units = {p.vector_map.units for p in pair if p is not None and p.vector_map is not None}
     return len(units) < 2
+
+
+def _frame(content: BeforeAndAfter, shown: Picture) -> float:
+    """How far the frame of a vector map reaches: as far as both pictures do, where their units are the same."""
+    pair = (content.before, content.after) if _same_units(content) else (shown,)
+    return max(p.vector_map.extent[1] for p in pair if p is not None and p.vector_map is not None)
 
 
 def _strong(rings: Rings) -> tuple[NDArray[np.float64], list[str]]:

@@ -324,8 +324,10 @@ class InspectWidget(QWidget):
         self._draw_disks()
         self._panel.set_solution(self._solution(self._session.current_map))
         current = self._session.current_map
-        self._panel.exploratory.show_for(None if current is None else current.calibration)
-        self._panel.set_title(self._method_title() if not self._comparison.isHidden() else "")
+        for panel in self._panels():
+            panel.exploratory.show_for(None if current is None else current.calibration)
+        title = " " if current is None else method_title(current.method)  # as high in both panels
+        self._panel.set_title("" if self._comparison.isHidden() else title)
         self._draw_comparison()
 
     def _write_header(self, message: str) -> None:
@@ -403,6 +405,9 @@ class InspectWidget(QWidget):
             comparison = self._matcher.answer(self._shown)
             self._comparison_title = comparison.title
             self._comparison.set_solution(comparison.solution, message=comparison.message)
+        room = any(panel.says_something for panel in self._panels())
+        for panel in self._panels():
+            panel.keep_room(room)  # pictures of the same size
         self._draw_reflections()
 
     def _draw_reflections(self) -> None:
@@ -424,7 +429,7 @@ class InspectWidget(QWidget):
             panel.view.set_reflections(reflections, radius_px=self._radius_px())
         if not self._comparison.isHidden():
             difference = difference_text(self._panel.chosen(), self._comparison.chosen())
-            self._comparison.set_title(" · ".join(filter(None, (self._comparison_title, difference))))
+            self._comparison.set_title(" · ".join(filter(None, (self._comparison_title, difference))) or " ")
 
     def _calibration_of_map(self) -> Any:
         """Return the calibration that the map was made with: the overlay shows what was found, then."""
@@ -435,10 +440,6 @@ class InspectWidget(QWidget):
         if orientation_map is None or self._shown is None:
             return None
         return orientation_map.at(*self._shown)
-
-    def _method_title(self) -> str:
-        current = self._session.current_map
-        return "" if current is None else method_title(current.method)
 
 
 def _close(widget_reference: ref[InspectWidget]) -> None:

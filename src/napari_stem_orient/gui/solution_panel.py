@@ -147,8 +147,17 @@ class SolutionPanel(QWidget):
                 message += f" Disks detected here: {solution.unexplained_disks}."
         self._message.setText(message)
         self._message.setVisible(bool(message))
-        self._words.setMinimumHeight(0 if solution is None else self._height_of_words())
+        self.keep_room(self.says_something)
         self._write_facts()
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is a solution, or a message in its place."""
+        return self._solution is not None or bool(self._message.text())
+
+    def keep_room(self, wanted: bool) -> None:
+        """Keep the room below the picture for all that may be said of a solution, or give it to the picture."""
+        self._words.setMinimumHeight(self._height_of_words() if wanted else 0)
 
     def _height_of_words(self) -> int:
         """Return the room for a choice and all facts: the picture shall not jump from one position to the next."""
