@@ -16,7 +16,7 @@ from inspect_scene import PLAIN_CALIBRATION, Scene, make_scene, run_map
 from napari_stem_orient.calibration import origin, ring_pattern, shape
 from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
-from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.gui.calibrate_widget import CalibrateWidget
 from napari_stem_orient.gui.calibration_views import HistogramView, OriginView, VectorMapView
@@ -435,3 +435,90 @@ def test_the_crystal_is_that_of_the_session_until_another_is_chosen(
     box.box.activated.emit(box.box.findText("CIF…"))
     assert (names(), box.box.currentText()) == (["Ni"], "Ni")
     assert isinstance(box.crystals[0], Crystal)
+
+
+def test_index_starts_with_the_crystal_that_the_calibration_was_made_with(
+    ready: CalibrateWidget, fits: list[str], until: Until
+) -> None:
+    session = ready.session
+
+    def fit(quantity: Quantity, crystal: str) -> None:
+        ready.crystal_box.choose(crystal)
+        ready.rows.fit_buttons[quantity].click()
+        until(lambda: idle(ready))
+
+    fit("origin", "Au")  # which no crystal has a part in
+    assert session.crystals == ()
+    fit("pixel size", "Au")
+    assert session.crystals == (load_crystal("Au"),)
+    assert session.crystals_lent
+    fit("ellipse", "Cu")
+    assert session.crystals == (load_crystal("Cu"),)
+    assert ready.crystal_box.box.currentText() == "Cu"
+
+
+def test_what_was_chosen_in_index_stays_when_the_calibration_takes_another_crystal(
+    ready: CalibrateWidget, fits: list[str], scene: Scene, until: Until
+) -> None:
+    session = ready.session
+    for chosen in ((load_crystal("Al"),), ()):  # also that there shall be none
+        session.set_crystals(chosen)
+        ready.crystal_box.choose("Cu")
+        ready.rows.fit_buttons["pixel size"].click()
+        until(lambda: idle(ready))
+        assert session.crystals == chosen
+        assert not session.crystals_lent
+
+
+def test_a_crystal_from_calibrate_that_was_indexed_with_is_chosen(
+    ready: CalibrateWidget, fits: list[str], scene: Scene, until: Until
+) -> None:
+    ready.session.lend_crystals((load_crystal("Cu"),))
+    run_map(ready.session, scene)
+    assert not ready.session.crystals_lent
+    ready.session.lend_crystals((load_crystal("Au"),))
+    assert ready.session.crystals == (load_crystal("Cu"),)
+
+
+def test_a_warning_of_the_origin_is_still_there_when_the_rings_are_fitted_too(
+    ready: CalibrateWidget, fits: list[str], monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    def doubtful(peaks: BraggPeaks, **_: Any) -> CalibrationFit:
+        return CalibrationFit("Origin", peaks.calibration, peaks.origin_px, (), "found at 3 % only")
+
+    monkeypatch.setattr(origin, "fit_origins", doubtful)
+    ready.crystal_box.choose("Cu")
+    ready.fit_all_button.click()
+    until(lambda: idle(ready))
+    assert ready.report_label.text().startswith("Shape")
+    assert "⚠ Origin: found at 3 % only" in ready.report_label.text()
+    ready.undo_button.click()
+    assert ready.report_label.text() == "Origin\n⚠ found at 3 % only"
+    ready.session.confirm_calibration("rotation")
+    assert "⚠" not in ready.report_label.text()
+
+
+def test_the_vector_maps_before_and_after_are_shown_in_one_frame(
+    ready: CalibrateWidget, fits: list[str], until: Until
+) -> None:
+    ready.crystal_box.choose("Cu")
+    ready.rows.fit_buttons["pixel size"].click()
+    until(lambda: idle(ready))
+    comparison = ready.comparison
+    comparison.view_box.setCurrentIndex(0)
+
+    def drawn() -> bool:
+        content = comparison.views.content
+        return content is not None and content.view == "map" and content.before is not None
+
+    until(drawn)
+    shown = comparison.views.vector_map
+    sizes = []
+    for button in (comparison.after_button, comparison.before_button):
+        button.click()
+        frame = shown.ground.rect()
+        sizes.append((frame, shown.getPlotItem().getViewBox().viewRange()))
+        assert frame.contains(shown.image.mapRectToParent(shown.image.boundingRect()))
+    assert sizes[0] == sizes[1]
+    right = shown.image.mapRectToParent(shown.image.boundingRect()).right()
+    assert sizes[0][0].right() / right == pytest.approx(0.026 / 0.025)  # that of the larger one

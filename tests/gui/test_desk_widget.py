@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -12,9 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from napari import Viewer
+from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox
 
 from inspect_scene import make_scene, run_map
+from napari_stem_orient.calibration import origin
+from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui.calibrate_widget import CalibrateWidget
 from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
@@ -85,7 +91,7 @@ def test_a_scan_goes_from_open_to_maps(
     indexing.run_button.click()
     until(lambda: session.step_state(Step.INDEX) is StepState.DONE)
     assert desk.sections[Step.EXPORT].unfolded
-    assert {LayerKind.IPF_Z, LayerKind.IPF_X, LayerKind.PHASE, LayerKind.SCORE} <= kinds(viewer)
+    until(lambda: {LayerKind.IPF_Z, LayerKind.IPF_X, LayerKind.PHASE, LayerKind.SCORE} <= kinds(viewer))
     (in_colour,) = [
         layer for layer in viewer.layers if (layer_identity(layer) or ("",))[0] is LayerKind.IPF_Z
     ]
@@ -135,6 +141,40 @@ def test_the_question_for_a_scan_shape_is_seen_although_the_step_was_folded(
     until(lambda: desk.session.running_job(Step.OPEN) is None)
     assert not opening.shape_row.isHidden()
     assert desk.sections[Step.OPEN].unfolded
+
+
+def test_a_warning_of_a_fit_is_scrolled_into_sight_in_a_low_dock(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    desk = OrientationMappingWidget(ViewerModel())  # type: ignore[arg-type]
+    qtbot.addWidget(desk)
+
+    def doubtful(peaks: BraggPeaks, **_: Any) -> CalibrationFit:
+        return CalibrationFit("Origin", peaks.calibration, peaks.origin_px, (), "found at 3 % only")
+
+    monkeypatch.setattr(origin, "fit_origins", doubtful)
+    desk.session.set_peaks(make_scene().peaks)
+    desk.sections[Step.CALIBRATE].set_unfolded(True)
+    desk.resize(370, 230)
+    desk.show()
+    panel = desk.panels[Step.CALIBRATE]
+    assert isinstance(panel, CalibrateWidget)
+    desk.scroll_area.ensureWidgetVisible(panel.rows.fit_buttons["origin"])
+    panel.rows.fit_buttons["origin"].click()
+    until(lambda: "⚠" in panel.report_label.text())
+    until(lambda: panel.report_label.visibleRegion().boundingRect() == panel.report_label.rect())
+
+
+def test_the_first_opening_of_the_desk_waits_for_no_library_that_it_does_not_need() -> None:
+    """They take most of a second with warm files, and several on a cold disk."""
+    libraries = ("pyqtgraph", "scipy.ndimage", "dask.array", "torch", "orix", "pandas", "h5py")
+    code = (
+        "import sys, napari, napari.layers; from napari._qt.qt_viewer import QtViewer; before = set(sys.modules); "
+        "import napari_stem_orient.gui.desk_widget; "
+        f"print([name for name in {libraries} if name in set(sys.modules) - before])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_why_a_file_cannot_be_opened_stays_in_sight(

@@ -298,3 +298,16 @@ def test_another_scan_opened_during_the_run_ends_it_without_a_trace(
     until(lambda: not ready._jobs)
     assert ready.session.current_map is None
     assert not errors
+
+
+def test_a_crystal_from_calibrate_is_called_so_until_one_is_chosen(
+    panel: IndexWidget, peaks: BraggPeaks, until: Until
+) -> None:
+    panel.session.set_peaks(peaks)
+    assert panel.lent_label.isHidden()
+    panel.session.lend_crystals((load_crystal("Cu"),))
+    assert "Cu" in panel.crystals.list.item(0).text()
+    assert not panel.lent_label.isHidden()
+    until(panel.run_button.isEnabled)
+    panel.crystals.add("Al")
+    assert panel.lent_label.isHidden()

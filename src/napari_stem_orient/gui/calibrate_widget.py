@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
+    from napari_stem_orient.gui.calibration_history import CalibrationStep
 
 KINDS = "Calibration (*.json);;All files (*)"
 CHANGED = "The calibration changed meanwhile; what was fitted was not used. Fit again."
@@ -54,6 +55,7 @@ class CalibrateWidget(StepPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self._fitted: BraggPeaks | None = None  # the peaks that the running fits are about
+        self._together: list[CalibrationStep] = []  # what the last press of a button has fitted
         self._job: JobHandle[Any, Any] | None = None
         self.crystal_box = CrystalBox(
             self, tooltip="The crystal whose rings are compared with the disks: of the sample, or a standard."
@@ -104,6 +106,7 @@ class CalibrateWidget(StepPanel):
         if peaks is None:
             return
         self._fitted = peaks
+        self._together = []
         task = FitTask(
             peaks=peaks,
             quantities=quantities,
@@ -122,6 +125,7 @@ class CalibrateWidget(StepPanel):
             return
         self._take(record.fit, applied=record.peaks)
         self._fitted = self.session.peaks
+        self.session.lend_crystals(record.crystals)
 
     def _take_if_current(self, peaks: BraggPeaks, found: tuple[CalibrationFit, BraggPeaks]) -> bool:
         """Use what was found, and the peaks with it applied, unless the peaks are others by now; say whether."""
@@ -129,11 +133,16 @@ class CalibrateWidget(StepPanel):
         if self.session.peaks is not peaks:
             self.show_message(CHANGED)
             return False
+        self._together = []
         self._take(fit, applied=applied)
         return True
 
     def _take(self, fit: CalibrationFit, *, applied: BraggPeaks) -> None:
         self.session.apply_calibration(fit, applied=applied)
+        self._together.append(self.session.history.done[-1])
+        self._write_report()
+        if fit.note:
+            self.must_be_seen.emit(self.report_label)
         self.comparison.show_step(fit.title)
 
     # --- entering, confirming, undoing -----------------------------------------------------------------------
@@ -234,13 +243,19 @@ class CalibrateWidget(StepPanel):
         self.rows.show_peaks(session.peaks, history.done)
         self.undo_button.setToolTip(_undo_tooltip("Take back", session.calibration_steps[-1:]))
         self.redo_button.setToolTip(_undo_tooltip("Do again", [step.title for step in history.undone[:1]]))
-        last = history.done[-1] if history.done else None
-        lines = [] if last is None else [f"{title}: {text}" for title, text in last.lines]
-        if last is not None:
-            lines = [f"{last.title}", *lines, *([f"⚠ {last.note}"] if last.note else [])]
+        self._write_report()
+        self.comparison.update_pictures()
+
+    def _write_report(self) -> None:
+        """Tell the last step, and the warnings of what was fitted together with it."""
+        done = self.session.history.done
+        lines = [] if not done else [done[-1].title, *(f"{title}: {text}" for title, text in done[-1].lines)]
+        if done and done[-1] in self._together:
+            before = [step for step in done[:-1] if step in self._together and step.note]
+            lines += [f"⚠ {step.title}: {step.note}" for step in before]
+        lines += [f"⚠ {step.note}" for step in done[-1:] if step.note]
         self.report_label.setText("\n".join(lines))
         self.report_label.setVisible(bool(lines))
-        self.comparison.update_pictures()
 
     def _on_crystal_changed(self) -> None:
         self.comparison.update_pictures()

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.gui.calibration_history import CalibrationState
 from napari_stem_orient.gui.calibration_jobs import BeforeAndAfter, View, pictures
-from napari_stem_orient.gui.calibration_views import CalibrationViews
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.step_panel import plain_label
@@ -20,6 +19,7 @@ from napari_stem_orient.gui.theme_colours import ThemeColours
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.gui.calibration_views import CalibrationViews
 
 VIEWS: dict[View, str] = {
     "map": "Bragg vector map",
@@ -47,7 +47,8 @@ class CalibrationComparison(QWidget):
     def __init__(self, subject: Callable[[], Subject]) -> None:
         super().__init__()
         self._subject = subject
-        self.views = CalibrationViews()
+        self._views: CalibrationViews | None = None
+        self._colours: ThemeColours | None = None
         self.error_label = plain_label()
         self.error_label.hide()
         self.view_box = narrow_box()
@@ -69,13 +70,26 @@ class CalibrationComparison(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(row)
-        layout.addWidget(self.views)
+        self._place_of_views = QVBoxLayout()
+        layout.addLayout(self._place_of_views)
         layout.addWidget(self.error_label)
         self._job: LatestJob[object, BeforeAndAfter] = LatestJob(
             title="Draw the calibration", on_result=self._on_pictures, on_error=self._on_error
         )
         self._asked: tuple[object, ...] | None = None
         self.destroyed.connect(partial(LatestJob.close, self._job))
+
+    @property
+    def views(self) -> CalibrationViews:
+        """The pictures, made when they are first needed: their library takes a while to load."""
+        if self._views is None:
+            from napari_stem_orient.gui.calibration_views import CalibrationViews
+
+            self._views = CalibrationViews()
+            self._place_of_views.addWidget(self._views)
+            if self._colours is not None:
+                self._views.apply_theme(self._colours)
+        return self._views
 
     @property
     def view(self) -> View:
@@ -104,7 +118,9 @@ class CalibrationComparison(QWidget):
 
     def apply_theme(self, colours: ThemeColours) -> None:
         """Take the colours of napari's theme."""
-        self.views.apply_theme(colours)
+        self._colours = colours
+        if self._views is not None:
+            self._views.apply_theme(colours)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Draw what has changed while nobody looked."""
@@ -128,6 +144,8 @@ class CalibrationComparison(QWidget):
         self.error_label.show()
 
     def _on_toggled(self, _: bool) -> None:
+        if self._views is None:
+            return
         if self.views.content is not None and self.views.content.view == self.view:
             self._show(self.views.content)
 

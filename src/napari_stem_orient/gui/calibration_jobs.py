@@ -45,11 +45,12 @@ class FitTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """One fit is done, or none yet; `peaks` have it applied."""
+    """One fit is done, or none yet; `peaks` have it applied, and it was made with the rings of `crystals`."""
 
     fit: CalibrationFit | None
     peaks: BraggPeaks
     progress: Progress
+    crystals: tuple[Crystal, ...] = ()
 
 
 def fit_job(task: FitTask) -> Generator[Fitted, None, None]:
@@ -59,7 +60,8 @@ def fit_job(task: FitTask) -> Generator[Fitted, None, None]:
     for done, quantity in enumerate(task.quantities, start=1):
         fit = _fit(quantity, peaks, task)
         peaks = fit.applied_to(peaks)
-        yield Fitted(fit, peaks, Progress(done, total, "steps"))
+        crystals = () if quantity == "origin" else task.crystals
+        yield Fitted(fit, peaks, Progress(done, total, "steps"), crystals)
 
 
 def _fit(quantity: Fittable, peaks: BraggPeaks, task: FitTask) -> CalibrationFit:

@@ -65,8 +65,10 @@ class OrientationMappingWidget(QWidget):
         for step, panel in self.panels.items():
             panel.asks.connect(partial(self._unfold, step))
             panel.goes_on.connect(partial(self._go_on_from, step))
+            panel.must_be_seen.connect(self._on_must_be_seen)
         self._states = {step: self.session.step_state(step) for step in Step}
         self._next = Step.OPEN
+        self._to_be_seen: QWidget | None = None
         self._connections = Connections()
         self._connections.connect(self.session.steps_changed, self._on_steps_changed)
         self.destroyed.connect(self._connections.disconnect_all)
@@ -116,6 +118,15 @@ class OrientationMappingWidget(QWidget):
         section = self.sections[self._next]
         self.scroll_area.ensureWidgetVisible(section)
         self.scroll_area.ensureWidgetVisible(section.button)
+
+    def _on_must_be_seen(self, widget: QWidget) -> None:
+        self._to_be_seen = widget
+        QTimer.singleShot(0, self._reveal)
+
+    def _reveal(self) -> None:
+        """Scroll what must be seen into sight, when it has got its place."""
+        if self._to_be_seen is not None:
+            self.scroll_area.ensureWidgetVisible(self._to_be_seen)
 
     def _unfold_what_is_next(self) -> None:
         """On a Session in which something is open already, start where it stands."""

@@ -18,7 +18,6 @@ from napari_stem_orient.gui.step_panel import StepPanel
 from napari_stem_orient.gui.workers import one_step_job
 from napari_stem_orient.io.figures import FigureKind, export_figure
 from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map, save_orientation_map
-from napari_stem_orient.io.peaks import save_bragg_peaks
 
 if TYPE_CHECKING:
     import napari
@@ -88,6 +87,8 @@ class ExportWidget(StepPanel):
         self._export("Export a figure", f"_{kind}.png", kinds, partial(export_figure, kind=kind))
 
     def _on_peaks(self) -> None:
+        from napari_stem_orient.io.peaks import save_bragg_peaks
+
         peaks = self.session.peaks
         if peaks is None:
             self.show_message("There are no Bragg peaks to save: detect or open some first.")

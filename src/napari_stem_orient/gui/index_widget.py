@@ -63,6 +63,8 @@ class IndexWidget(StepPanel):
         )
         self.crystals = CrystalList(self)
         self.content.addWidget(self.crystals)
+        self.lent_label = plain_label("As in Calibrate, until you choose otherwise.")
+        self.content.addWidget(self.lent_label)
         self.content.addLayout(self._choices())
         self.model_label = plain_label("Model: add a crystal first.")
         model_row = QHBoxLayout()
@@ -307,6 +309,7 @@ class IndexWidget(StepPanel):
         super().refresh()
         session = self.session
         self.exploratory.show_for(None if session.peaks is None else session.peaks.calibration)
+        self.lent_label.setVisible(session.crystals_lent)
         running = session.step_state(Step.INDEX) is StepState.RUNNING
         can_resume = not running and self._can_resume()
         has_models = self.method == "template" or (self._models is not None and self._models.complete)

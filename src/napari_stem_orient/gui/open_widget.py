@@ -14,7 +14,6 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QWidg
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.datacube import DataCube, ScanSummary, summarise
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.form_layout import narrow_box
@@ -26,6 +25,8 @@ from napari_stem_orient.gui.workers import one_step_job
 
 if TYPE_CHECKING:
     import napari
+
+    from napari_stem_orient.core.datacube import DataCube, ScanSummary
 
 ADVANCED = ("ellipse_ratio", "ellipse_angle_deg", "scan_rotation_deg", "flip", "precession_angle_deg")
 
@@ -166,6 +167,8 @@ class OpenWidget(StepPanel):
         session = self.session
         if datacube is None or session.summary is not None or session.running_job(Step.OPEN) is not None:
             return
+        from napari_stem_orient.core.datacube import summarise
+
         if datacube.path is not None:
             self._path = datacube.path
             self.path_line.setText(str(datacube.path))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
-from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.gui.step_jobs import DetectionTask
+
+if TYPE_CHECKING:
+    from napari_stem_orient.core.datacube import DataCube
 
 DETECTORS = {"torch": "correlation", "py4DSTEM": "py4DSTEM"}
 

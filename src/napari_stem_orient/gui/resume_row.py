@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.resume_jobs import InterruptedRun, forget_interrupted_runs, interrupted_run
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
 from napari_stem_orient.gui.workers import one_step_job
+
+if TYPE_CHECKING:
+    from napari_stem_orient.core.datacube import DataCube
 
 
 class ResumeRow(QWidget):

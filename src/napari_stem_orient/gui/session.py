@@ -87,6 +87,7 @@ class Session(CalibratedState):
         self.detector_mask: NDArray[np.bool_] | None = None
         self.preview: DetectedBlock | None = None
         self.crystals: tuple[Crystal, ...] = ()
+        self._crystals_chosen = False
         self.position: tuple[int, int] | None = None
         self.painter: object | None = None
         self.model_folders: tuple[Path, ...] = ()
@@ -214,9 +215,19 @@ class Session(CalibratedState):
     def set_crystals(self, crystals: tuple[Crystal, ...]) -> None:
         """Choose the crystals to index with."""
         require_main_thread()
-        self.crystals = tuple(crystals)
-        self.crystals_changed.emit(self.crystals)
-        self.steps_changed.emit()
+        self._crystals_chosen = True
+        self._take_crystals(crystals)
+
+    def lend_crystals(self, crystals: tuple[Crystal, ...]) -> None:
+        """Index with the crystals that the calibration was made with, unless crystals were chosen to index with."""
+        require_main_thread()
+        if not self._crystals_chosen and crystals and crystals != self.crystals:
+            self._take_crystals(crystals)
+
+    @property
+    def crystals_lent(self) -> bool:
+        """Whether the crystals are those of the calibration, and nobody has chosen them to index with."""
+        return bool(self.crystals) and not self._crystals_chosen
 
     def offer_model(self, folder: Path, crystals: tuple[Crystal, ...]) -> None:
         """Index with a model that has just been trained for these crystals, which join those chosen."""
@@ -241,6 +252,7 @@ class Session(CalibratedState):
         require_main_thread()
         self.orientation_maps[orientation_map.method] = orientation_map
         self.current_map = orientation_map
+        self._crystals_chosen |= bool(self.crystals)  # to index with what was lent is to choose it
         self.map_started.emit(orientation_map)
         self.steps_changed.emit()
 
@@ -343,6 +355,11 @@ class Session(CalibratedState):
         return steps.stale_because(self, step)
 
     # --- private -------------------------------------------------------------------------------------------
+
+    def _take_crystals(self, crystals: tuple[Crystal, ...]) -> None:
+        self.crystals = tuple(crystals)
+        self.crystals_changed.emit(self.crystals)
+        self.steps_changed.emit()
 
     def _set_position(self, position: tuple[int, int] | None) -> None:
         self.position = position

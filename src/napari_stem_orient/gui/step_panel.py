@@ -128,6 +128,7 @@ class StepPanel(JobPanel):
     step: ClassVar[Step]
     asks = Signal()  # the panel has a question that must be seen
     goes_on = Signal()  # the user has done with the panel
+    must_be_seen = Signal(object)  # a widget of the panel that says what the user should not miss
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)

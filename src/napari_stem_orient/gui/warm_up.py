@@ -20,6 +20,8 @@ def start_warm_up() -> None:
 @lru_cache(maxsize=1)
 def _load() -> None:
     """Colour and simulate one orientation: all that is slow the first time is loaded, or compiled, then."""
+    for name in ("scipy.ndimage", "dask.array"):  # of the first scan that is opened
+        import_module(name)
     import_module("pandas")  # napari does so for the features of the first Labels layer: the phase map
     from napari_stem_orient.core.crystal import load_crystal
     from napari_stem_orient.core.ipf import colour_key_image, ipf_colours
