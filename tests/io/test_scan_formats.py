@@ -226,7 +226,8 @@ def test_an_interrupted_merlin_scan_keeps_its_whole_rows(measured_data: Path, tm
     shutil.copy(path.with_suffix(".hdr"), tmp_path)
     with pytest.raises(NeedsScanShape) as asked:
         open_datacube(tmp_path / path.name)  # a guess from its length would be another geometry
-    assert asked.value.n_frames == 4
+    assert (asked.value.n_frames, asked.value.n_promised) == (4, 8)
+    assert "holds 4 patterns of the 8 that its header tells of" in str(asked.value)
     cube = open_datacube(tmp_path / path.name, scan_shape=(1, 4))
     assert np.array_equal(cube.data.compute()[0], open_datacube(path).data.compute()[0])
 

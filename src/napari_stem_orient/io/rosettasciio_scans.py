@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -100,13 +101,19 @@ def _read(
 
 def _without_guessed_scan(signal: dict[str, Any]) -> dict[str, Any]:
     """A Merlin stack that ends before its header says loses the scan shape that was guessed from its length."""
-    header = (signal.get("original_metadata") or {}).get("hdr_file") or {}
-    promised = str(header.get("Frames in Acquisition (Number)", "")).strip()
     data, axes = signal["data"], signal["axes"]
-    if data.ndim != 4 or not promised.isdigit() or int(promised) <= data.shape[0] * data.shape[1]:
+    if data.ndim != 4 or _promised_frames(signal) is None:
         return signal
     stack = data.reshape((-1, *data.shape[2:]))
     return {**signal, "data": stack, "axes": [{**axes[0], "size": len(stack)}, *axes[2:]]}
+
+
+def _promised_frames(signal: dict[str, Any]) -> int | None:
+    """Number of patterns that the header of a Merlin file tells of, where these are more than there are."""
+    header = (signal.get("original_metadata") or {}).get("hdr_file") or {}
+    promised = str(header.get("Frames in Acquisition (Number)", "")).strip()
+    there = math.prod(signal["data"].shape[:-2])
+    return int(promised) if promised.isdigit() and int(promised) > there else None
 
 
 def _direct_electron_files(path: Path) -> dict[str, str]:
@@ -139,6 +146,7 @@ def _source(signal: dict[str, Any], path: Path, index: int, module: str) -> Scan
         calibration=with_noted_geometry(calibration, signal, data.shape[-2:]),
         dataset=dataset,
         kind="spectra" if spectral else "patterns",
+        n_promised=_promised_frames(signal) if module == "quantumdetector" else None,
     )
 
 

@@ -25,14 +25,28 @@ class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
         Number of patterns in the stack.
     proposals
         Scan shapes (rows, columns) with as many positions, most likely first.
+    n_promised
+        Number of patterns that the file says it has, where these are more.
     """
 
-    def __init__(self, name: str, n_frames: int, proposals: list[tuple[int, int]] | None = None) -> None:
-        self.n_frames = n_frames
+    def __init__(
+        self,
+        name: str,
+        n_frames: int,
+        proposals: list[tuple[int, int]] | None = None,
+        *,
+        n_promised: int | None = None,
+    ) -> None:
+        self.n_frames, self.n_promised = n_frames, n_promised
         self.proposals = scan_shape_proposals(n_frames) if proposals is None else proposals
         shown = ", ".join(f"{rows} x {columns}" for rows, columns in self.proposals[:4])
+        lost = (
+            ""
+            if n_promised is None
+            else f" of the {n_promised:,} that its header tells of (it is truncated, or the scan was stopped)"
+        )
         super().__init__(
-            f"{name} holds {n_frames:,} patterns but not the shape of the scan: give its rows and columns "
+            f"{name} holds {n_frames:,} patterns{lost} but not the shape of the scan: give its rows and columns "
             f"(for example {shown})"
         )
 
@@ -65,6 +79,8 @@ class ScanSource:
         "patterns", or a word for what else the array holds, such as "spectra": it is refused with that word.
     scan_shape
         Rows and columns where the file tells them beside a stack.
+    n_promised
+        Number of patterns that the file says it has, where these are more.
     """
 
     data: da.Array
@@ -72,6 +88,7 @@ class ScanSource:
     dataset: str = ""
     kind: str = "patterns"
     scan_shape: tuple[int, int] | None = None
+    n_promised: int | None = None
 
     @property
     def info(self) -> DatasetInfo:

@@ -268,7 +268,7 @@ def _as_scan(
         return chunked_by_pattern(data), None
     if wanted is None:
         if len(sizes) == 3:
-            raise NeedsScanShape(path.name, sizes[0])
+            raise NeedsScanShape(path.name, sizes[0], n_promised=source.n_promised)
         wanted = (sizes[0], sizes[1])
     stack = data if len(sizes) == 3 else data.reshape((-1, *sizes[2:]))
     try:
