@@ -39,3 +39,11 @@ def test_what_is_no_mask_of_this_detector_is_refused(tmp_path: Path) -> None:
         open_detector_mask(tmp_path / "mask.jpg")
     with pytest.raises(FileNotFoundError, match="check the path"):
         open_detector_mask(tmp_path / "absent.npy")
+
+
+def test_a_damaged_mask_is_refused_in_words(tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.zeros((4, 5), dtype=bool))
+    whole = (tmp_path / "mask.npy").read_bytes()
+    (tmp_path / "mask.npy").write_bytes(whole.replace(b"}", b" "))
+    with pytest.raises(ValueError, match=r"mask\.npy cannot be read as an image .*: it is damaged or"):
+        open_detector_mask(tmp_path / "mask.npy")

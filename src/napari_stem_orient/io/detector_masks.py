@@ -73,8 +73,11 @@ def _read(path: Path) -> NDArray[np.generic]:
         import tifffile
 
         return np.asarray(tifffile.imread(path))
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path.name} cannot be read as an image: {error}") from error
+    except Exception as error:  # readers of damaged files raise anything
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"{path.name} cannot be read as an image ({text}): it is damaged or of another format; save it again"
+        ) from error
 
 
 def _check_ending(path: Path) -> None:
