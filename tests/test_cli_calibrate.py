@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from calibration_scenes import distorted_scan, miscalibrated, ring_pattern
 from napari_stem_orient.cli import main
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.io.calibration_files import read_calibration, save_calibration
+from napari_stem_orient.io.maps import open_orientation_map
 from napari_stem_orient.io.peaks import open_bragg_peaks, save_bragg_peaks
 
 
@@ -110,6 +112,26 @@ def test_a_map_refines_the_calibration_and_tells_how_sensitive_it_is(
     assert [line.split("  ")[-1] for line in lines[1:3]] == ["0.0 %", "0.0 %"]
     assert "as it is" in lines[1]
     assert "+1 %" in lines[2]
+    assert re.search(r"^\d+ of \d+ positions compared", lines[3])
+    assert "position_tolerance_inv_angstrom" in open_orientation_map(found).measured
+
+
+def test_the_positions_that_a_sensitivity_indexes_again_are_told_first(
+    peaks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = tmp_path / "map.h5"
+    job = ["--device", "cpu"]
+    assert (
+        main(["index", str(peaks), "--crystal", "Ni", "--output", str(found), "--no-neighbours", *job]) == 0
+    )
+    capsys.readouterr()
+    words = ["sensitivity", str(found), "--peaks", str(peaks), "--changes-percent", "1", *job]
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert re.search(r"\d+ of \d+ positions are indexed again with 2 pixel sizes", told)
+    with pytest.raises(SystemExit):
+        main([*words[:-3], "-100"])
+    assert "--changes-percent -100.0: input should be greater than -50" in capsys.readouterr().err
 
 
 def test_a_scan_of_a_standard_gives_a_calibration_of_its_rings(tmp_path: Path) -> None:

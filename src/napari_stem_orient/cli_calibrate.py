@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from napari_stem_orient.cli_jobs import follow
+from napari_stem_orient.cli_jobs import follow, tell
 from napari_stem_orient.cli_options import (
     UsageError,
     add_model_options,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.indexing.sensitivity import SensitivityStep
 
 STEPS = ("origin", "ellipse", "pixel-size")
 
@@ -266,8 +267,17 @@ def run_sensitivity(arguments: argparse.Namespace) -> str:
         device=arguments.device,
         parameters=build_model(arguments, SensitivityParameters),
     )
-    table = follow(job, "Sensitivity", arguments, on_record=lambda record: record.note)
+    told: list[str] = []
+
+    def note(record: SensitivityStep) -> str:
+        if not told and not arguments.quiet:
+            tell(record.sample)
+            told.append(record.sample)
+        return record.note
+
+    table = follow(job, "Sensitivity", arguments, on_record=note)
     rows = [table.header(), *table.rows()]
     width = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(size) for cell, size in zip(row, width, strict=True)) for row in rows]
-    return "\n".join([*lines, f"{table.n_positions:,} positions compared"])
+    compared = f"{table.n_positions:,} of {orientation_map.n_positions:,} positions compared"
+    return "\n".join([*lines, f"{compared}; --n-positions for about so many"])

@@ -12,7 +12,9 @@ from calibration_scenes import TRUE, distorted_scan
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.indexing import index, sensitivity, template_plan
 from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.indexing.pattern_indexer import PatternIndexer
 from napari_stem_orient.indexing.sensitivity import (
     SensitivityParameters,
     SensitivityTable,
@@ -20,6 +22,8 @@ from napari_stem_orient.indexing.sensitivity import (
     _squares,
     calibration_sensitivity,
 )
+from napari_stem_orient.indexing.template_matching import index_by_template_matching
+from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
 
 
 def finish(job: Any) -> tuple[list[Any], Any]:
@@ -71,6 +75,47 @@ def test_the_table_reads_as_text_and_the_steps_tell_which_change_it_is_at() -> N
     done = [record.progress.done for record in records]
     assert done == sorted(done)
     assert result.n_positions == 64  # the only square of the scan
+
+
+def test_each_pixel_size_is_set_up_once_by_the_whole_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the sample, whose disks may reach less far."""
+    peaks, found = indexed()
+    made = []
+    original = sensitivity.make_pattern_indexer
+
+    def recorded(whole: BraggPeaks, *args: Any, **keywords: Any) -> PatternIndexer:
+        made.append((whole.scan_shape, whole.calibration.pixel_size_inv_angstrom))
+        return original(whole, *args, **keywords)
+
+    monkeypatch.setattr(sensitivity, "make_pattern_indexer", recorded)
+    monkeypatch.setattr(index, "make_pattern_indexer", recorded)
+    parameters = SensitivityParameters(changes_percent=(1.0,), n_positions=10)
+    records, _ = finish(calibration_sensitivity(peaks, found, device="cpu", parameters=parameters))
+    size = peaks.calibration.pixel_size_inv_angstrom
+    assert size is not None
+    assert made == [((8, 8), size), ((8, 8), pytest.approx(1.01 * size))]
+    assert records[0].sample == "64 of 64 positions are indexed again with 2 pixel sizes"
+
+
+@pytest.mark.usefixtures("py4dstem")
+def test_templates_are_made_once_for_all_pixel_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks, _ = indexed()
+    coarse = TemplateMatchingParameters(angle_step_zone_axis_deg=5, angle_step_in_plane_deg=5)
+    found = finish(index_by_template_matching(peaks, (load_crystal("Ni"),), parameters=coarse))[1]
+    made = []
+    original = template_plan.build_template_plan
+
+    def recorded(*args: Any, **keywords: Any) -> Any:
+        made.append(keywords["q_max"])
+        return original(*args, **keywords)
+
+    monkeypatch.setattr(template_plan, "build_template_plan", recorded)
+    parameters = SensitivityParameters(changes_percent=(-0.01, 0.01), n_positions=10)
+    records, result = finish(calibration_sensitivity(peaks, found, parameters=parameters))
+    assert len(made) == 1
+    assert result.entries[1].median_disorientation_deg < 0.1
+    done = [record.progress.done for record in records]
+    assert done == sorted(done)
 
 
 def test_squares_are_indexed_with_their_neighbours_and_each_position_counts_once() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,15 @@ from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
-from napari_stem_orient.indexing.template_matching import index_by_template_matching
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+from napari_stem_orient.indexing.index import IndexParameters, index_with, make_pattern_indexer
+from napari_stem_orient.indexing.template_matching import index_by_template_matching, measured_q_max
+from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters, TemplatePlans
 
 #: The sample is made of squares of the scan of so many positions across, so that positions have their neighbours; so
-#: many positions around a square, as far as a neighbour's word travels, are indexed with it and not counted.
+#: many positions around a square are indexed with it and not counted. A word travels farther, but fades: with 5 the
+#: table is the same, in nearly twice the time.
 SQUARE = 12
-HALO = 5
+HALO = 3
 
 #: An orientation that moves by more than these, in degrees, has moved notably, and is another one.
 MOVED_DEG = (2.0, 5.0)
@@ -33,7 +35,7 @@ class SensitivityParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    changes_percent: tuple[float, ...] = Field(
+    changes_percent: tuple[Annotated[float, Field(gt=-50, le=100)], ...] = Field(
         (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0),
         title="Changes",
         description="Changes of the pixel size in percent; 0 is always among them",
@@ -51,10 +53,11 @@ class SensitivityParameters(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SensitivityStep:
-    """How far the calculation is, and which change it is at, in words."""
+    """How far the calculation is, which change it is at, and what is indexed for it, in words."""
 
     progress: Progress
     note: str
+    sample: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +161,21 @@ def calibration_sensitivity(
     layout = _squares(orientation_map, parameters, halo=HALO if asks else 0)
     sample, number = _sample(peaks, layout.position), layout.position.size
     changes = sorted({0.0, *parameters.changes_percent})
+    told = layout.sentence(orientation_map.n_positions, n_sizes=len(changes))
+    plans = TemplatePlans(max_plans=len(orientation_map.crystals))
     entries = []
     for count, change in enumerate(changes):
         calibration = peaks.calibration.updated(pixel_size_inv_angstrom=size * (1 + change / 100))
-        whole = peaks.with_calibration(calibration)
-        job = _index_again(sample.with_calibration(calibration), whole, orientation_map, models, device)
+        whole, part = peaks.with_calibration(calibration), sample.with_calibration(calibration)
+        if orientation_map.method == "template":
+            job = _match_again(part, whole, orientation_map, plans)
+        else:
+            job = _index_again(part, whole, orientation_map, models, device)
         note = "pixel size as it is" if change == 0 else f"pixel size {change:+g} %"
-        found = yield from _followed(job, count, len(changes), number, note)
-        entries.append(_row(change, found, orientation_map, layout))
+        steps = _followed(
+            job, SensitivityStep(Progress(count * number, len(changes) * number, "patterns"), note, told)
+        )
+        entries.append(_row(change, (yield from steps), orientation_map, layout))
     return SensitivityTable(tuple(entries), int(layout.counted.sum()))
 
 
@@ -175,6 +185,14 @@ class _Layout:
 
     position: NDArray[np.int64]
     counted: NDArray[np.bool_]
+
+    def sentence(self, n_positions: int, *, n_sizes: int) -> str:
+        """What is indexed of a scan of so many positions, in words."""
+        counted, indexed = int(self.counted.sum()), int((self.position >= 0).sum())
+        around = f" and {indexed - counted:,} around them" if indexed > counted else ""
+        return (
+            f"{counted:,} of {n_positions:,} positions{around} are indexed again with {n_sizes} pixel sizes"
+        )
 
 
 def _squares(orientation_map: OrientationMap, parameters: SensitivityParameters, *, halo: int) -> _Layout:
@@ -228,6 +246,16 @@ def _sample(peaks: BraggPeaks, position: NDArray[np.int64]) -> BraggPeaks:
     )
 
 
+def _match_again(
+    sample: BraggPeaks, whole: BraggPeaks, orientation_map: OrientationMap, plans: TemplatePlans
+) -> Generator[IndexedBlock, None, OrientationMap]:
+    """The template matching that made the map, for a sample; templates reach as far as those of the whole scan."""
+    template = TemplateMatchingParameters.model_validate(orientation_map.parameters)
+    reach = template.q_max_inv_angstrom or measured_q_max(whole)
+    template = template.model_copy(update={"q_max_inv_angstrom": reach})
+    return index_by_template_matching(sample, orientation_map.crystals, parameters=template, plans=plans)
+
+
 def _index_again(
     sample: BraggPeaks,
     whole: BraggPeaks,
@@ -236,28 +264,28 @@ def _index_again(
     device: str,
 ) -> Generator[IndexedBlock, None, OrientationMap]:
     """The job that made the map, for a sample; what it measures in a scan first, it measures in the whole one."""
-    if orientation_map.method == "template":
-        template = TemplateMatchingParameters.model_validate(orientation_map.parameters)
-        return index_by_template_matching(sample, orientation_map.crystals, parameters=template)
     crystals = orientation_map.crystals
     parameters = IndexParameters.model_validate(orientation_map.parameters)
-    if parameters.refine and parameters.position_tolerance is None:
-        indexer = make_pattern_indexer(whole, crystals, parameters=parameters, models=models, device=device)
-        tolerance = max(phase.fitter.position_tolerance for phase in indexer.indexers)
-        parameters = IndexParameters(**{**parameters.model_dump(), "position_tolerance": tolerance})
-    return index_bragg_peaks(sample, crystals, parameters=parameters, models=models, device=device)
+    indexer = make_pattern_indexer(whole, crystals, parameters=parameters, models=models, device=device)
+    empty = OrientationMap.empty(
+        sample, crystals, method="transformer", parameters=orientation_map.parameters
+    )
+    return (yield from index_with(indexer, sample, empty))
 
 
 def _followed(
-    job: Generator[IndexedBlock, None, OrientationMap], count: int, number: int, size: int, note: str
+    job: Generator[IndexedBlock, None, OrientationMap], start: SensitivityStep
 ) -> Generator[SensitivityStep, None, OrientationMap]:
     """Run a job that is one of some; tell how far all of them are."""
-    total = number * size
-    yield SensitivityStep(Progress(count * size, total, "patterns"), note)
+    first, total = start.progress.done, start.progress.total
+    yield start
     try:
         while True:
-            done = count * size + min(next(job).progress.done, size)
-            yield SensitivityStep(Progress(done, total, "patterns"), note)
+            progress = next(job).progress
+            if progress.unit == start.progress.unit:  # not while templates are made
+                done = min(first + progress.done, total)
+                start = replace(start, progress=Progress(done, total, progress.unit))
+            yield start
     except StopIteration as finished:
         result: OrientationMap = finished.value
         return result
