@@ -90,7 +90,7 @@ def run_index(arguments: argparse.Namespace) -> str:
     peaks, detected = _peaks_to_index(arguments)
     orientation_map, journal = _map_to_fill(arguments, peaks, crystals, parameters, model, earlier)
     job = _index_job(arguments, peaks, crystals, parameters, orientation_map)
-    _fill(arguments, orientation_map, job, journal)
+    orientation_map = _fill(arguments, orientation_map, job, journal)
     _save(orientation_map, arguments.output, journal)
     journal.remove()
     remove_interrupted_maps(orientation_map)
@@ -107,8 +107,8 @@ def _fill(
     orientation_map: OrientationMap,
     job: Generator[IndexedBlock, None, OrientationMap],
     journal: RunJournal,
-) -> None:
-    """Run the job into the map; stopped, what it has is saved, or else the journal goes on keeping it."""
+) -> OrientationMap:
+    """Run the job to its map; stopped, what it has is saved, or else the journal goes on keeping it."""
     from napari_stem_orient.io.map_journal import map_kept_in_journal
 
     told: list[str] = []
@@ -121,7 +121,7 @@ def _fill(
 
     title = f"Orientations ({arguments.method})"
     try:
-        follow(map_kept_in_journal(job, journal), title, arguments, on_record=take)
+        return follow(map_kept_in_journal(job, journal), title, arguments, on_record=take)
     except KeyboardInterrupt:
         if not orientation_map.done.any():
             journal.remove()

@@ -87,6 +87,8 @@ def _map_lines(orientation_map: OrientationMap) -> Lines:
     ]
     models = (orientation_map.model or {}).values()
     names = {str(model["name"]) for model in models if isinstance(model, dict) and "name" in model}
+    tolerances = orientation_map.measured.get("position_tolerance_inv_angstrom", {})
+    tolerance = ", ".join(f"{name} {value:.3g}" for name, value in tolerances.items())
     return [
         ("kind", "orientation map"),
         (
@@ -95,6 +97,7 @@ def _map_lines(orientation_map: OrientationMap) -> Lines:
         ),
         ("indexed", f"{100 * orientation_map.indexed_fraction:.1f} %: {', '.join(phases)} positions"),
         ("method", ", model ".join([orientation_map.method, *sorted(names)])),
+        *([("position tolerance", f"{tolerance} 1/Å, measured in the scan")] if tolerance else []),
         *_calibration_lines(orientation_map.calibration),
         *_exploratory_lines(orientation_map.calibration),
     ]

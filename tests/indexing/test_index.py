@@ -13,7 +13,8 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.indexing import pattern_indexer
+from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
 from napari_stem_orient.network.model_folder import model_identities
 from napari_stem_orient.simulation.kinematic import simulate_pattern
 
@@ -271,3 +272,22 @@ def test_the_probability_of_the_phase_is_high_where_it_is_right() -> None:
     assert np.isnan(result.phase_probability[~result.indexed]).all()
     _, alone = drain(index_bragg_peaks(copper, [CU], device="cpu"))
     np.testing.assert_allclose(alone.phase_probability[alone.indexed], 1, atol=1e-5)
+
+
+def test_more_views_make_smaller_batches_and_slow_crystals_small_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory does not grow with the views, and Cancel waits for a block."""
+    monkeypatch.setattr(pattern_indexer, "LARGEST_BATCH_VALUES", 1_000_000)
+    peaks, _ = scene()
+    sizes = [
+        make_pattern_indexer(
+            peaks, [CU], parameters=IndexParameters(n_views=views, position_tolerance=0.03), device="cpu"
+        ).batch_size
+        for views in (1, 4)
+    ]
+    assert sizes[1] == pytest.approx(sizes[0] / 4, abs=1)
+    monkeypatch.setattr(pattern_indexer, "LARGEST_BATCH_VALUES", 10_000)
+    blocks, result = drain(index_bragg_peaks(peaks, [CU], parameters=ALONE, device="cpu"))
+    assert len(blocks[0].positions) < 10
+    assert result.is_complete

@@ -122,6 +122,7 @@ class OrientationMap:
     peaks_fingerprint : of the Bragg peaks it was made from
     software_version : of this package
     peaks_parameters : how the Bragg peaks were made: detector, its parameters, probe; JSON-able
+    measured : what was measured in the whole scan to index it, where the parameters left it open; JSON-able
     """
 
     scan_shape: tuple[int, int]
@@ -145,6 +146,7 @@ class OrientationMap:
     peaks_fingerprint: str | None
     software_version: str
     peaks_parameters: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not cover the scan."""

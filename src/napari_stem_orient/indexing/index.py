@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -15,7 +16,7 @@ from napari_stem_orient.indexing.pattern_indexer import PatternIndexer, PhaseInd
 from napari_stem_orient.indexing.position_noise import measured_position_tolerance
 from napari_stem_orient.network.model_folder import find_models, load_model
 
-__all__ = ["IndexParameters", "index_bragg_peaks", "make_pattern_indexer", "visible_q_limit"]
+__all__ = ["IndexParameters", "index_bragg_peaks", "index_with", "make_pattern_indexer", "visible_q_limit"]
 
 
 def make_pattern_indexer(
@@ -123,8 +124,15 @@ def index_bragg_peaks(
         model={i.crystal.name: i.model.identity for i in indexer.indexers},
     )
     result = empty if resume_from is None else resume_from.continued(empty)
-    job = IndexingJob(indexer, peaks, result)
-    for block in job.blocks():
+    result = replace(result, measured=indexer.measured)
+    return (yield from index_with(indexer, peaks, result))
+
+
+def index_with(
+    indexer: PatternIndexer, peaks: BraggPeaks, result: OrientationMap
+) -> Generator[IndexedBlock, None, OrientationMap]:
+    """Index what remains of a map, in place, by an indexer that is ready; see `index_bragg_peaks`."""
+    for block in IndexingJob(indexer, peaks, result).blocks():
         result.fill(block)
         yield block
     return result

@@ -90,7 +90,8 @@ class IndexingJob:
         self, positions: NDArray[np.int64], neighbour_pass: NeighbourPass | None
     ) -> Iterator[IndexedBlock]:
         """Index positions in blocks whose size follows the time that the last one took; then hear the neighbours."""
-        size, start = FIRST_BLOCK, 0
+        fitting = self._indexer.batch_size  # few for a large cell, whose patterns take long
+        size, start = min(FIRST_BLOCK, fitting), 0
         while start < len(positions):
             begun = time.monotonic()
             block_positions = positions[start : start + size]
@@ -101,7 +102,9 @@ class IndexingJob:
             new = np.flatnonzero(self._shown_alone[block_positions])
             block = self._answers(block_positions, found, n_disks, new, last=neighbour_pass is None)
             taken = max(time.monotonic() - begun, 1e-3)
-            size = int(np.clip(size * min(4.0, BLOCK_SECONDS / taken), SMALLEST_BLOCK, LARGEST_BLOCK))
+            size = int(
+                np.clip(size * min(4.0, BLOCK_SECONDS / taken), min(SMALLEST_BLOCK, fitting), LARGEST_BLOCK)
+            )
             yield block
             if neighbour_pass is not None:
                 neighbour_pass.add(block_positions, found, n_disks)

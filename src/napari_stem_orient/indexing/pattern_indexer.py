@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -204,9 +205,21 @@ class PatternIndexer:
     @property
     def batch_size(self) -> int:
         """Patterns that fit into one batch's memory."""
-        values = max(i.fitter.n_reflections for i in self.indexers) * self.parameters.n_candidates
+        views = self.parameters.n_views if self.parameters.refine else 1
+        values = max(i.fitter.n_reflections for i in self.indexers) * self.parameters.n_candidates * views
         most = LARGEST_BATCH_OF_CPU if self.device.type == "cpu" else LARGEST_BATCH_OF_GPU
         return max(1, min(most, LARGEST_BATCH_VALUES // values))
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What was measured in the scan, for the record; nothing where the parameters say it all."""
+        if not self.parameters.refine or self.parameters.position_tolerance is not None:
+            return {}
+        return {
+            "position_tolerance_inv_angstrom": {
+                indexer.crystal.name: round(indexer.fitter.position_tolerance, 5) for indexer in self.indexers
+            }
+        }
 
     @property
     def n_kept(self) -> int:

@@ -30,6 +30,8 @@ SURE = 0.6
 @torch.inference_mode()
 def measured_position_tolerance(peaks: BraggPeaks, indexer: PatternIndexer) -> float:
     """Position tolerance in Å⁻¹ from the residuals of the disks of a scan's clearest patterns."""
+    if all(phase.fitter.largest_tolerance <= SMALLEST_TOLERANCE for phase in indexer.indexers):
+        return SMALLEST_TOLERANCE  # large cells, slow to index, whose lattices allow no more anyway
     counts = np.where(peaks.detected, peaks.counts(), 0)
     rich = np.flatnonzero(counts >= max(indexer.parameters.min_disks + 1, np.quantile(counts, 0.5)))
     if not len(rich):

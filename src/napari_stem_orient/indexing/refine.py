@@ -174,7 +174,7 @@ class PatternFitter:
         self.g = simulator.g
         self.strength = simulator.strength.clamp_min(WEAKEST_REFLECTION)
         self._expected = self.strength > FAINTEST_MISSED
-        self._largest_tolerance = TOLERANCE_PART * float(torch.linalg.vector_norm(self.g, dim=1).min())
+        self.largest_tolerance = TOLERANCE_PART * float(torch.linalg.vector_norm(self.g, dim=1).min())
         self.set_position_tolerance(parameters.position_tolerance or DEFAULT_TOLERANCE)
         # Dot products with primitive lattice vectors are integers for allowed reflections, and for no other.
         self._to_indices = torch.as_tensor(crystal.primitive_basis, dtype=torch.float32, device=device)
@@ -187,7 +187,7 @@ class PatternFitter:
 
     def set_position_tolerance(self, tolerance: float) -> None:
         """Let disks count as a reflection within this distance in Å⁻¹, or within what the lattice allows."""
-        self.position_tolerance = min(tolerance, self._largest_tolerance)
+        self.position_tolerance = min(tolerance, self.largest_tolerance)
 
     def _flat(self, indices: Tensor) -> Tensor:
         side = 2 * self._reach + 1

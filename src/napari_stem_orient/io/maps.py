@@ -46,7 +46,8 @@ _JSON_FIELDS = (
     "software_version",
 )
 _LATER_ARRAYS = ("explained_disks", "unexplained_disks", "phase_probability", "rejected_phase_id")
-"""Arrays that files of the first releases do not have."""
+_LATER_JSON_FIELDS = ("measured",)
+"""Arrays and texts that files of the first releases do not have."""
 
 _UNKNOWN_FIT_DEG = 180.0
 _ORIX_COLOURS = ("tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:olive", "tab:red", "tab:brown")
@@ -108,9 +109,9 @@ def open_orientation_map(path: str | Path) -> OrientationMap:
                     "open a file that Export > Save map has written"
                 )
             return _read_own_group(group)
-    except PermissionError:
+    except (UnreadableMap, PermissionError):
         raise
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UnreadableMap(
             f"{path.name} cannot be read as an orientation map: it is truncated, damaged or no HDF5 file; "
             "save the map again or fetch a whole copy"
@@ -316,8 +317,9 @@ def _write_own_group(group: Any, orientation_map: OrientationMap) -> None:
         "peaks_fingerprint": orientation_map.peaks_fingerprint,
         "peaks_parameters": orientation_map.peaks_parameters,
         "software_version": orientation_map.software_version,
+        "measured": orientation_map.measured,
     }
-    for name in _JSON_FIELDS:
+    for name in (*_JSON_FIELDS, *_LATER_JSON_FIELDS):
         group.create_dataset(name, data=json.dumps(texts[name], default=str))
 
 
@@ -328,7 +330,8 @@ def _read_own_group(group: Any) -> OrientationMap:
             f"{Path(group.file.filename).name} was saved by a newer version of this program "
             f"(format {version}, this one knows {_FORMAT_VERSION}); update napari-stem-orient"
         )
-    fields: dict[str, Any] = {name: json.loads(group[name][()]) for name in _JSON_FIELDS}
+    names = (*_JSON_FIELDS, *(name for name in _LATER_JSON_FIELDS if name in group))
+    fields: dict[str, Any] = {name: json.loads(group[name][()]) for name in names}
     unknown = unindexed_arrays(len(group["phase_id"]))
     fields.update({name: unknown[name] for name in _LATER_ARRAYS if name not in group})
     fields.update({name: np.array(group[name][()]) for name in ARRAY_NAMES if name in group})
