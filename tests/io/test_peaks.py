@@ -172,6 +172,15 @@ def test_raw_and_centred_legacy_vectors_are_pixels(tmp_path: Path) -> None:
     assert np.allclose(centred.at(0, 0), [[12, -40, 5]])
 
 
+def test_vectors_that_are_no_numbers_are_left_out_and_intensities_of_nothing_count_1(tmp_path: Path) -> None:
+    rows = [[40.0, 12.0, 0.0], [np.nan, 3.0, 0.0], [5.0, 6.0, np.inf], [7.0, 8.0, 0.0]]
+    peaks = open_bragg_peaks(write_legacy(tmp_path / "odd.h5", [np.array(rows), *[np.array(rows[1:2])] * 5]))
+    assert peaks.counts().tolist() == [2, 0, 0, 0, 0, 0]
+    assert np.allclose(peaks.pixels_at(0, 0), [[12, 40, 1], [8, 7, 1]])
+    assert peaks.parameters["left_out_not_finite"] == 7
+    assert "every disk counts 1" in peaks.parameters["intensities"]
+
+
 def test_a_measured_scan_of_py4dstem_013_opens(measured_data: Path) -> None:
     """The 110 reflections of LiCoO2 lie along (-0.30, 0.95) in py4DSTEM's frame, at 0.68 Å⁻¹."""
     path = measured_data / "lco_bragg_peaks" / "braggdisks_cali.h5"

@@ -64,7 +64,8 @@ def open_bragg_peaks(path: str | Path) -> BraggPeaks:
     """Read peaks saved by this program, BraggVectors of py4DSTEM or PointListArrays of py4DSTEM 0.13.
 
     py4DSTEM's qx, qy of raw vectors are detector row and column in px. Vectors that are calibrated in the
-    file have lost their pixels, and get such that fit a nominal pixel size.
+    file have lost their pixels, and get such that fit a nominal pixel size. Vectors that hold NaN or infinite values
+    are left out; the parameters of the peaks say how many.
 
     Raises
     ------
@@ -236,10 +237,17 @@ def _read_vectors(group: Any, path: Path) -> BraggPeaks:
     counts = np.fromiter(map(len, lists.flat), dtype=np.int64, count=lists.size)
     filled = [vectors for vectors in lists.flat if len(vectors)]
     flat = np.concatenate(filled) if filled else np.zeros(0, dtype=VECTOR)
+    flat, counts, left_out = _finite(flat, counts)
     found = _calibration_above(group)
-    fields: dict[str, Any] = {"name": path.stem, "parameters": {"read_from": path.name, "group": group.name}}
+    made: dict[str, Any] = {"read_from": path.name, "group": group.name}
+    if left_out:
+        made["left_out_not_finite"] = left_out
+    if len(flat) and not (flat["intensity"] > 0).any():
+        made["intensities"] = "none in the file: every disk counts 1"
+        flat["intensity"] = 1.0
+    fields: dict[str, Any] = {"name": path.stem, "parameters": made}
     if _is_calibrated(flat):
-        fields["parameters"]["pixels"] = NOMINAL
+        made["pixels"] = NOMINAL
         # the frame is exchanged once and for all: their first axis is our y
         return BraggPeaks.from_q(
             flat["qy"],
@@ -267,6 +275,13 @@ def _read_vectors(group: Any, path: Path) -> BraggPeaks:
         origin_px=origin,
         **fields,
     )
+
+
+def _finite(vectors: NDArray[Any], counts: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64], int]:
+    """The vectors without those that hold NaN or infinite values, how many each position keeps, how many are gone."""
+    good = np.all([np.isfinite(vectors[name]) for name in ("qx", "qy", "intensity")], axis=0)
+    position = np.repeat(np.arange(len(counts)), counts)
+    return vectors[good], np.bincount(position[good], minlength=len(counts)), int(np.count_nonzero(~good))
 
 
 def _is_calibrated(vectors: NDArray[Any]) -> bool:
