@@ -72,12 +72,14 @@ def index_words(source: Path, output: Path, *more: str) -> list[str]:
 
 
 def stopping_after(n_records: int, original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """The same job, with Ctrl-C pressed after some records."""
+    """The same job, with Ctrl-C pressed after some records that have positions; those of templates have none."""
 
     def job(*arguments: Any, **keywords: Any) -> Iterator[Any]:
-        running = original(*arguments, **keywords)
-        for _ in range(n_records):
-            yield next(running)
+        running, n_left = original(*arguments, **keywords), n_records
+        while n_left:
+            record = next(running)
+            n_left -= len(record.positions) > 0
+            yield record
         raise KeyboardInterrupt
 
     return job
