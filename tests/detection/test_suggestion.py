@@ -183,3 +183,12 @@ def test_a_detector_too_small_for_a_disk_and_its_background_is_refused_in_words(
     frames = np.random.default_rng(3).poisson(5.0, (36, 3, 3))
     with pytest.raises(ValueError, match="at least 5 x 5 px"):
         suggest_detection(as_datacube(frames, (6, 6)), radius_px=0.9)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-6])
+def test_patterns_that_were_scaled_down_are_searched_like_others(scale: float) -> None:
+    frames = known_frames(16, shape=(64, 64), disks=4, radius=2.5, background=0.5).frames * scale
+    suggestion = suggest_detection(as_datacube(frames.astype(np.float32), (4, 4)))
+    assert suggestion.parameters.counts_per_electron == pytest.approx(scale, rel=0.3)
+    found = detect_in_frames(frames, probe=suggestion.probe, parameters=suggestion.parameters)
+    assert 4.5 < found.counts().mean() < 6.7

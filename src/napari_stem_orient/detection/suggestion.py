@@ -254,6 +254,11 @@ def _difference_ratio(frames: torch.Tensor, step: int) -> float:
     squares, expected = (before - 2 * here + after) ** 2, before + 4 * here + after
     window = min(DIFFERENCE_WINDOW_PX, max(2, 3 * min(frames.shape[1:]) // 8), *squares.shape[1:])
     above, below = (torch.nn.functional.avg_pool2d(v[:, None], window).flatten() for v in (squares, expected))
+    positive = below[below > 0]
+    if len(positive) and float(positive.median()) < LEAST_EXPECTED:
+        # no counts of electrons are so low: patterns that were scaled, to a sum of 1 for instance
+        unit = float(positive.median())
+        return unit * _difference_ratio(frames / unit, step)
     # of hardly any electrons the ratio has few values and no tail, of many the quietest tenth holds no disk
     many = below * window**2 > MANY_COUNTS
     seen, part = (many, 0.1) if many.float().mean() > FEWEST_WINDOWS else (below > LEAST_EXPECTED, 0.25)
