@@ -192,3 +192,14 @@ def test_patterns_that_were_scaled_down_are_searched_like_others(scale: float) -
     assert suggestion.parameters.counts_per_electron == pytest.approx(scale, rel=0.3)
     found = detect_in_frames(frames, probe=suggestion.probe, parameters=suggestion.parameters)
     assert 4.5 < found.counts().mean() < 6.7
+
+
+@pytest.mark.parametrize("background", [0.5, 20.0])
+def test_patterns_whose_background_was_subtracted_have_no_more_false_disks(background: float) -> None:
+    known = known_frames(16, shape=(64, 64), disks=4, radius=2.5, background=background)
+    readout = np.random.default_rng(1).normal(0, 3, known.frames.shape)
+    frames = (20 * (known.frames - background) + readout).astype(np.float32)
+    suggestion = suggest_detection(as_datacube(frames, (4, 4)))
+    assert suggestion.parameters.min_absolute_intensity > 0
+    found = detect_in_frames(frames, probe=suggestion.probe, parameters=suggestion.parameters)
+    assert 4.5 < found.counts().mean() < 6.7

@@ -39,6 +39,8 @@ TOLERATED_CONTRAST = 0.25
 DIFFERENCE_WINDOW_PX, FEW_PX = 6, 16
 LEAST_EXPECTED = 0.02
 MANY_COUNTS, FEWEST_WINDOWS = 200.0, 0.3
+NEGATIVE_PART, NOISE_FRAMES = 0.2, 16
+"""Where more than this part of the sample is below zero, its background says nothing about the noise."""
 SPOT_SPREAD = 1.7
 """Effective area over that of a flat disk of the same half-height radius: 1 for a disk, 2.9 for a Gaussian."""
 
@@ -149,6 +151,8 @@ def _detection_parameters(
     )
     gain = _gain(frames, probe, draft, integers=integers)
     draft = draft.model_copy(update={"counts_per_electron": gain})
+    if float((frames < 0).float().mean()) > NEGATIVE_PART:
+        draft = _for_subtracted_background(frames, probe, draft, false_disks=false_disks)
     alarms = measure_false_alarms(stack, probe, draft)
     significance = max(LEAST_SIGNIFICANCE, alarms.significance_for(false_disks))
     # rounded up, so that no more false disks pass than stated
@@ -240,6 +244,32 @@ def _gain(frames: torch.Tensor, probe: ProbeTemplate, draft: DetectionParameters
         typical * (TOLERATED_CONTRAST / (draft.min_significance * (1 + pattern_filter.ring_share))) ** 2
     )
     return _as_gain(min(upper, max(lower, tolerated)), integers=integers)
+
+
+def _for_subtracted_background(
+    frames: torch.Tensor, probe: ProbeTemplate, draft: DetectionParameters, *, false_disks: float
+) -> DetectionParameters:
+    """Parameters with an absolute threshold that noise exceeds ``false_disks`` times in a pattern.
+
+    Without the background nobody knows how much counting makes it fluctuate: pixels and correlation have to tell.
+    """
+    some = frames[:: max(1, len(frames) // NOISE_FRAMES)]
+    curvature = some[:, :, :-2] - 2 * some[:, :, 1:-1] + some[:, :, 2:]
+    # disks are clipped where they exceed an absent background by two electrons: by no less than the noise
+    gain = max(draft.counts_per_electron, 2 * _deviation(curvature) / math.sqrt(6))
+    rough = draft.model_copy(update={"subpixel": "none"})
+    pattern_filter = matched_filter(probe, rough, device=torch.device("cpu"))
+    counts, _ = pattern_filter.correlate(some, some)
+    places = frames.shape[1] * frames.shape[2] / pattern_filter.area_px
+    sigma = float(stats.norm.isf(min(0.5, false_disks / places)))
+    least = max(0.0, float(counts.median()) + sigma * _deviation(counts))
+    changes = {"counts_per_electron": float(f"{gain:.3g}"), "min_absolute_intensity": float(f"{least:.3g}")}
+    return draft.model_copy(update=changes)
+
+
+def _deviation(values: torch.Tensor) -> float:
+    """Standard deviation of most values, whatever a few do."""
+    return 1.4826 * float((values - values.median()).abs().median())
 
 
 def _as_gain(gain: float, *, integers: bool) -> float:
