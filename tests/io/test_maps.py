@@ -159,6 +159,17 @@ def test_a_truncated_map_is_refused_in_words(tmp_path: Path) -> None:
     assert not is_orientation_map_file(tmp_path / "half.h5")
 
 
+@pytest.mark.parametrize("name", ["calibration", "crystals"])
+def test_a_map_with_values_that_cannot_be_is_refused_in_words(tmp_path: Path, name: str) -> None:
+    save_orientation_map(example_map(), tmp_path / "map.h5")
+    with h5py.File(tmp_path / "map.h5", "a") as file:
+        group = file["napari_stem_orient"]
+        del group[name]
+        group[name] = '{"voltage_kv": -1}' if name == "calibration" else "[{"
+    with pytest.raises(UnreadableMap, match=r"map\.h5 cannot be read"):
+        open_orientation_map(tmp_path / "map.h5")
+
+
 def test_a_map_of_a_newer_version_asks_for_an_update(tmp_path: Path) -> None:
     save_orientation_map(example_map(), tmp_path / "map.h5")
     with h5py.File(tmp_path / "map.h5", "a") as file:
