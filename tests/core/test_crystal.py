@@ -191,6 +191,24 @@ def test_text_that_is_no_cif_is_refused_by_name(tmp_path: Path) -> None:
         load_crystal(write(tmp_path, "this is not a structure"))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("_cell_length_a", "_other_length_a", r"crystal\.cif has no whole cell; add _cell_length_a"),
+        ("Cu2 Cu 0.5 0", "Cu2 Cu ? 0", r"where atom Cu2 is \(_atom_site_fract_x is \?\)"),
+        ("Cu2 Cu 0.5 0 0.5", "Cu2 Cu 0.5 0 .", r"where atom Cu2 is \(_atom_site_fract_z is \.\)"),
+        ("0.5 0.5 0 1", "0.5 0.5 0 -1", "occupancies from 0 to 1"),
+    ],
+)
+def test_a_cif_that_leaves_out_what_the_structure_needs_is_refused(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    text = P1_COPPER + FOUR_ATOMS
+    assert old in text
+    with pytest.raises(CrystalError, match=reason):
+        load_crystal(write(tmp_path, text.replace(old, new)))
+
+
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(CrystalError, match="LiCoO2"):
         load_crystal("Unobtainium")

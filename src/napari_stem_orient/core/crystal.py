@@ -28,6 +28,12 @@ BUILTIN_CRYSTALS: tuple[str, ...] = tuple(BUILTIN_STRUCTURES)
 DEFAULT_THERMAL_SIGMA = 0.08
 
 
+_CELL_TAGS = tuple(
+    f"_cell_{name}"
+    for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+)
+
+
 class CrystalError(ValueError):
     """A crystal structure that cannot be used; the message names the file and the fix."""
 
@@ -71,6 +77,12 @@ class Crystal:
             raise CrystalError(
                 f"crystal {self.name!r}: {len(self.elements)} elements, {len(self.fractional)} positions and "
                 f"{len(self.occupancy)} occupancies must be equally many"
+            )
+        good = np.isfinite(self.occupancy) & (self.occupancy >= 0)
+        if not (good.all() and self.occupancy.any() and np.isfinite(self.fractional).all()):
+            raise CrystalError(
+                f"crystal {self.name!r}: positions must be numbers, and occupancies from 0 to 1, not all 0; correct "
+                "_atom_site_fract_x, _y, _z and _atom_site_occupancy in its CIF"
             )
 
     def __eq__(self, other: object) -> bool:
@@ -292,14 +304,15 @@ def crystal_from_cif(path: str | Path) -> Crystal:
     import warnings
     from contextlib import redirect_stderr, redirect_stdout
 
-    from diffpy.structure import loadStructure
+    from diffpy.structure.parsers.p_cif import P_cif
 
     path = Path(path)
     try:
         # PyCifRW writes its complaints to the terminal as well.
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            structure = loadStructure(str(path), fmt="cif")
+            parser = P_cif()
+            structure = parser.parseFile(str(path))
     except Exception as error:  # diffpy and PyCifRW raise many kinds, bare Exception among them
         raise CrystalError(
             f"{path.name} cannot be read as a CIF; check that it is a crystallographic information file, "
@@ -307,12 +320,28 @@ def crystal_from_cif(path: str | Path) -> Crystal:
         ) from error
     if structure is None or len(structure) == 0:
         raise CrystalError(f"{path.name} has no atoms; a CIF with atom sites (_atom_site_...) is needed")
+    blocks = (parser.ciffile[name] for name in parser.ciffile.keys())  # noqa: SIM118 - it is no mapping
+    _check_block(next(block for block in blocks if "_atom_site_label" in block), path)
     lattice = structure.lattice
     cell = (lattice.a, lattice.b, lattice.c, lattice.alpha, lattice.beta, lattice.gamma)
     elements = tuple(_bare_element(atom.element, path) for atom in structure)
     fractional = np.array([atom.xyz for atom in structure], dtype=np.float64)
     occupancy = np.array([atom.occupancy for atom in structure], dtype=np.float64)
     return _with_conventional_cell(path.stem, cell, elements, fractional, occupancy)
+
+
+def _check_block(block: Any, path: Path) -> None:
+    """Refuse a CIF without a cell, or with atoms nobody knows the place of: diffpy takes 1 Å, and the origin."""
+    if any(tag not in block for tag in _CELL_TAGS):
+        raise CrystalError(f"{path.name} has no whole cell; add {', '.join(_CELL_TAGS)}")
+    for axis in "xyz":
+        tag = f"_atom_site_fract_{axis}"
+        values = block[tag] if tag in block else ()  # noqa: SIM401 - it is no mapping
+        for label, value in zip(block["_atom_site_label"], values, strict=False):
+            if value in ("?", "."):
+                raise CrystalError(
+                    f"{path.name} does not tell where atom {label} is ({tag} is {value}); add it, or remove the atom"
+                )
 
 
 def _bare_element(label: str, path: Path) -> str:
