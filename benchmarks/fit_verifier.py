@@ -3,24 +3,29 @@
 Every pattern is thinned out as a detector would: a threshold between 0.1 and 20 % of its strongest disk, some disks
 missing or spurious, a second grain, noise in position and intensity, a scale error. The candidates of each pattern are
 proposed and refined as in indexing; a multinomial logit on the features of `indexing.verification` gives the weights,
-and a logistic regression the odds that none of them is right. Prints what stands in that module.
+and a logistic regression the odds that none of them is right. Prints what stands in that module, and beside it for each
+crystal the choice and the log loss of the forecast, both fitted without it, on patterns of it alone.
 
-    python benchmarks/fit_verifier.py --patterns 1500
+    python benchmarks/fit_verifier.py --crystals Cu --patterns 1500    # the weights
+    python benchmarks/fit_verifier.py --keep-weights                   # the odds that none is right
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from bloch_patterns import simulate_bloch_patterns
 from known_patterns import KnownPatterns
 from numpy.typing import NDArray
+from report import percent, table
 from scipy.optimize import minimize
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
-from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix
 from napari_stem_orient.indexing.index import IndexParameters, make_pattern_indexer
 from napari_stem_orient.indexing.verification import WEIGHTS, verification_features
@@ -29,6 +34,22 @@ from napari_stem_orient.network.loss import geodesic_distance, symmetry_matrices
 RIGHT_WITHIN_DEG = 3.0
 REPEATS = 3  # thinned versions of each pattern
 MIXED = 0.3  # part of the patterns with a second, weaker grain
+FEWEST_DISKS = 2
+BATCH = 400
+
+#: One of each structure type that a shipped model is for.
+CRYSTALS = ("Cu", "Fe (bcc)", "Ti", "Si", "NaCl", "Cu2O")
+COLUMNS = (
+    "fitted without",
+    "patterns",
+    "a candidate within 2°",
+    "the chosen one",
+    "beyond 34°",
+    "none right",
+    "forecast",
+    "log loss",
+    "of a constant",
+)
 
 
 def thinned(patterns: KnownPatterns, *, seed: int) -> tuple[BraggPeaks, NDArray[np.float64]]:
@@ -56,32 +77,65 @@ def thinned(patterns: KnownPatterns, *, seed: int) -> tuple[BraggPeaks, NDArray[
     return peaks, np.tile(patterns.quaternion, (REPEATS, 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """Refined candidates of n patterns: features (n, K, F), errors (n, K) in degrees, disks of the patterns (n,)."""
+
+    features: NDArray[np.float64]
+    error_deg: NDArray[np.float64]
+    n_disks: NDArray[np.int64]
+
+    @classmethod
+    def of_all(cls, parts: Sequence[Refined]) -> Refined:
+        """Several as one, of each as many as of the smallest, so that no crystal counts more than another."""
+        fewest = min(len(part.n_disks) for part in parts)
+        return cls(
+            *(
+                np.concatenate([getattr(part, name)[:fewest] for part in parts])
+                for name in ("features", "error_deg", "n_disks")
+            )
+        )
+
+    def chosen(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Errors (n,) in degrees of the candidates that the weights choose."""
+        return np.take_along_axis(
+            self.error_deg, (self.features @ weights).argmax(axis=1, keepdims=True), axis=1
+        )[:, 0]
+
+    @property
+    def none_right(self) -> NDArray[np.bool_]:
+        """Patterns (n,) that have no right candidate."""
+        return self.error_deg.min(axis=1) > RIGHT_WITHIN_DEG
+
+
 @torch.inference_mode()
-def candidate_features(
-    peaks: BraggPeaks, truth: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Features (n, K, F) of the refined candidates of patterns with enough disks, and errors (n, K) in degrees."""
-    crystal = load_crystal("Cu")
-    indexer = make_pattern_indexer(peaks, [crystal], parameters=IndexParameters(), device="cpu")
+def refined_candidates(crystal: Crystal, peaks: BraggPeaks, truth: NDArray[np.float64]) -> Refined:
+    """Refine the candidates of patterns with enough disks, and compare them with the truth (n, 4)."""
+    parameters = IndexParameters(min_disks=FEWEST_DISKS)
+    indexer = make_pattern_indexer(peaks, [crystal], parameters=parameters, device="cpu")
     padded, present = indexer.pad(peaks)
-    worth = present.sum(axis=1) >= indexer.parameters.min_disks
-    disks, mask = torch.as_tensor(padded[worth]), torch.as_tensor(present[worth])
     phase = indexer.indexers[0]
-    q, intensity = disks[..., :2], disks[..., 2] / disks[..., 2].amax(dim=1, keepdim=True)
-    rotation, q = phase.refine(phase.propose(disks, mask), q, intensity)
-    features, _ = verification_features(phase.fitter, rotation, q, intensity, mask)
-    true_rotation = torch.as_tensor(quaternion_to_matrix(truth[worth])).float()
     symmetry = symmetry_matrices([crystal], torch.device("cpu"))[0]
-    error = torch.rad2deg(geodesic_distance(rotation, true_rotation, symmetry))
-    return torch.stack([features[name] for name in WEIGHTS], dim=-1).double().numpy(), error.double().numpy()
+    parts = []
+    worth = np.flatnonzero(present.sum(axis=1) >= FEWEST_DISKS)
+    for rows in np.array_split(worth, len(worth) // BATCH + 1):
+        disks, mask = torch.as_tensor(padded[rows]), torch.as_tensor(present[rows])
+        q, intensity = disks[..., :2], disks[..., 2] / disks[..., 2].amax(dim=1, keepdim=True)
+        rotation, q = phase.refine(phase.propose(disks, mask), q, intensity)
+        features, _ = verification_features(phase.fitter, rotation, q, intensity, mask)
+        error = geodesic_distance(
+            rotation, torch.as_tensor(quaternion_to_matrix(truth[rows])).float(), symmetry
+        )
+        values = torch.stack([features[name] for name in WEIGHTS], dim=-1).double()
+        parts.append((values.numpy(), torch.rad2deg(error).double().numpy(), present[rows].sum(axis=1)))
+    return Refined(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def fit_weights(features: NDArray[np.float64], error_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+def fit_weights(refined: Refined) -> NDArray[np.float64]:
     """Multinomial logit weights (F,) for "this candidate is right", among patterns that have a right one."""
-    solvable = error_deg.min(axis=1) < RIGHT_WITHIN_DEG
-    spread = features.reshape(-1, features.shape[-1]).std(axis=0)
-    x = features[solvable] / spread
-    right = error_deg[solvable] < RIGHT_WITHIN_DEG
+    spread = refined.features.reshape(-1, refined.features.shape[-1]).std(axis=0)
+    x = refined.features[~refined.none_right] / spread
+    right = refined.error_deg[~refined.none_right] <= RIGHT_WITHIN_DEG
 
     def cost(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         odds = x @ weights
@@ -94,44 +148,82 @@ def fit_weights(features: NDArray[np.float64], error_deg: NDArray[np.float64]) -
     return np.asarray(minimize(cost, np.zeros(x.shape[-1]), jac=True, method="L-BFGS-B").x) / spread
 
 
-def fit_none_right(
-    features: NDArray[np.float64], error_deg: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Intercept and slope (2,) of the log odds that no candidate is right, in the chosen one's diffuse similarity."""
-    chosen = (features @ weights).argmax(axis=1)
-    similarity = features[np.arange(len(chosen)), chosen, list(WEIGHTS).index("diffuse_similarity")]
-    none_right = error_deg.min(axis=1) > RIGHT_WITHIN_DEG
+def fit_none_right(refined: Refined, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log odds that no candidate is right: intercept and slopes (3,) in the columns of `regressors`."""
+    columns = regressors(refined, weights)
+    mean, spread = columns.mean(axis=0), columns.std(axis=0)
+    x = np.column_stack([np.ones(len(columns)), (columns - mean) / spread])
 
     def cost(line: NDArray[np.float64]) -> float:
-        odds = line[0] + line[1] * similarity
-        return float(np.logaddexp(0, odds).mean() - (odds * none_right).mean())
+        odds = x @ line
+        return float(np.logaddexp(0, odds).mean() - (odds * refined.none_right).mean())
 
-    return np.asarray(minimize(cost, np.zeros(2)).x)
+    line = minimize(cost, np.zeros(x.shape[1])).x
+    slopes = line[1:] / spread
+    return np.asarray([line[0] - slopes @ mean, *slopes])
+
+
+def regressors(refined: Refined, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 2): the weighted features of the best candidate, and the logarithm of the number of disks."""
+    return np.column_stack([(refined.features @ weights).max(axis=1), np.log(refined.n_disks)])
+
+
+def log_loss(refined: Refined, weights: NDArray[np.float64], line: NDArray[np.float64]) -> float:
+    """Mean negative log likelihood of the forecast that none is right."""
+    odds = line[0] + regressors(refined, weights) @ line[1:]
+    return float((np.logaddexp(0, odds) - odds * refined.none_right).mean())
+
+
+def left_out_row(name: str, of: dict[str, Refined], kept: NDArray[np.float64] | None) -> list[object]:
+    """How a crystal's patterns fare with what was fitted to all the others; weights may be given."""
+    others = Refined.of_all([part for other, part in of.items() if other != name])
+    here, weights = of[name], fit_weights(others) if kept is None else kept
+    line = fit_none_right(others, weights)
+    chosen, share = here.chosen(weights), float(here.none_right.mean())
+    constant = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    forecast = 1 / (1 + np.exp(-line[0] - regressors(here, weights) @ line[1:]))
+    return [
+        name,
+        len(chosen),
+        percent(here.error_deg.min(axis=1) < 2),
+        percent(chosen < 2),
+        percent(chosen > 34),
+        f"{100 * share:.1f} %",
+        f"{100 * forecast.mean():.1f} %",
+        f"{log_loss(here, weights, line):.3f}",
+        f"{constant:.3f}",
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--patterns", type=int, default=1500, help="Bloch patterns to simulate")
+    parser.add_argument(
+        "--patterns", type=int, default=250, help="Bloch patterns to simulate of each crystal"
+    )
+    parser.add_argument("--crystals", nargs="+", default=list(CRYSTALS), help="to fit to")
     parser.add_argument(
         "--seed", type=int, default=4242, help="seed of orientations, thicknesses and thinning"
     )
-    arguments = parser.parse_args()
-    patterns = simulate_bloch_patterns(
-        load_crystal("Cu"), arguments.patterns, seed=arguments.seed, drop_below=0.001
+    parser.add_argument(
+        "--keep-weights", action="store_true", help="fit the odds that none is right to the weights in use"
     )
-    features, error = candidate_features(*thinned(patterns, seed=arguments.seed))
-    weights = fit_weights(features, error)
-    chosen = error[np.arange(len(error)), (features @ weights).argmax(axis=1)]
+    arguments = parser.parse_args()
+    kept = np.array(list(WEIGHTS.values())) if arguments.keep_weights else None
+    of = {}
+    for name in arguments.crystals:
+        crystal = load_crystal(name)
+        patterns = simulate_bloch_patterns(crystal, arguments.patterns, seed=arguments.seed, drop_below=0.001)
+        of[name] = refined_candidates(crystal, *thinned(patterns, seed=arguments.seed))
+    together = Refined.of_all(list(of.values()))
+    weights = fit_weights(together) if kept is None else kept
     for name, weight in zip(WEIGHTS, weights, strict=True):
         print(f'    "{name}": {weight:.2f},')
-    none_right = fit_none_right(features, error, weights)
-    print(f"NONE_RIGHT = ({none_right[0]:.2f}, {none_right[1]:.2f})")
-    print(
-        f"{len(error)} patterns; a candidate within 2°: {np.mean(error.min(axis=1) < 2):.1%}, "
-        f"the chosen one: {np.mean(chosen < 2):.1%}, beyond 34°: {np.mean(chosen > 34):.1%}"
-    )
+    line = fit_none_right(together, weights)
+    print(f"NONE_RIGHT = ({', '.join(f'{value:.3g}' for value in line)})\n")
+    if len(of) > 1:
+        print(table(COLUMNS, [left_out_row(name, of, kept) for name in of]))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ DIFFUSE = (0.1, 0.03)
 EXPLAINED_WITHIN = 1.5
 EXPLAINED_DEPTH = 0.08
 
-#: Weights of the features, fitted by benchmarks/fit_verifier.py to Bloch-wave patterns that py4DSTEM simulated, with
-#: missing and spurious disks, noise and detection thresholds. Multinomial logit: differences are log odds.
+#: Weights of the features, fitted by benchmarks/fit_verifier.py to Bloch-wave patterns of Cu that py4DSTEM simulated,
+#: with missing and spurious disks, noise and detection thresholds; fitted to other structure types as well they choose
+#: no better. Multinomial logit: differences are log odds.
 WEIGHTS = {
     "sharp_similarity": 11.64,
     "diffuse_similarity": 9.42,
@@ -29,8 +30,10 @@ WEIGHTS = {
     "explained_q": 6.48,
 }
 
-#: Log odds that none of the candidates is right: intercept and slope in the best candidate's diffuse similarity.
-NONE_RIGHT = (4.30, -14.92)
+#: Log odds that none of the candidates is right, fitted to patterns of a crystal of each structure type that has a
+#: model: intercept, and slopes in the best candidate's weighted features and in the logarithm of the number of disks.
+#: Few disks fit well by chance.
+NONE_RIGHT = (6.81, -0.29, -1.13)
 
 #: Error in degrees where no candidate is right, and of a right answer with a dozen disks.
 TYPICAL_GROSS_ERROR_DEG = 35.0
@@ -89,11 +92,11 @@ def verify(
     """Weigh the evidence for refined candidates; parameters as for `verification_features`."""
     features, explained = verification_features(fitter, rotation, q, intensity, mask)
     evidence = torch.stack([weight * features[name] for name, weight in WEIGHTS.items()]).sum(dim=0)
-    similarity = features["diffuse_similarity"]
-    chosen = similarity.gather(1, evidence.argmax(dim=1, keepdim=True))
-    none_right = NONE_RIGHT[0] + NONE_RIGHT[1] * chosen
+    n_disks = mask.sum(dim=1, keepdim=True).clamp_min(1).to(evidence.dtype)
+    best = evidence.amax(dim=1, keepdim=True)
+    none_right = NONE_RIGHT[0] + NONE_RIGHT[1] * best + NONE_RIGHT[2] * torch.log(n_disks)
     against_none = evidence - torch.logsumexp(evidence, dim=1, keepdim=True) - none_right
-    return Verification(similarity, against_none, explained)
+    return Verification(features["diffuse_similarity"], against_none, explained)
 
 
 def probabilities(evidence: Tensor) -> Tensor:
