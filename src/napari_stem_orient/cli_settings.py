@@ -36,7 +36,10 @@ def settings_lines(
         ("Direct beam", f"row {beam.y_px:.1f}, column {beam.x_px:.1f} px", "", not by_hand),
         ("Radius", f"{suggestion.probe.radius_px:.2f} px", "--probe-radius-px", not by_hand),
     ]
-    for name in (*MEASURED, *(name for name in given if name not in MEASURED)):
+    told = [*MEASURED, *(name for name in given if name not in MEASURED)]
+    if parameters.min_absolute_intensity and "min_absolute_intensity" not in told:
+        told.append("min_absolute_intensity")  # data without background are judged by it alone
+    for name in told:
         value, extra = getattr(parameters, name), fields[name].json_schema_extra
         unit = f" {extra['unit']}" if isinstance(extra, dict) and "unit" in extra else ""
         text = f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_stem_orient.core.crystal import Crystal
-
-FEWEST_REFLECTIONS = 4  # two pairs: with fewer, no pattern tells an orientation
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -71,6 +67,7 @@ def folder_content(folder: Path, crystals: tuple[Crystal, ...]) -> FolderContent
     """Look what lies in a folder, and which shipped model a training for the crystals starts from."""
     from napari_stem_orient.network.checkpoint import CheckpointError, has_checkpoint, read_checkpoint
     from napari_stem_orient.network.model_folder import nearest_shipped_model
+    from napari_stem_orient.network.training_checks import model_in
 
     stopped = None
     if has_checkpoint(folder):
@@ -82,19 +79,6 @@ def folder_content(folder: Path, crystals: tuple[Crystal, ...]) -> FolderContent
     return FolderContent(stopped, model_in(folder), None if nearest is None else nearest.name)
 
 
-def model_in(folder: Path) -> str | None:
-    """The name of the model that lies in a folder; what a stopped training saves beside its checkpoint is none yet."""
-    from napari_stem_orient.network.checkpoint import has_checkpoint
-    from napari_stem_orient.network.model_folder import ModelError, read_card
-
-    try:
-        card = read_card(folder)
-    except ModelError:
-        return None
-    unfinished = card.training.get("complete") is not True and has_checkpoint(folder)
-    return None if unfinished else card.name
-
-
 def check_replaced(task: TrainingTask) -> None:
     """Refuse to train over a model that the user has not given up.
 
@@ -103,6 +87,8 @@ def check_replaced(task: TrainingTask) -> None:
     ValueError
         Names the model and the way out.
     """
+    from napari_stem_orient.network.training_checks import model_in
+
     there = model_in(task.output)
     if there is not None and there != task.replaces:
         raise ValueError(
@@ -143,45 +129,13 @@ class TrainingResult:
     report: str
 
 
-def check_reach(crystals: tuple[Crystal, ...], q_max: float) -> None:
-    """Say so where a crystal has no disks as far out (Å⁻¹) as they are seen: nothing can be learned from it.
-
-    Raises
-    ------
-    ValueError
-        Names the crystal and where its first disks lie.
-    """
-    for crystal in crystals:
-        if len(crystal.reflections(q_max)[0]) < FEWEST_REFLECTIONS:
-            nearest = float(np.linalg.norm(crystal.reciprocal_basis, axis=1).min())
-            lengths = np.linalg.norm(crystal.reflections(4 * nearest)[1], axis=1)
-            raise ValueError(
-                f"disks are seen out to {q_max:.3g} 1/Å, but the first disks of {crystal.name} lie at "
-                f"{lengths.min():.3g} 1/Å: raise the highest number of 'Disks out to'"
-            )
-
-
-def make_folder(folder: Path) -> None:
-    """Make the model's folder before the training, not after: where it cannot be, nothing is learned in vain.
-
-    Raises
-    ------
-    OSError
-        Names the folder and the way out.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OSError(f"the model cannot be saved in {folder} ({reason}); choose another folder") from error
-
-
 def training_job(task: TrainingTask) -> Generator[TrainingStep | LibraryStep, None, TrainingResult]:
     """Train as the task says; a training that is gone on with keeps the settings that it was begun with."""
     from napari_stem_orient.io.bloch_cache import cached_bloch_library
     from napari_stem_orient.network.checkpoint import read_checkpoint, remove_checkpoint
     from napari_stem_orient.network.model_folder import nearest_shipped_model
     from napari_stem_orient.network.training import recipe_to_start_from, train_model
+    from napari_stem_orient.network.training_checks import check_reach, make_model_folder
     from napari_stem_orient.network.training_run import REPORT_NAME
 
     if task.resume:
@@ -191,8 +145,9 @@ def training_job(task: TrainingTask) -> Generator[TrainingStep | LibraryStep, No
     else:
         crystals, whole = task.crystals, task.whole_structure_type
         check_replaced(task)
-        check_reach(crystals, task.parameters.q_max_high_inv_angstrom)
-        make_folder(task.output)
+        setting = "the highest number of 'Disks out to'"
+        check_reach(crystals, task.parameters.q_max_high_inv_angstrom, setting=setting)
+        make_model_folder(task.output)
         start_from = nearest_shipped_model(crystals) if task.from_nearest else None
         parameters = recipe_to_start_from(task.parameters, start_from)
         remove_checkpoint(task.output)
