@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from napari_stem_orient.calibration.rings import Rings, crystal_rings
+from napari_stem_orient.calibration.words import far_off_in_words, is_far_off
 from napari_stem_orient.core.crystal import Crystal
 
 Float64 = NDArray[np.float64]
@@ -139,7 +140,6 @@ def fit_profile(
     rings = crystal_rings(crystal, q_max=1.3 * LARGEST_Q)
     start, width, note = _search(profile, rings, outer, known)
     size, width = _refined(profile, rings, start, width)
-    far_off = known is not None and abs(np.log(start / known)) > NEAR
     explained = profile.explained(_peaks(profile, rings, size, width))
     if explained < LEAST_EXPLAINED:
         raise ValueError(
@@ -152,7 +152,7 @@ def fit_profile(
         # each part has a background and a width of its own, which the profile as a whole has not
         size = float(np.median(parts))
         error = float(np.fmax(error, np.std(parts, ddof=1) / np.sqrt(len(parts))))
-    return RingProfile(size, error, int(in_sight.sum()), float(explained), far_off, note)
+    return RingProfile(size, error, int(in_sight.sum()), float(explained), is_far_off(start, known), note)
 
 
 def _error_of_sectors(
@@ -229,11 +229,8 @@ def _search(profile: _Profile, rings: Rings, outer: float, known: float | None) 
         notes.append(
             f"A pixel size of {sizes[rival]:.4g} 1/Å fits about as well: the rings alone cannot tell."
         )
-    if known is not None and abs(np.log(sizes[best] / known)) > NEAR:
-        notes.append(
-            f"The pixel size known so far, {known:.4g} 1/Å, is far off: if it is right, the crystal is another; "
-            "undo. If not, tick the new one."
-        )
+    if known is not None and is_far_off(sizes[best], known):
+        notes.append(far_off_in_words(known))
     return float(sizes[best]), float(width[best]), " ".join(notes)
 
 

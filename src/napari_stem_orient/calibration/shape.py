@@ -13,7 +13,14 @@ from napari_stem_orient.calibration.ring_points import RingPoints
 from napari_stem_orient.calibration.ring_sharpness import sharpest_ellipse
 from napari_stem_orient.calibration.rings import Rings, rings_of_all
 from napari_stem_orient.calibration.scale_search import ScaleMatch, find_scale
-from napari_stem_orient.calibration.words import change_in_words, ellipse_in_words, strain_error, with_error
+from napari_stem_orient.calibration.words import (
+    change_in_words,
+    ellipse_in_words,
+    far_off_in_words,
+    is_far_off,
+    strain_error,
+    with_error,
+)
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.core.crystal import Crystal
@@ -145,15 +152,10 @@ def _marked(
 
     Then the crystal may be another one, and it is for the user to confirm them.
     """
-    if match.fit >= POOR_FIT and not _is_far_off(fit, before):
+    if match.fit >= POOR_FIT and not is_far_off(fit.metric.pixel_size, before.pixel_size_inv_angstrom):
         return calibration.with_checked(*quantities)
     kept = tuple(quantity for quantity in calibration.checked if quantity not in quantities)
     return calibration.updated(checked=kept)
-
-
-def _is_far_off(fit: RingFit, before: Calibration) -> bool:
-    known = before.pixel_size_inv_angstrom
-    return known is not None and abs(np.log(fit.metric.pixel_size / known)) > NEAR
 
 
 def _ellipse_line(fit: RingFit) -> tuple[str, str]:
@@ -189,11 +191,9 @@ def _warnings(fit: RingFit, match: ScaleMatch, before: Calibration) -> list[str]
         notes.append(
             f"A pixel size of {match.rival:.4g} 1/Å fits about as well: the rings alone cannot tell."
         )
-    if _is_far_off(fit, before):
-        notes.append(
-            f"The pixel size known so far, {before.pixel_size_inv_angstrom:.4g} 1/Å, is far off: if it is right, the "
-            "crystal is another; undo. If not, tick the new one."
-        )
+    known = before.pixel_size_inv_angstrom
+    if known is not None and is_far_off(fit.metric.pixel_size, known):
+        notes.append(far_off_in_words(known))
     off = float(np.hypot(*fit.centre))
     if off > max(OFF_CENTRE_PX, 3 * fit.centre_error):
         fix = (

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+#: A pixel size farther than this part from the known one is for the user to confirm: camera lengths are mostly right
+#: to a few percent, and Cu on the rings of Al is 11 % off.
+FAR_OFF = 0.06
+
 
 def with_error(value: float, error: float) -> str:
     """A number and its standard error with as many digits as the error has a first one: "0.03281 ± 0.00004"."""
@@ -37,3 +41,16 @@ def ellipse_in_words(ellipse: tuple[float, float], error: float) -> str:
     if size < 2 * error:
         return f"{text}: round within twice its error"
     return f"{text}, major axis at {with_error(angle, math.degrees(error / size) / 2)}°"
+
+
+def is_far_off(size: float, known: float | None) -> bool:
+    """Whether a pixel size is another one than was known, so that the crystal may be the wrong one."""
+    return known is not None and abs(math.log(size / known)) > FAR_OFF
+
+
+def far_off_in_words(known: float) -> str:
+    """What to do about a pixel size that is far off the known one, in Å⁻¹."""
+    return (
+        f"The pixel size known so far, {known:.4g} 1/Å, is far off: if it is right, the crystal is another; undo. "
+        "If not, tick the new one."
+    )
