@@ -195,6 +195,7 @@ def test_text_that_is_no_cif_is_refused_by_name(tmp_path: Path) -> None:
     ("old", "new", "reason"),
     [
         ("_cell_length_a", "_other_length_a", r"crystal\.cif has no whole cell; add _cell_length_a"),
+        ("_atom_site_fract_z", "_atom_site_note", r"where its atoms are; add _atom_site_fract_z"),
         ("Cu2 Cu 0.5 0", "Cu2 Cu ? 0", r"where atom Cu2 is \(_atom_site_fract_x is \?\)"),
         ("Cu2 Cu 0.5 0 0.5", "Cu2 Cu 0.5 0 .", r"where atom Cu2 is \(_atom_site_fract_z is \.\)"),
         ("0.5 0.5 0 1", "0.5 0.5 0 -1", "occupancies from 0 to 1"),

@@ -336,6 +336,8 @@ def _check_block(block: Any, path: Path) -> None:
         raise CrystalError(f"{path.name} has no whole cell; add {', '.join(_CELL_TAGS)}")
     for axis in "xyz":
         tag = f"_atom_site_fract_{axis}"
+        if tag not in block and f"_atom_site_cartn_{axis}" not in block:
+            raise CrystalError(f"{path.name} does not tell where its atoms are; add {tag}")
         values = block[tag] if tag in block else ()  # noqa: SIM401 - it is no mapping
         for label, value in zip(block["_atom_site_label"], values, strict=False):
             if value in ("?", "."):
