@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -9,6 +11,7 @@ from scipy import ndimage
 from detection_frames import as_datacube, disk_image, known_frames
 from napari_stem_orient.detection.correlation import detect_in_frames
 from napari_stem_orient.detection.false_alarms import measure_false_alarms
+from napari_stem_orient.detection.matched_filter import disk_and_ring
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import measure_direct_beam, synthetic_probe
 from napari_stem_orient.detection.suggestion import sample_frames, suggest_detection, suggest_parameters
@@ -183,6 +186,11 @@ def test_a_detector_too_small_for_a_disk_and_its_background_is_refused_in_words(
     frames = np.random.default_rng(3).poisson(5.0, (36, 3, 3))
     with pytest.raises(ValueError, match="at least 5 x 5 px"):
         suggest_detection(as_datacube(frames, (6, 6)), radius_px=0.9)
+    large = replace(synthetic_probe(1.2, (5, 5)), radius_px=2.0)
+    with pytest.raises(ValueError, match="at least 6 x 6 px"):
+        disk_and_ring(large, DetectionParameters())
+    enough = replace(synthetic_probe(1.2, (6, 6)), radius_px=2.0)
+    assert disk_and_ring(enough, DetectionParameters())[1].sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e-6])

@@ -189,9 +189,10 @@ def disk_and_ring(
     outer = inner + max(2.0, min(1.6 * radius, 5.0), 0.8 * radius)
     ring = np.clip(distance - inner + 0.5, 0, 1) * np.clip(outer + 0.5 - distance, 0, 1)
     if not ring.any():
+        least = max(5, 2 * (int((radius + 1) / 2**0.5) + 1))  # the ring begins in the corners
         raise ValueError(
             f"around a disk of radius {radius:.3g} px nothing is left of a detector of {shape[0]} x {shape[1]} px to "
-            "measure the background in: it needs at least 5 x 5 px"
+            f"measure the background in: it needs at least {least} x {least} px"
         )
     return disk / disk.sum(), ring / ring.sum()
 
