@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
@@ -21,6 +23,7 @@ from napari_stem_orient.io.peaks_journal import (
     kept_in_journal,
     remove_interrupted_detections,
 )
+from napari_stem_orient.io.run_journal import RunJournal
 
 DESCRIPTION = {"detector": "correlation", "detection": {"min_significance": 4.5}}
 PROBE = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
@@ -100,6 +103,22 @@ def test_patterns_that_were_unreadable_before_the_crash_are_told_of_in_the_end(
     rest = dataclasses.replace(block(*range(5, 12)), unreadable_frames=1)
     whole = collect_peaks(scan, [left.as_block(), rest], description=run.description)
     assert whole.parameters["unreadable_frames"] == 4
+
+
+def test_a_run_that_an_earlier_version_began_is_found(
+    scan: DataCube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did not count the patterns that were unreadable."""
+    keep = RunJournal.append
+
+    def as_then(journal: RunJournal, note: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        keep(journal, {name: note[name] for name in note if name != "unreadable_frames"}, arrays)
+
+    monkeypatch.setattr(RunJournal, "append", as_then)
+    run_until_crash(scan, tmp_path, block(0, 1))
+    (run,) = find_interrupted_detections(scan, folder=tmp_path)
+    assert run.n_done == 2
+    assert run.blocks[0].unreadable_frames == 0
 
 
 def test_the_run_that_came_furthest_is_the_first(scan: DataCube, tmp_path: Path) -> None:

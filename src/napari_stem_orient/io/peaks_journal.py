@@ -168,6 +168,5 @@ def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:
 
 def _block(record: JournalRecord) -> DetectedBlock:
     progress = Progress(record.note["done"], record.note["total"], "patterns")
-    return DetectedBlock(
-        progress=progress, unreadable_frames=record.note["unreadable_frames"], **record.arrays
-    )
+    unreadable = record.note.get("unreadable_frames", 0)  # runs of earlier versions did not keep it
+    return DetectedBlock(progress=progress, unreadable_frames=unreadable, **record.arrays)
