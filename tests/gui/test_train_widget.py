@@ -199,6 +199,7 @@ def test_starting_over_lets_the_stopped_training_go(panel: TrainWidget, until: U
     panel.pause_button.click()
     until(panel.resume_button.isVisible)
     ready(panel, ENDLESS.model_copy(update={"steps": 3}))
+    until(lambda: panel.start_button.text() == "Start over")
     panel.start_button.click()
     until(lambda: not panel.running)
     assert read_card(models_home() / "Si").training["steps_done"] == 3
@@ -316,4 +317,24 @@ def test_a_model_that_has_come_into_the_folder_meanwhile_is_not_replaced(
     assert "press Replace" in panel.message_label.text()
     assert read_card(models_home() / "Si").name == "fcc"
     until(lambda: panel.start_button.text() == "Replace")
+    assert errors
+
+
+def test_a_stopped_training_that_start_does_not_know_of_yet_is_not_discarded(
+    panel: TrainWidget, until: Until, errors: list[str]
+) -> None:
+    """Start may be pressed before the panel has looked into the folder."""
+    ready(panel, ENDLESS)
+    panel.start_button.click()
+    until(learning(panel))
+    panel.pause_button.click()
+    until(panel.resume_button.isVisible)
+    paused_at = read_checkpoint(models_home() / "Si").state.step
+    panel.form.name_edit.textEdited.emit("Si")
+    assert panel.start_button.text() == "Start"
+    panel.start_button.click()
+    until(lambda: not panel.running)
+    assert f"stopped at step {paused_at:,} by now: press Resume" in panel.message_label.text()
+    assert read_checkpoint(models_home() / "Si").state.step == paused_at
+    until(lambda: panel.start_button.text() == "Start over")
     assert errors

@@ -122,8 +122,8 @@ class TrainWidget(JobPanel):
             self.refresh()
             return
         self.plot.clear_curves()
-        there = None if self._content is None else self._content.model_name
-        self._start(dataclasses.replace(task, replaces=there))
+        known = self._content or FolderContent(None, None, None)
+        self._start(dataclasses.replace(task, replaces=known.model_name, discards=known.stopped is not None))
 
     def _on_resume(self) -> None:
         task = self.form.task()

@@ -65,31 +65,40 @@ class FolderContent:
 
 def folder_content(folder: Path, crystals: tuple[Crystal, ...]) -> FolderContent:
     """Look what lies in a folder, and which shipped model a training for the crystals starts from."""
-    from napari_stem_orient.network.checkpoint import CheckpointError, has_checkpoint, read_checkpoint
     from napari_stem_orient.network.model_folder import nearest_shipped_model
     from napari_stem_orient.network.training_checks import model_in
 
-    stopped = None
-    if has_checkpoint(folder):
-        try:
-            stopped = read_checkpoint(folder)
-        except CheckpointError:
-            stopped = None  # damaged: there is nothing to go on with
     nearest = nearest_shipped_model(crystals) if crystals else None
-    return FolderContent(stopped, model_in(folder), None if nearest is None else nearest.name)
+    return FolderContent(_stopped_in(folder), model_in(folder), None if nearest is None else nearest.name)
+
+
+def _stopped_in(folder: Path) -> CheckpointSummary | None:
+    from napari_stem_orient.network.checkpoint import CheckpointError, has_checkpoint, read_checkpoint
+
+    if not has_checkpoint(folder):
+        return None
+    try:
+        return read_checkpoint(folder)
+    except CheckpointError:
+        return None  # damaged: there is nothing to go on with
 
 
 def check_replaced(task: TrainingTask) -> None:
-    """Refuse to train over a model that the user has not given up.
+    """Refuse to train over a model, or a stopped training, that the user has not given up.
 
     Raises
     ------
     ValueError
-        Names the model and the way out.
+        Names the model or the training, and the way out.
     """
     from napari_stem_orient.network.training_checks import model_in
 
-    there = model_in(task.output)
+    stopped, there = _stopped_in(task.output), model_in(task.output)
+    if stopped is not None and not task.discards:
+        raise ValueError(
+            f"the folder holds a training that was stopped at step {stopped.state.step:,} by now: press Resume to go "
+            "on with it, Start over to discard it, or save as another name"
+        )
     if there is not None and there != task.replaces:
         raise ValueError(
             f"the folder holds the model {there} by now: save as another name, or press Replace to give it up"
@@ -107,7 +116,8 @@ def reach_of(peaks: BraggPeaks) -> float | None:
 class TrainingTask:
     """Everything a training needs, fixed when it starts; to go on with a stopped one, its folder is enough.
 
-    `replaces` is the name of the model in the folder that the user gives up for the new one.
+    `replaces` is the name of the model in the folder that the user gives up for the new one, and `discards` whether the
+    user gives up a stopped training.
     """
 
     crystals: tuple[Crystal, ...]
@@ -118,6 +128,7 @@ class TrainingTask:
     device: str = "auto"
     resume: bool = False
     replaces: str | None = None
+    discards: bool = False
 
 
 @dataclass(frozen=True, slots=True)
