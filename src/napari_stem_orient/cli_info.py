@@ -51,8 +51,9 @@ def _scan_lines(arguments: argparse.Namespace, path: Path) -> Lines:
         datacube = open_scan(arguments, path)
     except NeedsScanShape as stack:
         proposals = ", ".join(f"{y} x {x}" for y, x in stack.proposals[:6])
+        lost = "" if stack.n_promised is None else f" (its header tells of {stack.n_promised:,})"
         return [
-            ("kind", f"a stack of {stack.n_frames:,} patterns without a scan shape"),
+            ("kind", f"a stack of {stack.n_frames:,} patterns{lost} without a scan shape"),
             ("to open it", f"give --scan-shape Y X; possible: {proposals}"),
         ]
     mib = datacube.data.nbytes / 2**20
@@ -69,11 +70,13 @@ def _peaks_lines(peaks: BraggPeaks) -> Lines:
 
     counts = peaks.counts()
     nominal = peaks.parameters.get("pixels") == NOMINAL
+    left_out = int(peaks.parameters.get("left_out_not_finite", 0))
     return [
         ("kind", "Bragg peaks"),
         ("scan", f"{_by(peaks.scan_shape)} positions, {int(peaks.detected.sum()):,} of them detected"),
         ("peaks", f"{len(peaks.intensity):,}"),
         ("peaks a position", f"{counts.min()} to {counts.max()}, {counts.mean():.1f} on average"),
+        *([("left out", f"{left_out:,} peaks that were NaN or infinite")] if left_out else []),
         *([("vectors", "in 1/Å in the file; pixels and pixel size are nominal")] if nominal else []),
         *_calibration_lines(peaks.calibration),
         *_exploratory_lines(peaks.calibration),

@@ -387,17 +387,24 @@ def test_what_another_pixel_size_would_do_stands_in_a_table(
     from napari_stem_orient.indexing import sensitivity
 
     table = SimpleNamespace(
-        header=lambda: ("Pixel size", "Median change"), rows=lambda: [("-1 %", "0.8°"), ("+1 %", "0.9°")]
+        header=lambda: ("Pixel size", "Median change"),
+        rows=lambda: [("-1 %", "0.8°"), ("+1 %", "0.9°")],
+        n_positions=17,
     )
+    told: list[str] = []
 
     def job(*_args: Any, **_keywords: Any) -> Any:
-        yield sensitivity.SensitivityStep(Progress(0, 2, "steps"), "-1 %")
+        yield sensitivity.SensitivityStep(Progress(0, 2, "steps"), "-1 %", "17 are indexed again")
         return table
 
     monkeypatch.setattr(sensitivity, "calibration_sensitivity", job)
+    original = ready.show_message
+    monkeypatch.setattr(ready, "show_message", lambda text: (told.append(text), original(text)))
     run_map(ready.session, scene)
     ready.map_checks.sensitivity_button.click()
     until(lambda: idle(ready))
+    assert "17 are indexed again" in told
+    assert ready.message_label.text().startswith("17 of ")
     cells = ready.map_checks.table
     texts = [[cells.item(row, column).text() for column in range(2)] for row in range(2)]  # type: ignore[union-attr]
     assert texts == [["-1 %", "0.8°"], ["+1 %", "0.9°"]]

@@ -19,6 +19,7 @@ from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.open_widget import OpenWidget, missing_text, scan_shape_from_text, size_text
 from napari_stem_orient.gui.session import Step, StepState
+from napari_stem_orient.io import scans
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from patience import Until
 
@@ -83,6 +84,26 @@ def test_a_stack_asks_for_its_scan_shape_and_opens_with_the_answer(
     until(lambda: is_open(panel))
     assert panel.session.scan_shape == (3, 8)
     assert panel.shape_row.isHidden()
+
+
+def test_patterns_that_are_missing_and_peaks_that_were_left_out_are_told(
+    until: Until, panel: OpenWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def truncated(path: Path, **_: object) -> None:
+        raise scans.NeedsScanShape(path.name, 4, n_promised=8)
+
+    np.save(tmp_path / "stack.npy", patterns(4, 16, 16))
+    with monkeypatch.context() as patched:
+        patched.setattr(scans, "open_datacube", truncated)
+        panel.open_path(tmp_path / "stack.npy")
+        until(lambda: not panel.shape_row.isHidden())
+    assert panel.shape_label.text().startswith("4 frames of the 8 that the header tells of")
+    lists = [np.array([[8.0, 8.0, 1.0]], dtype=np.float32)] * 6
+    peaks = BraggPeaks.from_lists(lists, (2, 3), CALIBRATION, parameters={"left_out_not_finite": 7})
+    save_bragg_peaks(peaks, tmp_path / "peaks.h5")
+    panel.open_path(tmp_path / "peaks.h5")
+    until(lambda: panel.session.peaks is not None)
+    assert panel.message_label.text() == ("6 Bragg peaks opened. 7 that were NaN or infinite were left out.")
 
 
 @pytest.mark.parametrize("typed", ["5 x 5", "banana", "0 x 24"])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.indexing.joint_calibration import JointCalibration
-    from napari_stem_orient.indexing.sensitivity import SensitivityTable
+    from napari_stem_orient.indexing.sensitivity import SensitivityStep, SensitivityTable
 
 
 class MapChecks(QWidget):
@@ -124,8 +124,12 @@ class MapChecks(QWidget):
                 sensitivity_job(*subject, self._panel.session.model_folders),
                 title="Indexing with other pixel sizes",
                 step=Step.CALIBRATE,
+                on_record=self._on_step,
                 on_done=partial(self._show_table, subject),
             )
+
+    def _on_step(self, step: SensitivityStep) -> None:
+        self._panel.show_message(step.sample)
 
     def _show_table(self, subject: tuple[BraggPeaks, OrientationMap], found: SensitivityTable) -> None:
         """Show the table; without the column of the phases where there is one only."""
@@ -154,6 +158,8 @@ class MapChecks(QWidget):
         height = vertical.length() + horizontal.sizeHint().height() + 2 * self.table.frameWidth()
         self.table.setFixedHeight(height + (0 if bar is None else bar.sizeHint().height()))
         self.table.show()
+        total = subject[1].n_positions
+        self._panel.show_message(f"{found.n_positions:,} of {total:,} positions were compared.")
 
     def _on_result_changed(self, _: object) -> None:
         """What was said is about another map."""

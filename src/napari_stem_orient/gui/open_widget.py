@@ -139,7 +139,9 @@ class OpenWidget(StepPanel):
             self._ask_scan_shape(content)
         elif isinstance(content, BraggPeaks):
             self.session.set_peaks(content)
-            self.show_message(f"{content.n_peaks:,} Bragg peaks opened.")
+            left_out = int(content.parameters.get("left_out_not_finite", 0))
+            note = f" {left_out:,} that were NaN or infinite were left out." if left_out else ""
+            self.show_message(f"{content.n_peaks:,} Bragg peaks opened.{note}")
         elif isinstance(content, OrientationMap):
             self.session.open_map(content)
             self.show_message("Orientation map opened.")
@@ -158,7 +160,9 @@ class OpenWidget(StepPanel):
     def _ask_scan_shape(self, question: ScanShapeQuestion) -> None:
         self.shape_box.clear()
         self.shape_box.addItems([f"{rows} x {columns}" for rows, columns in question.proposals])
-        self.shape_label.setText(f"{question.n_frames:,} frames; rows x columns of the scan:")
+        promised = question.n_promised
+        lost = "" if promised is None else f" of the {promised:,} that the header tells of"
+        self.shape_label.setText(f"{question.n_frames:,} frames{lost}; rows x columns of the scan:")
         self.shape_row.show()
         self.asks.emit()
 

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScanShapeQuestion:
-    """A stack of frames that does not say how it was scanned."""
+    """A stack of frames that does not say how it was scanned; `n_promised` where its file says it has more frames."""
 
     n_frames: int
     proposals: tuple[tuple[int, int], ...]
+    n_promised: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def open_any(
     try:
         return OpenedFile(open_datacube(path, scan_shape=scan_shape, dataset=dataset), several)
     except NeedsScanShape as question:
-        return OpenedFile(ScanShapeQuestion(question.n_frames, tuple(question.proposals)), several)
+        asked = ScanShapeQuestion(question.n_frames, tuple(question.proposals), question.n_promised)
+        return OpenedFile(asked, several)
 
 
 @dataclass(frozen=True, slots=True)
