@@ -174,6 +174,16 @@ def test_the_layers_of_a_map_come_one_by_one_and_the_one_that_is_seen_first(
     assert all(layer.thumbnail[..., :3].any() for layer in viewer.layers[:5])
 
 
+def test_layers_that_the_user_has_selected_stay_so_while_others_come(maps, viewer, session, scene, qtbot):
+    session.set_peaks(scene.peaks)
+    session.set_map(scene.truth)
+    chosen = {viewer.layers["Virtual dark field"], viewer.layers["IPF-Z"]}
+    viewer.layers.selection.update(chosen)
+    assert len(viewer.layers) == 2
+    qtbot.waitUntil(lambda: len(viewer.layers) == 7)
+    assert set(viewer.layers.selection) == chosen
+
+
 def test_a_map_that_is_replaced_before_all_its_layers_are_there_leaves_none_of_them(
     maps, viewer, session, scene, qtbot
 ):

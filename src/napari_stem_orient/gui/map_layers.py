@@ -365,10 +365,12 @@ class MapLayers:
         ]
         layer_tuple = self._layer_tuple(orientation_map, kind)
         layer_tuple[1]["visible"] = shown
-        active = viewer.layers.selection.active
+        active, selected = viewer.layers.selection.active, set(viewer.layers.selection)
         layer = self._add(viewer, layer_tuple, index=min(places, default=len(viewer.layers)))
         make_thumbnail(layer)
         viewer.layers.selection.active = layer if shown else active
+        if not shown and active is None:  # several may be selected, of which none is active
+            viewer.layers.selection.update(selected)
         self.pointer.raise_marker()
         self.framing.frame_soon()
 
