@@ -227,6 +227,41 @@ def test_a_cancelled_run_is_kept_and_resumed_where_it_stopped(
     assert ready.session.current_map.is_complete
 
 
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_a_run_that_ends_before_a_position_is_done_leaves_the_map_as_it_was(
+    ready: IndexWidget, until: Until, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    def getting_ready(task: IndexingTask) -> Generator[MapStarted | IndexedBlock, None, OrientationMap]:
+        empty = OrientationMap.empty(
+            task.peaks, task.crystals, method=task.method, parameters=task.parameters.model_dump(mode="json")
+        )
+        yield MapStarted(empty, Progress(0, 72, "patterns"))
+        for _ in range(400):
+            time.sleep(0.005)
+            yield block_of(np.array([], dtype=np.int64), 0)
+            if end == "failed":
+                raise RuntimeError("out of memory")
+        return empty
+
+    monkeypatch.setattr("napari_stem_orient.gui.index_widget.indexing_job", slow_indexing)
+    ready.run_button.click()
+    until(lambda: stopped(ready) and ready.session.step_state(Step.INDEX) is StepState.DONE)
+    before = ready.session.current_map
+    started: list[OrientationMap] = []
+    ready.session.map_started.connect(started.append)
+    monkeypatch.setattr("napari_stem_orient.gui.index_widget.indexing_job", getting_ready)
+    ready.run_button.click()
+    until(lambda: started)
+    if end == "cancelled":
+        ready.job_bar.cancel_button.click()
+    until(lambda: stopped(ready))
+    assert ready.session.current_map is before
+    assert before is not None
+    assert before.is_complete
+    expected = "the map is as it was" if end == "cancelled" else "out of memory"
+    assert expected in ready.message_label.text()
+
+
 def test_other_parameters_start_over_instead_of_resuming(
     ready: IndexWidget, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:

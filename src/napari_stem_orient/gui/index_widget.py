@@ -55,6 +55,7 @@ class IndexWidget(StepPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self._model_folders: tuple[Path, ...] = ()
+        self._replaced: OrientationMap | None = None  # the map that the run has taken the place of
         self._models: ModelsFound | None = None
         self._choices_asked = False
         self._transformer_form: ParameterForm[BaseModel] | None = None
@@ -137,15 +138,18 @@ class IndexWidget(StepPanel):
             on_record=self._on_record,
             on_done=self._on_done,
             on_stopped=self._on_stopped,
+            on_error=self._on_failed,
         )
 
     def _on_record(self, record: MapStarted | IndexedBlock) -> None:
         if isinstance(record, MapStarted):
+            self._replaced = self.session.orientation_maps.get(record.orientation_map.method)
             self.session.start_map(record.orientation_map)
         else:
             self.session.fill_map(record)
 
     def _on_done(self, orientation_map: OrientationMap) -> None:
+        self._replaced = None
         self.session.set_map(orientation_map)
         indexed = int(orientation_map.indexed.sum())
         self.show_message(
@@ -155,10 +159,24 @@ class IndexWidget(StepPanel):
 
     def _on_stopped(self) -> None:
         current = self.session.current_map
-        if current is not None:
+        if self._put_back_replaced():
+            self.show_message("Stopped before a position was done; the map is as it was.")
+        elif current is not None:
             self.session.set_map(current)
             done = int(current.done.sum())
             self.show_message(f"Stopped at {done:,} of {current.n_positions:,} positions; they are kept.")
+
+    def _on_failed(self, _: str) -> None:
+        self._put_back_replaced()
+
+    def _put_back_replaced(self) -> bool:
+        """Take the map back that a run has replaced by an empty one, if it ended before a position was done."""
+        current, replaced = self.session.current_map, self._replaced
+        self._replaced = None
+        if current is None or replaced is None or current.method != replaced.method or current.done.any():
+            return False
+        self.session.set_map(replaced)
+        return True
 
     def _can_resume(self) -> bool:
         """Whether the current map is partial and made as the panel is set now."""
