@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,18 +84,9 @@ def save_file_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], Non
     """Answer every question for a file or a folder with one path; None stands for Cancel."""
 
     def answer(path: Path | None) -> None:
-        from napari_stem_orient.gui import (
-            calibrate_widget,
-            crystal_box,
-            crystal_list,
-            detect_widget,
-            export_widget,
-            index_widget,
-            open_widget,
-        )
-
-        modules = (crystal_list, detect_widget, export_widget, index_widget, open_widget)
-        for module in (*modules, calibrate_widget, crystal_box):
+        for module in [
+            module for name, module in sys.modules.items() if name.startswith("napari_stem_orient.gui.")
+        ]:
             for name in ("ask_open_file", "ask_save_file", "ask_folder"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, lambda *_args, **_keywords: path)
