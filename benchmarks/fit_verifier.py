@@ -23,6 +23,7 @@ from known_patterns import KnownPatterns
 from numpy.typing import NDArray
 from report import percent, table
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal, load_crystal
@@ -154,11 +155,7 @@ def fit_none_right(refined: Refined, weights: NDArray[np.float64]) -> NDArray[np
     mean, spread = columns.mean(axis=0), columns.std(axis=0)
     x = np.column_stack([np.ones(len(columns)), (columns - mean) / spread])
 
-    def cost(line: NDArray[np.float64]) -> float:
-        odds = x @ line
-        return float(np.logaddexp(0, odds).mean() - (odds * refined.none_right).mean())
-
-    line = minimize(cost, np.zeros(x.shape[1])).x
+    line = minimize(lambda line: log_loss(x @ line, refined.none_right), np.zeros(x.shape[1])).x
     slopes = line[1:] / spread
     return np.asarray([line[0] - slopes @ mean, *slopes])
 
@@ -168,10 +165,9 @@ def regressors(refined: Refined, weights: NDArray[np.float64]) -> NDArray[np.flo
     return np.column_stack([(refined.features @ weights).max(axis=1), np.log(refined.n_disks)])
 
 
-def log_loss(refined: Refined, weights: NDArray[np.float64], line: NDArray[np.float64]) -> float:
-    """Mean negative log likelihood of the forecast that none is right."""
-    odds = line[0] + regressors(refined, weights) @ line[1:]
-    return float((np.logaddexp(0, odds) - odds * refined.none_right).mean())
+def log_loss(odds: NDArray[np.float64], came_true: NDArray[np.bool_]) -> float:
+    """Mean negative log likelihood of log odds (n,)."""
+    return float((np.logaddexp(0, odds) - odds * came_true).mean())
 
 
 def left_out_row(name: str, of: dict[str, Refined], kept: NDArray[np.float64] | None) -> list[object]:
@@ -179,9 +175,9 @@ def left_out_row(name: str, of: dict[str, Refined], kept: NDArray[np.float64] | 
     others = Refined.of_all([part for other, part in of.items() if other != name])
     here, weights = of[name], fit_weights(others) if kept is None else kept
     line = fit_none_right(others, weights)
+    odds = line[0] + regressors(here, weights) @ line[1:]
     chosen, share = here.chosen(weights), float(here.none_right.mean())
-    constant = -share * np.log(share) - (1 - share) * np.log(1 - share)
-    forecast = 1 / (1 + np.exp(-line[0] - regressors(here, weights) @ line[1:]))
+    constant = np.full_like(odds, np.log(share / (1 - share)))
     return [
         name,
         len(chosen),
@@ -189,9 +185,9 @@ def left_out_row(name: str, of: dict[str, Refined], kept: NDArray[np.float64] | 
         percent(chosen < 2),
         percent(chosen > 34),
         f"{100 * share:.1f} %",
-        f"{100 * forecast.mean():.1f} %",
-        f"{log_loss(here, weights, line):.3f}",
-        f"{constant:.3f}",
+        f"{100 * expit(odds).mean():.1f} %",
+        f"{log_loss(odds, here.none_right):.3f}",
+        f"{log_loss(constant, here.none_right):.3f}",
     ]
 
 

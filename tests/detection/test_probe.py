@@ -13,7 +13,6 @@ from napari_stem_orient.detection.probe import (
     probe_from_frames,
     probe_from_mean_pattern,
     probe_from_vacuum,
-    probe_radius_px,
     synthetic_probe,
 )
 
@@ -75,13 +74,13 @@ def test_a_stack_is_refused_as_a_mean_pattern() -> None:
 
 def test_radius_follows_from_the_convergence_angle() -> None:
     calibration = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.03125, convergence_angle_mrad=1.5)
-    assert probe_radius_px(calibration) == pytest.approx(1.5e-3 / 0.019687 / 0.03125, rel=1e-3)
+    assert calibration.disk_radius_px() == pytest.approx(1.5e-3 / 0.019687 / 0.03125, rel=1e-3)
     with pytest.raises(ValueError, match="convergence"):
-        probe_radius_px(Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.03))
+        Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.03).disk_radius_px()
     with pytest.raises(ValueError, match="pixel size"):
-        probe_radius_px(Calibration(voltage_kv=300, convergence_angle_mrad=1.5))
+        Calibration(voltage_kv=300, convergence_angle_mrad=1.5).disk_radius_px()
     with pytest.raises(ValueError, match="voltage"):
-        probe_radius_px(Calibration(pixel_size_inv_angstrom=0.03, convergence_angle_mrad=1.5))
+        Calibration(pixel_size_inv_angstrom=0.03, convergence_angle_mrad=1.5).disk_radius_px()
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (63, 80)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QEvent
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
@@ -84,11 +83,9 @@ def save_file_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], Non
     """Answer every question for a file or a folder with one path; None stands for Cancel."""
 
     def answer(path: Path | None) -> None:
-        for module in [
-            module for name, module in sys.modules.items() if name.startswith("napari_stem_orient.gui.")
-        ]:
-            for name in ("ask_open_file", "ask_save_file", "ask_folder"):
-                if hasattr(module, name):
-                    monkeypatch.setattr(module, name, lambda *_args, **_keywords: path)
+        name = "" if path is None else str(path)
+        for question in ("getOpenFileName", "getSaveFileName"):
+            monkeypatch.setattr(QFileDialog, question, lambda *_args, **_keywords: (name, ""))
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_args, **_keywords: name)
 
     return answer

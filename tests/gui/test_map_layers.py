@@ -21,6 +21,7 @@ from napari_stem_orient.core.orientation_map import OrientationMap, Reason
 from napari_stem_orient.gui.layers import LayerKind, layer_identity
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.session import session_of
+from opened_scan import read_scan
 
 STEP_NM = 2.5
 
@@ -50,17 +51,6 @@ def maps(viewer, session):
 
 def names(viewer) -> list[str]:
     return [layer.name for layer in viewer.layers]
-
-
-def summarise_into(session, datacube) -> None:
-    session.set_datacube(datacube)
-    generator = summarise(datacube)
-    while True:
-        try:
-            session.fill_summary(next(generator))
-        except StopIteration as finished:
-            session.set_summary(finished.value)
-            return
 
 
 def run_map(session, scene, **keywords) -> None:
@@ -138,7 +128,7 @@ def test_blocks_paint_themselves_while_the_job_runs(maps, viewer, session, scene
 
 
 def test_a_run_shows_the_out_of_plane_map_above_the_others(maps, viewer, session, scene):
-    summarise_into(session, scene.datacube)
+    read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
     run_map(session, scene)
     hidden = ["Phase probability", "Expected error (°)", "Score", "Phase", "IPF-X"]
@@ -248,21 +238,21 @@ def test_ipf_y_is_made_when_asked_for(maps, viewer, session, scene):
 
 
 def test_a_scan_of_another_shape_takes_the_old_maps_away(maps, viewer, session, scene):
-    summarise_into(session, scene.datacube)
+    read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
     run_map(session, scene)
-    summarise_into(session, make_scene(scan_shape=(6, 8)).datacube)
+    read_scan(session, make_scene(scan_shape=(6, 8)).datacube)
     assert [name for name in names(viewer) if name != "Inspected position"] == ["Virtual dark field"]
     assert viewer.layers["Virtual dark field"].data.shape == (6, 8)
 
 
 def test_another_scan_is_framed_and_its_marker_stands_on_its_own_grid(maps, viewer, session, scene, qtbot):
     """The scans differ in step and extent: what was framed and marked in the first means nothing in the second."""
-    summarise_into(session, scene.datacube)
+    read_scan(session, scene.datacube)
     session.set_position((11, 15))
     assert "Inspected position" in names(viewer)
     other = make_scene(scan_shape=(6, 8)).datacube
-    summarise_into(session, other.with_calibration(other.calibration.updated(scan_step_nm=1.0)))
+    read_scan(session, other.with_calibration(other.calibration.updated(scan_step_nm=1.0)))
     assert names(viewer) == ["Virtual dark field"]
     np.testing.assert_allclose(viewer.scene.camera.center[-2:], (2.5, 3.5))
     session.set_position((4, 5))
@@ -273,7 +263,7 @@ def test_another_scan_is_framed_and_its_marker_stands_on_its_own_grid(maps, view
 def test_the_whole_scan_stays_in_view_when_the_canvas_gets_narrower_unless_the_user_chose_a_view(
     maps, viewer, session, scene, qtbot
 ):
-    summarise_into(session, scene.datacube)
+    read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
     camera = viewer.scene.camera
     zoom = camera.zoom
@@ -287,7 +277,7 @@ def test_the_whole_scan_stays_in_view_when_the_canvas_gets_narrower_unless_the_u
 
 
 def test_the_marker_of_a_click_before_the_run_is_not_hidden_by_the_maps(maps, viewer, session, scene):
-    summarise_into(session, scene.datacube)
+    read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
     session.set_position((3, 4))
     run_map(session, scene)
@@ -297,7 +287,7 @@ def test_the_marker_of_a_click_before_the_run_is_not_hidden_by_the_maps(maps, vi
 
 def test_maps_that_were_painted_while_hidden_show_in_the_layer_list(maps, viewer, session, scene):
     """napari makes no thumbnail of a hidden layer."""
-    summarise_into(session, scene.datacube)
+    read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
     run_map(session, scene)
     hidden = [layer for layer in viewer.layers if not layer.visible]
@@ -316,7 +306,7 @@ def test_maps_that_were_painted_while_hidden_show_in_the_layer_list(maps, viewer
 
 
 def test_another_scan_step_rescales_every_layer(maps, viewer, session, scene):
-    summarise_into(session, scene.datacube)
+    read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
     run_map(session, scene)
     session.set_position((3, 4))

@@ -228,7 +228,7 @@ def _in_batches(
                 covered=search.covered,
                 **averaged,
             )
-        return _Batch(positions[start:stop], found, unreadable)
+        return _Batch(positions[start:stop], found, int(unreadable.sum()))
 
     pixels = math.prod(search.pattern_filter.detector_shape)
     batch_size = max(1, BATCH_PIXELS.get(search.device.type, 2**19) // pixels)
@@ -236,19 +236,21 @@ def _in_batches(
         yield batch
 
 
-def as_float(frames: NDArray[np.generic], *, covered: CoveredDetector | None = None) -> tuple[Tensor, int]:
-    """A copy of frames (n, det_y, det_x) as float32, and in how many a pixel that counts was no finite number.
+def as_float(
+    frames: NDArray[np.generic], *, covered: CoveredDetector | None = None
+) -> tuple[Tensor, NDArray[np.bool_]]:
+    """A copy of frames (n, det_y, det_x) as float32, and in which (n,) a pixel that counts was no finite number.
 
     Such pixels count as empty; those that are ``covered`` do not count.
     """
     converted = np.array(frames, dtype=np.float32, order="C")
     if frames.dtype.kind != "f":
-        return torch.from_numpy(converted), 0
+        return torch.from_numpy(converted), np.zeros(len(frames), dtype=bool)
     bad = ~np.isfinite(converted)
     converted[bad] = 0.0
     if covered is not None:
         bad.reshape(len(frames), -1)[:, covered.pixels.cpu().numpy()] = False
-    return torch.from_numpy(converted), int(bad.any(axis=(1, 2)).sum())
+    return torch.from_numpy(converted), bad.any(axis=(1, 2))
 
 
 def _join(batches: list[_Batch], progress: Progress) -> DetectedBlock:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
-from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
 
 FloatArray = NDArray[np.float64]
@@ -51,11 +50,6 @@ class ProbeTemplate:
     def detector_shape(self) -> tuple[int, int]:
         """Rows and columns of the detector that the template was made for."""
         return self.image.shape[0], self.image.shape[1]
-
-
-def probe_radius_px(calibration: Calibration) -> float:
-    """Radius of the disks in px, see `Calibration.disk_radius_px`; ValueError where something is not known."""
-    return calibration.disk_radius_px()
 
 
 def synthetic_probe(

@@ -66,7 +66,7 @@ def detect_with_py4dstem(
     done, total = datacube.n_positions - int(wanted.sum()), datacube.n_positions
     for block in frames_to_search(datacube, parameters, wanted, mask=mask) if wanted.any() else ():
         start, told = 0, time.monotonic()
-        frames, _ = as_float(block.frames, covered=keep.covered)
+        frames, unreadable = as_float(block.frames, covered=keep.covered)
         keep.fill_masked(frames)
         found: list[NDArray[np.float32]] = []
         for stop, frame in enumerate(frames.numpy(), start=1):
@@ -75,9 +75,8 @@ def detect_with_py4dstem(
                 done += stop - start
                 found = keep(frames[start:stop], found, block.exposures[start:stop])
                 progress = Progress(done, total, "patterns")
-                _, unreadable = as_float(block.frames[start:stop], covered=keep.covered)
-                part = block.positions[start:stop]
-                blocks.append(_block(part, found, progress, unreadable_frames=unreadable))
+                bad = int(unreadable[start:stop].sum())
+                blocks.append(_block(block.positions[start:stop], found, progress, unreadable_frames=bad))
                 yield blocks[-1]
                 start, found, told = stop, [], time.monotonic()
     return collect_peaks(datacube, blocks, description=description)

@@ -23,7 +23,6 @@ from napari_stem_orient.detection.probe import (
     measure_direct_beam,
     probe_from_diffracted,
     probe_from_frames,
-    probe_radius_px,
     synthetic_probe,
 )
 
@@ -199,7 +198,7 @@ def _choose_probe(
         except ValueError:
             return measured
     try:
-        radius = probe_radius_px(datacube.calibration)
+        radius = datacube.calibration.disk_radius_px()
     except ValueError:
         return measured
     if radius >= 2 and abs(radius / measured.radius_px - 1) < 0.15 and not _looks_like_a_spot(measured):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_stem_orient.detection.probe import probe_radius_px
 from napari_stem_orient.detection.rejected_maxima import Explained
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def disk_radius_px(probe: ProbeTemplate | None, calibration: Calibration) -> flo
     if probe is not None:
         return probe.radius_px
     if calibration.convergence_angle_mrad and not calibration.missing_for_indexing():
-        return probe_radius_px(calibration)
+        return calibration.disk_radius_px()
     return _FALLBACK_RADIUS_PX
 
 
