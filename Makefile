@@ -68,7 +68,7 @@ $(SYSTEM): tools/system-packages
 $(INSTALLED): pyproject.toml constraints.txt | $(SYSTEM)
 	@test -x $(BIN)/python || "$$(tools/find-python $(PYTHON))" -m venv $(VENV)
 	@echo "installing into $(VENV) (log: $(VENV)/install.log)"
-	@$(BIN)/python -m pip install -c constraints.txt -e ".[test,docs]" > $(VENV)/install.log 2>&1 \
+	@$(BIN)/python -m pip install -c constraints.txt -e ".[test,docs,py4dstem]" > $(VENV)/install.log 2>&1 \
 	  || { grep -v '^WARNING' $(VENV)/install.log | tail -n 20; exit 1; }
 	@touch $@
 
