@@ -296,6 +296,27 @@ def test_the_fingerprint_follows_the_file(tmp_path: Path) -> None:
     assert numbered((2, 2)).fingerprint != numbered((2, 3)).fingerprint
 
 
+def test_the_fingerprint_of_a_folder_follows_the_chunks_in_it(tmp_path: Path) -> None:
+    """A chunk that is written anew changes neither size nor time of the folder."""
+    folder = tmp_path / "scan.zarr"
+    chunk = folder / "c" / "0"
+    chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(b"one")
+    cube = DataCube(numbered((2, 2)).data, Calibration(), path=folder)
+    before, time_of_folder = cube.fingerprint, folder.stat().st_mtime_ns
+    chunk.write_bytes(b"two, and longer")
+    assert folder.stat().st_mtime_ns == time_of_folder
+    assert cube.fingerprint != before
+
+
+def test_the_parts_of_one_file_are_different_scans(tmp_path: Path) -> None:
+    file = tmp_path / "scan.npy"
+    file.write_bytes(b"frames")
+    data = numbered((2, 2)).data
+    prints = {DataCube(data, Calibration(), path=file, part=part).fingerprint for part in ("", "a", "b")}
+    assert len(prints) == 3
+
+
 def test_a_calibration_is_exchanged_without_touching_the_data() -> None:
     cube = numbered((2, 2))
     calibrated = cube.with_calibration(Calibration(voltage_kv=80))

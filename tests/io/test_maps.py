@@ -6,6 +6,7 @@ import csv
 import errno
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -44,6 +45,13 @@ def test_a_saved_map_comes_back_whole(tmp_path: Path, scan_shape: tuple[int, int
     save_orientation_map(saved, tmp_path / "map.h5")
     assert_same(open_orientation_map(tmp_path / "map.h5"), saved)
     assert is_orientation_map_file(tmp_path / "map.h5")
+
+
+def test_a_saved_map_says_which_scan_it_was_made_from(tmp_path: Path) -> None:
+    made = replace(example_map(), name="grain 7", source_fingerprint="abc123")
+    save_orientation_map(made, tmp_path / "map.h5")
+    restored = open_orientation_map(tmp_path / "map.h5")
+    assert (restored.name, restored.source_fingerprint) == ("grain 7", "abc123")
 
 
 def test_a_map_of_an_older_version_opens_without_what_was_not_saved_then(tmp_path: Path) -> None:

@@ -265,6 +265,20 @@ def test_two_scans_of_one_file_have_different_fingerprints(tmp_path: Path) -> No
     assert len(prints) == 2
 
 
+def test_scans_of_one_file_whose_names_end_alike_have_different_fingerprints(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "two.h5", first__scan=SCAN, second__scan=SCAN)
+    cubes = [open_datacube(path, dataset=f"{name}/scan") for name in ("first", "second")]
+    assert cubes[0].name == cubes[1].name
+    assert cubes[0].fingerprint != cubes[1].fingerprint
+
+
+def test_a_scan_that_begins_at_another_frame_has_another_fingerprint(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "stack.h5", data=STACK)
+    shape = (1, len(STACK) - 1)
+    prints = {open_datacube(path, scan_shape=shape, first_frame=first).fingerprint for first in (0, 1)}
+    assert len(prints) == 2
+
+
 # --- laziness -----------------------------------------------------------------------------------------------------
 
 

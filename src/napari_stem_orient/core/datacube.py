@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ __all__ = [
 ]
 
 
+_MOST_FILES_LOOKED_AT = 4096  # in a folder, for a fingerprint: some hundredths of a second
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScanBlock:
     """Patterns of some probe positions, in memory.
@@ -66,6 +70,8 @@ class DataCube:
         What to call the scan in lists and layers.
     path
         The file or folder it comes from, if any.
+    part
+        What of the file it is, where that holds more than this scan: its data set, its first pattern.
     in_file
         The same patterns in the order of their file, where that knows no rows; blocks are then read from it. What
         does not belong to ``data`` (any more) is dropped.
@@ -75,6 +81,7 @@ class DataCube:
     calibration: Calibration
     name: str = "scan"
     path: Path | None = None
+    part: str = ""
     in_file: FramesInFile | None = None
 
     def __post_init__(self) -> None:
@@ -107,11 +114,14 @@ class DataCube:
 
     @property
     def fingerprint(self) -> str:
-        """Short text that changes when the data do: from name, size and time of the file, or dask's token."""
+        """Short text that changes when the data do: from name, size and time of the file, or dask's token.
+
+        It says how the file is now: one that is written anew while it is open has another fingerprint from then on.
+        """
         source: tuple[object, ...] = (self.data.name,)
         if self.path is not None and self.path.exists():
-            status = self.path.stat()
-            source = (self.path.name, self.name, status.st_size, status.st_mtime_ns)
+            part = (self.part,) if self.part else ()
+            source = (self.path.name, self.name, *_size_and_time(self.path), *part)
         text = repr((*source, self.data.shape, str(self.data.dtype)))
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
@@ -177,6 +187,21 @@ class DataCube:
         data = stack_to_scan(stack, scan_shape)
         as_it_lies = self.in_file is not None or len(self.data.chunks[1]) == 1
         return replace(self, data=data, in_file=FramesInFile.of(stack, data) if as_it_lies else None)
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change of a file; of a folder (.zarr), of all files in it together.
+
+    The folder's own time does not change when a chunk is written anew. Of a folder of very many files, those that are
+    met first stand for the rest: this must not take longer than a window can wait.
+    """
+    status = path.stat()
+    if not path.is_dir():
+        return status.st_size, status.st_mtime_ns
+    files = (entry for entry in islice(path.rglob("*"), _MOST_FILES_LOOKED_AT) if entry.is_file())
+    found = [entry.stat() for entry in files]
+    times = [status.st_mtime_ns, *(each.st_mtime_ns for each in found)]
+    return sum(each.st_size for each in found), max(times)
 
 
 def scan_shape_proposals(n_frames: int) -> list[tuple[int, int]]:

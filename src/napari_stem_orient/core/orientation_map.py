@@ -123,6 +123,8 @@ class OrientationMap:
     software_version : of this package
     peaks_parameters : how the Bragg peaks were made: detector, its parameters, probe; JSON-able
     measured : what was measured in the whole scan to index it, where the parameters left it open; JSON-able
+    name : of the scan; empty where a file does not tell
+    source_fingerprint : of the scan's data, by which maps of scans of one shape are told apart; None where unknown
     """
 
     scan_shape: tuple[int, int]
@@ -147,6 +149,8 @@ class OrientationMap:
     software_version: str
     peaks_parameters: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    source_fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not cover the scan."""
@@ -183,6 +187,8 @@ class OrientationMap:
             peaks_fingerprint=peaks.fingerprint,
             software_version=__version__,
             peaks_parameters=dict(peaks.parameters),
+            name=peaks.name,
+            source_fingerprint=peaks.source_fingerprint,
             **unindexed_arrays(n_positions),
         )
 

@@ -46,7 +46,7 @@ _JSON_FIELDS = (
     "software_version",
 )
 _LATER_ARRAYS = ("explained_disks", "unexplained_disks", "phase_probability", "rejected_phase_id")
-_LATER_JSON_FIELDS = ("measured",)
+_LATER_JSON_FIELDS = ("measured", "name", "source_fingerprint")
 """Arrays and texts that files of the first releases do not have."""
 
 _UNKNOWN_FIT_DEG = 180.0
@@ -318,6 +318,8 @@ def _write_own_group(group: Any, orientation_map: OrientationMap) -> None:
         "peaks_parameters": orientation_map.peaks_parameters,
         "software_version": orientation_map.software_version,
         "measured": orientation_map.measured,
+        "name": orientation_map.name,
+        "source_fingerprint": orientation_map.source_fingerprint,
     }
     for name in (*_JSON_FIELDS, *_LATER_JSON_FIELDS):
         group.create_dataset(name, data=json.dumps(texts[name], default=str))

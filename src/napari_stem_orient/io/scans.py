@@ -69,7 +69,15 @@ def open_datacube(
             source.data[(end,) * (source.data.ndim - 2)].compute()
     data, in_file = _as_scan(source, path, scan_shape, first_frame)
     name = _name(path, source, sources)
-    return DataCube(data=data, calibration=source.calibration, name=name, path=path, in_file=in_file)
+    chosen = (source.dataset if len(sources) > 1 else "", first_frame)
+    return DataCube(
+        data=data,
+        calibration=source.calibration,
+        name=name,
+        path=path,
+        part=repr(chosen) if any(chosen) else "",
+        in_file=in_file,
+    )
 
 
 def list_datasets(path: str | Path) -> list[DatasetInfo]:
