@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_stem_orient.core.builtin_crystals import crystal_system_of
-from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, CrystalError, load_crystal
+from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, load_crystal
+from napari_stem_orient.core.crystal_error import CrystalError
+from napari_stem_orient.core.orientation import zone_axis_uvw
 
 P1_COPPER = """data_Cu
 _cell_length_a 3.615
@@ -231,3 +234,36 @@ def test_every_cif_at_hand_is_read_with_its_symmetry(measured_data: Path) -> Non
         crystal = load_crystal(path)
         assert crystal.space_group > 1, path.name
         assert len(crystal.reflections(1.0)[0]), path.name
+
+
+C_UNIQUE = [np.eye(3), np.diag([-1, -1, 1]), -np.eye(3), np.diag([1, 1, -1])]
+
+
+def test_point_group_operations_stand_in_the_crystals_own_axes() -> None:
+    # worked by hand: in P 1 1 2/m the two-fold axis is c, whatever the number 10 is by default
+    lattice = (4.0, 5.0, 6.0, 90.0, 90.0, 105.0)
+    crystal = Crystal("m", lattice, ("Mn",), np.zeros((1, 3)), np.ones(1), 10, rotations=np.array(C_UNIQUE))
+    expected = np.array([[-1, 0, 0], [0, -1, 0], [0, 0, 1]], dtype=float)
+    assert min(np.abs(crystal.point_group_operations - expected).max(axis=(1, 2))) < 1e-12
+    two_fold = np.asarray(crystal.proper_point_group.data)[-1]
+    np.testing.assert_allclose(np.abs(two_fold), [0, 0, 0, 1], atol=1e-9)
+    assert Crystal.from_dict(crystal.to_dict()) == crystal
+
+
+def test_the_standard_group_is_not_written_down() -> None:
+    copper = load_crystal("Cu")
+    rotations = np.rint(copper.point_group_operations)
+    again = dataclasses.replace(copper, rotations=rotations)
+    assert again == copper
+    assert "rotations" not in again.to_dict()
+
+
+def test_directions_and_planes_are_quoted_in_the_users_cell() -> None:
+    # the primitive axes of face-centred copper: a' = (b + c)/2 and so on; [001] of the cube is a' + b' - c'
+    primitive = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    copper = dataclasses.replace(load_crystal("Cu"), quoted_axes=primitive)
+    along_z = np.array([0.0, 1.0, 0.0, 0.0])  # half a turn about x: [001] points to the gun
+    assert zone_axis_uvw(along_z, copper).tolist() == [1, 1, -1]
+    # the plane (200) of the cube: intercepts give h' = k + l over 2 and so on
+    assert copper.quoted_indices(np.array([[2, 0, 0], [1, 1, 1]])).tolist() == [[0, 1, 1], [1, 1, 1]]
+    assert Crystal.from_dict(copper.to_dict()) == copper

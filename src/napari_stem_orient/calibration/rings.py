@@ -25,7 +25,7 @@ class Rings:
     Attributes
     ----------
     q : (m,) float64; radii in Å⁻¹
-    hkl : (m, 3) int64; Miller indices of one reflection of each ring
+    hkl : (m, 3) int64; Miller indices of one reflection of each ring, in the cell that the user gave
     weight : (m,) float64; relative number of disks to expect, the strongest 1: multiplicity times amplitude over radius
     intensity : (m,) float64; of a powder's ring, the strongest 1: multiplicity times squared amplitude over radius
     """
@@ -52,6 +52,7 @@ def crystal_rings(crystal: Crystal, *, q_max: float) -> Rings:
     amplitude = np.abs(structure_factors(crystal, hkl))
     seen = amplitude > FORBIDDEN * amplitude.max()
     hkl, amplitude, length = hkl[seen], amplitude[seen], np.linalg.norm(g[seen], axis=1)
+    hkl = crystal.quoted_indices(hkl)
     start = np.flatnonzero(np.diff(length, prepend=-1.0) > SAME_RING * length)
     number = np.repeat(np.arange(len(start)), np.diff(start, append=len(length)))
     q = length[start]

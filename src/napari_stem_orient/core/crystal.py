@@ -14,28 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.builtin_crystals import BUILTIN_STRUCTURES, crystal_system_of, structure_type_of
+from napari_stem_orient.core.cif import bare_element, check_block
+from napari_stem_orient.core.crystal_error import CrystalError
+from napari_stem_orient.core.space_groups import standard_rotations
 
 if TYPE_CHECKING:
     from orix.crystal_map import Phase
     from orix.quaternion.symmetry import Symmetry
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 #: Names that :func:`load_crystal` knows without a file.
 BUILTIN_CRYSTALS: tuple[str, ...] = tuple(BUILTIN_STRUCTURES)
 
 #: Root-mean-square thermal displacement in Å where nothing better is known (room-temperature metals: 0.06-0.1).
 DEFAULT_THERMAL_SIGMA = 0.08
-
-
-_CELL_TAGS = tuple(
-    f"_cell_{name}"
-    for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
-)
-
-
-class CrystalError(ValueError):
-    """A crystal structure that cannot be used; the message names the file and the fix."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +52,16 @@ class Crystal:
         International number, 1 to 230.
     thermal_sigma_angstrom
         Root-mean-square displacement along one direction, in Å, the same for every atom.
+    rotations
+        (n, 3, 3) int64; the point group in this cell: what each operation does to fractional coordinates (columns),
+        improper ones among them. None where it is that of the standard setting of the space group.
+    setting
+        Symbol of the space group in this cell where it is not the standard one, "P b n m"; empty where it is.
+    quoted_axes
+        (3, 3) rows: the axes that directions and planes are quoted in, in units of a, b, c of this cell. None where
+        they are a, b, c themselves; another cell of the file (rhombohedral axes) has its own.
+    notes
+        Sentences on what had to be decided when the structure was read; no part of what the crystal is.
     """
 
     name: str
@@ -67,6 +71,10 @@ class Crystal:
     occupancy: FloatArray = field(repr=False)
     space_group: int
     thermal_sigma_angstrom: float = DEFAULT_THERMAL_SIGMA
+    rotations: IntArray | None = field(default=None, repr=False)
+    setting: str = ""
+    quoted_axes: FloatArray | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fractional", np.asarray(self.fractional, dtype=np.float64).reshape(-1, 3))
@@ -84,6 +92,14 @@ class Crystal:
                 f"crystal {self.name!r}: positions must be numbers, and occupancies from 0 to 1, not all 0; correct "
                 "_atom_site_fract_x, _y, _z and _atom_site_occupancy in its CIF"
             )
+        if self.rotations is not None:
+            # Equal crystals are equal however they were made: the standard group is not written down.
+            own = np.unique(np.asarray(self.rotations, dtype=np.int64).reshape(-1, 3, 3), axis=0)
+            standard = np.array_equal(own, standard_rotations(self.space_group))
+            object.__setattr__(self, "rotations", None if standard else own)
+        if self.quoted_axes is not None:
+            axes = np.asarray(self.quoted_axes, dtype=np.float64).reshape(3, 3)
+            object.__setattr__(self, "quoted_axes", None if np.allclose(axes, np.eye(3)) else axes)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Crystal) and self.fingerprint == other.fingerprint
@@ -113,6 +129,18 @@ class Crystal:
     def reciprocal_basis(self) -> FloatArray:
         """(3, 3) rows a*, b*, c* in Å⁻¹ (no factor 2 pi)."""
         return np.asarray(np.linalg.inv(self.direct_basis).T)
+
+    @property
+    def quoted_basis(self) -> FloatArray:
+        """(3, 3) rows in Å: the axes in which directions [uvw] are quoted, those of the user's cell."""
+        return self.direct_basis if self.quoted_axes is None else self.quoted_axes @ self.direct_basis
+
+    def quoted_indices(self, hkl: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Miller indices (..., 3) of this cell in the user's, in which they are quoted."""
+        if self.quoted_axes is None:
+            return hkl
+        quoted: NDArray[np.int64] = np.rint(hkl @ self.quoted_axes.T).astype(np.int64)
+        return quoted
 
     @property
     def volume(self) -> float:
@@ -154,6 +182,20 @@ class Crystal:
         return Phase(name=self.name, space_group=self.space_group, structure=structure)
 
     @cached_property
+    def point_group_operations(self) -> FloatArray:
+        """(n, 3, 3) orthogonal matrices of the point group in the crystal's Cartesian frame, in this very cell.
+
+        Rotations have the determinant 1, improper operations -1. They are worked out from the operations of the
+        crystal's own cell, so that any setting has its axes where they are.
+        """
+        fractional = standard_rotations(self.space_group) if self.rotations is None else self.rotations
+        to_cartesian = self.direct_basis.T
+        matrices = to_cartesian @ fractional @ np.linalg.inv(to_cartesian)
+        # A cell with rounded edges is symmetric to that rounding only: take the nearest orthogonal matrices.
+        left, _, right = np.linalg.svd(matrices)
+        return np.asarray(left @ right)
+
+    @cached_property
     def proper_point_group(self) -> Symmetry:
         """The proper rotations of the Laue class, from the structure's own setting (orix Symmetry).
 
@@ -164,11 +206,12 @@ class Crystal:
 
         from napari_stem_orient.core.orientation import matrix_to_quaternion
 
-        fractional_rotations = _laue_rotations(self.space_group)
-        to_cartesian = self.direct_basis.T
-        rotations = to_cartesian @ fractional_rotations @ np.linalg.inv(to_cartesian)
+        operations = self.point_group_operations
+        # With the inversion of the Laue class, an improper operation stands for its proper negative.
+        proper = operations * np.sign(np.linalg.det(operations))[:, None, None]
+        proper = proper[np.sort(np.unique(np.round(proper, 6) + 0.0, axis=0, return_index=True)[1])]
         named: Symmetry = self.phase.point_group.laue.proper_subgroup
-        ours = matrix_to_quaternion(rotations)
+        ours = matrix_to_quaternion(proper)
         theirs = np.asarray(named.data).reshape(-1, 4)
         nearest = np.abs(ours @ theirs.T).max(axis=1)
         if len(ours) == len(theirs) and np.all(nearest > 1 - 1e-6):
@@ -243,7 +286,14 @@ class Crystal:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Everything that the crystal is, ready for JSON; what is as usual is left out."""
+        unusual: dict[str, Any] = {}
+        if self.rotations is not None:
+            unusual["rotations"] = self.rotations.tolist()
+        if self.setting:
+            unusual["setting"] = self.setting
+        if self.quoted_axes is not None:
+            unusual["quoted_axes"] = [[round(float(x), 9) for x in row] for row in self.quoted_axes]
         return {
             "name": self.name,
             "lattice": [float(x) for x in self.lattice],
@@ -252,6 +302,7 @@ class Crystal:
             "occupancy": [float(x) for x in self.occupancy],
             "space_group": int(self.space_group),
             "thermal_sigma_angstrom": float(self.thermal_sigma_angstrom),
+            **unusual,
         }
 
     @classmethod
@@ -266,6 +317,9 @@ class Crystal:
             occupancy=np.array(data["occupancy"], dtype=np.float64),
             space_group=int(data["space_group"]),
             thermal_sigma_angstrom=float(data["thermal_sigma_angstrom"]),
+            rotations=data.get("rotations"),
+            setting=str(data.get("setting", "")),
+            quoted_axes=data.get("quoted_axes"),
         )
 
 
@@ -321,42 +375,13 @@ def crystal_from_cif(path: str | Path) -> Crystal:
     if structure is None or len(structure) == 0:
         raise CrystalError(f"{path.name} has no atoms; a CIF with atom sites (_atom_site_...) is needed")
     blocks = (parser.ciffile[name] for name in parser.ciffile.keys())  # noqa: SIM118 - it is no mapping
-    _check_block(next(block for block in blocks if "_atom_site_label" in block), path)
+    check_block(next(block for block in blocks if "_atom_site_label" in block), path)
     lattice = structure.lattice
     cell = (lattice.a, lattice.b, lattice.c, lattice.alpha, lattice.beta, lattice.gamma)
-    elements = tuple(_bare_element(atom.element, path) for atom in structure)
+    elements = tuple(bare_element(atom.element, path) for atom in structure)
     fractional = np.array([atom.xyz for atom in structure], dtype=np.float64)
     occupancy = np.array([atom.occupancy for atom in structure], dtype=np.float64)
     return _with_conventional_cell(path.stem, cell, elements, fractional, occupancy)
-
-
-def _check_block(block: Any, path: Path) -> None:
-    """Refuse a CIF without a cell, or with atoms nobody knows the place of: diffpy takes 1 Å, and the origin."""
-    if any(tag not in block for tag in _CELL_TAGS):
-        raise CrystalError(f"{path.name} has no whole cell; add {', '.join(_CELL_TAGS)}")
-    for axis in "xyz":
-        tag = f"_atom_site_fract_{axis}"
-        if tag not in block and f"_atom_site_cartn_{axis}" not in block:
-            raise CrystalError(f"{path.name} does not tell where its atoms are; add {tag}")
-        values = block[tag] if tag in block else ()  # noqa: SIM401 - it is no mapping
-        for label, value in zip(block["_atom_site_label"], values, strict=False):
-            if value in ("?", "."):
-                raise CrystalError(
-                    f"{path.name} does not tell where atom {label} is ({tag} is {value}); add it, or remove the atom"
-                )
-
-
-def _bare_element(label: str, path: Path) -> str:
-    """Element symbols such as "Co3+" and "O2-" without their charge."""
-    from diffsims.utils.lobato_scattering_params import ATOMIC_SCATTERING_PARAMS_LOBATO
-
-    letters = "".join(c for c in label if c.isalpha()).capitalize()
-    for symbol in (letters[:2], letters[:1]):
-        if symbol in ATOMIC_SCATTERING_PARAMS_LOBATO:
-            return symbol
-    raise CrystalError(
-        f"{path.name} holds an atom {label!r} that is no chemical element; correct its type symbol"
-    )
 
 
 def _with_conventional_cell(
@@ -417,16 +442,3 @@ def _sites(crystal: Crystal) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ]
     kinds = {content: k for k, content in enumerate(sorted(set(contents)), start=1)}
     return site, np.array([kinds[content] for content in contents])
-
-
-def _laue_rotations(space_group: int) -> FloatArray:
-    """Proper rotations (n, 3, 3) of the Laue class in fractional coordinates of the standard setting."""
-    import spglib
-
-    hall = next(h for h in range(1, 531) if spglib.get_spacegroup_type(h).number == space_group)
-    rotations = np.asarray(spglib.get_symmetry_from_database(hall)["rotations"], dtype=np.float64)
-    determinant = np.linalg.det(rotations)
-    # With the inversion of the Laue class, an improper operator stands for its proper negative.
-    proper = rotations * np.sign(np.rint(determinant))[:, None, None]
-    result: FloatArray = np.unique(proper, axis=0)
-    return result

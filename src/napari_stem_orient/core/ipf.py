@@ -148,7 +148,7 @@ def colour_key_labels(crystal: Crystal, *, size_px: int = 256) -> tuple[KeyLabel
     Keys with fewer than three corners (triclinic, monoclinic) are labelled where [100], [010] and [001] lie.
     """
     sector = _sector(crystal)
-    basis = crystal.direct_basis @ sector.turn.T
+    basis = crystal.quoted_basis @ sector.turn.T
     if len(sector.corners) >= 3:
         indices = [_lowest_indices(corner, basis) for corner in sector.corners]
         vectors = sector.corners

@@ -179,16 +179,17 @@ def zone_axis_uvw(
     """Nearest small-integer zone axis [uvw] (..., 3), toward the gun.
 
     The smallest indices within ``tolerance_deg`` of the exact direction are taken; where none are, the nearest ones
-    with indices up to ``max_index``.
+    with indices up to ``max_index``. They are those of the cell that the user gave (``crystal.quoted_basis``).
     """
     direction = zone_axis_direction(quaternions)
-    uvw = direction @ np.linalg.inv(crystal.direct_basis)
+    basis = crystal.quoted_basis
+    uvw = direction @ np.linalg.inv(basis)
     uvw = uvw / np.abs(uvw).max(axis=-1, keepdims=True)
     best = np.zeros(uvw.shape, dtype=np.int64)
     best_angle = np.full(uvw.shape[:-1], np.inf)
     for largest in range(1, max_index + 1):
         trial = np.rint(uvw * largest).astype(np.int64)
-        cartesian = trial @ crystal.direct_basis
+        cartesian = trial @ basis
         cosine = np.sum(cartesian * direction, axis=-1) / np.linalg.norm(cartesian, axis=-1)
         angle = np.rad2deg(np.arccos(np.clip(cosine, -1.0, 1.0)))
         better = (angle < best_angle - 1e-9) & (best_angle > tolerance_deg)

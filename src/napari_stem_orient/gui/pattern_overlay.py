@@ -110,7 +110,7 @@ def simulated_reflections(
         x_px=x_px[inside],
         y_px=y_px[inside],
         intensity=intensity / max(float(intensity.max(initial=0)), 1e-9),
-        hkl=pattern.hkl[inside],
+        hkl=crystal.quoted_indices(pattern.hkl[inside]),
         excitation_error=pattern.excitation_error[inside],
         q=np.hypot(pattern.q_x, pattern.q_y)[inside],
     )
