@@ -12,6 +12,7 @@ from qtpy.QtGui import QColor, QPen
 from qtpy.QtWidgets import QGraphicsRectItem, QLabel, QStackedWidget, QWidget
 
 from napari_stem_orient.gui.calibration_jobs import BeforeAndAfter, OriginPicture, Picture
+from napari_stem_orient.gui.fit_button import ZOOM_WORDS, FitButton
 from napari_stem_orient.gui.theme_colours import ThemeColours
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ class VectorMapView(pg.PlotWidget):
         ]
         self.setToolTip(
             "<qt>Bragg vector map: all disks of the scan in one picture, the direct beam left out. Circles: rings of "
-            "the crystal. A calibrated scan of many grains fills the circles.</qt>"
+            f"the crystal. A calibrated scan of many grains fills the circles. {ZOOM_WORDS}</qt>"
         )
+        self.fit_button = FitButton(self, self._fit)
+
+    def _fit(self) -> None:
+        self.getPlotItem().getViewBox().setRange(self.ground.rect(), padding=0.0)
 
     def show_picture(self, picture: Picture, rings: NamedRings, *, frame: float, keep_range: bool) -> None:
         """Draw a vector map in a frame that reaches so far; with `keep_range`, in the view that is shown."""
@@ -70,7 +75,7 @@ class VectorMapView(pg.PlotWidget):
         plot.setLabel("bottom", f"q<sub>x</sub> ({found.units})")
         plot.setLabel("left", f"q<sub>y</sub> ({found.units})")
         if not keep_range:
-            plot.getViewBox().setRange(outline, padding=0.0)
+            self._fit()
         for index, item in enumerate(self.rings):
             has = index < len(rings) and found.units != "px"
             q = _strong(rings[index][1])[0] if has else np.zeros(0)
@@ -101,11 +106,17 @@ class HistogramView(pg.PlotWidget):
         self._labels: list[pg.TextItem] = []
         plot.setLabel("left", "disks")
         plot.getAxis("left").setStyle(showValues=False)
+        plot.getAxis("left").setWidth(LEFT_AXIS_WIDTH)  # room for "Fit" where the axes meet
         plot.setMouseEnabled(x=True, y=False)
         self.setToolTip(
             "<qt>Radial histogram: disks of the whole scan over their distance from the direct beam. Orange: now; "
-            "grey: before the last step. Dashed: rings of the crystal, which the peaks shall meet.</qt>"
+            f"grey: before the last step. Dashed: rings of the crystal, which the peaks shall meet. {ZOOM_WORDS}</qt>"
         )
+        self._reach = 1.0
+        self.fit_button = FitButton(self, self._fit)
+
+    def _fit(self) -> None:
+        self.getPlotItem().getViewBox().setRange(xRange=(0, self._reach), yRange=(0, 1.18), padding=0.0)
 
     def show_pictures(self, content: BeforeAndAfter) -> None:
         """Draw the histograms and the rings."""
@@ -121,7 +132,8 @@ class HistogramView(pg.PlotWidget):
         )
         plot = self.getPlotItem()
         plot.setLabel("bottom", f"q ({after.units})")
-        plot.getViewBox().setRange(xRange=(0, float(after.q[-1])), yRange=(0, 1.18), padding=0.0)
+        self._reach = float(after.q[-1])
+        self._fit()
         self._draw_rings(content.rings if after.units != "px" else ())
 
     def _draw_rings(self, rings: NamedRings) -> None:
@@ -175,8 +187,13 @@ class OriginView(pg.GraphicsLayoutWidget):
         self.setToolTip(
             "<qt>Row and column of the direct beam over the scan. Left: where it was found among the disks of each "
             "position. Right: where the calibration puts it. The fit shall follow the drift, not single strong "
-            "disks.</qt>"
+            f"disks. {ZOOM_WORDS}</qt>"
         )
+        self.fit_button = FitButton(self, self._fit)
+
+    def _fit(self) -> None:
+        for plot in self.plots:
+            plot.getViewBox().autoRange(padding=0.0)
 
     def show_picture(self, picture: Picture) -> None:
         """Draw measured and used origins, rows above columns, each pair in one colour scale."""
@@ -187,8 +204,7 @@ class OriginView(pg.GraphicsLayoutWidget):
             for column, values in enumerate((picture.origin.measured, picture.origin.used)):
                 self.images[axis, column].setImage(values[..., axis], autoLevels=False, levels=(low, high))
             self._texts[axis] = f"{name}: measured, fitted · {low:.2f} to {high:.2f} px"
-        for plot in self.plots:
-            plot.getViewBox().autoRange(padding=0.0)
+        self._fit()
         self._write()
 
     def take_colours(self, colours: ThemeColours) -> None:

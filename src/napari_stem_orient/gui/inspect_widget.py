@@ -41,6 +41,7 @@ from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.solution_panel import SolutionPanel
 from napari_stem_orient.gui.solution_text import difference_text, method_title
 from napari_stem_orient.gui.theme_colours import theme_colours
+from napari_stem_orient.gui.wheel_guard import guard_wheel
 
 if TYPE_CHECKING:
     import napari
@@ -72,6 +73,7 @@ class InspectWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
+        guard_wheel(self)
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
         self._layers = map_layers_of(napari_viewer, self._session)

@@ -13,6 +13,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QWidget
 
+from napari_stem_orient.gui.fit_button import ZOOM_WORDS, FitButton
 from napari_stem_orient.gui.pattern_overlay import Disks, Reflections, disk_text, hkl_text, reflection_text
 from napari_stem_orient.gui.rejected_overlay import RejectedOverlay
 from napari_stem_orient.gui.solution_text import overlined
@@ -76,7 +77,8 @@ class PatternView(pg.PlotWidget):
         plot.setMenuEnabled(False)
         plot.getViewBox().setDefaultPadding(0.0)
         plot.getViewBox().sigRangeChangedManually.connect(self._on_zoomed)
-        plot.autoBtn.clicked.connect(self._on_fit)  # by itself it fits nothing: the items have no bounds
+        plot.hideButtons()  # pyqtgraph's own fits nothing: the items have no bounds
+        self.fit_button = FitButton(self, self.reset_view)
         for axis in (plot.getAxis("bottom"), plot.getAxis("left")):
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickTextOffset=3)
@@ -89,7 +91,7 @@ class PatternView(pg.PlotWidget):
             "<qt>The pattern as it was recorded; the direct beam is at 0. Blue circles: detected disks; yellow: those "
             "that Detect would find with its present parameters; small signs: what it would leave out, and why. "
             "Orange: simulated pattern of the solution, area by intensity. Red: masked pixels. Hold the mouse over a "
-            "reflection, a disk or a sign for what is known of it; the wheel zooms, A at the lower left fits.</qt>"
+            f"reflection, a disk or a sign for what is known of it. {ZOOM_WORDS}</qt>"
         )
         plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
 
@@ -107,9 +109,6 @@ class PatternView(pg.PlotWidget):
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return a modest size: the maps need the window more."""
         return QSize(340, 340)
-
-    def _on_fit(self, _: object) -> None:
-        self.reset_view()
 
     def _on_zoomed(self, _: object) -> None:
         self._zoomed = True

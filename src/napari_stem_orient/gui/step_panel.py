@@ -15,6 +15,7 @@ from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.job_bar import JobBar
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.session import Session, Step, StepState, session_of
+from napari_stem_orient.gui.wheel_guard import guard_wheel
 from napari_stem_orient.gui.workers import JobHandle, error_message, log_error, start_job
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class JobPanel(QWidget):
         self._jobs: list[JobHandle[Any, Any]] = []
         self._connections = Connections()
         self.destroyed.connect(partial(_let_go, self._connections, self._jobs))
+        guard_wheel(self)
 
     def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:
         """Connect a signal of the Session to a method of this widget, for as long as the widget lives."""

@@ -8,6 +8,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QWidget
 
+from napari_stem_orient.gui.fit_button import ZOOM_WORDS, FitButton
 from napari_stem_orient.gui.theme_colours import ThemeColours
 
 if TYPE_CHECKING:
@@ -92,9 +93,15 @@ class TrainingPlot(pg.GraphicsLayoutWidget):
         self.loss.setLabel("bottom", "patterns")
         self.setToolTip(
             "<qt>Median error of the best of the candidates in training, and of the best and the chosen candidate on "
-            "patterns that the network never learns from; below, the loss.</qt>"
+            f"patterns that the network never learns from; below, the loss. {ZOOM_WORDS}</qt>"
         )
+        self.fit_button = FitButton(self, self._fit)
         self.clear_curves()
+
+    def _fit(self) -> None:
+        """Follow the curves again as they grow."""
+        for plot in (self.errors, self.loss):
+            plot.enableAutoRange()
 
     def _points(self, colour: str, *, name: str) -> pg.PlotDataItem:
         return self.errors.plot(

@@ -10,14 +10,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
 from napari_stem_orient.core.virtual_detector import VirtualDetector
+from napari_stem_orient.gui.fit_button import ZOOM_WORDS
 from napari_stem_orient.gui.pattern_view import PatternView
 from napari_stem_orient.gui.virtual_detectors import DetectorEntry
 from napari_stem_orient.gui.virtual_roi import DetectorItem
 
 _TOOLTIP = (
     "<qt>The pattern, with the direct beam at 0, and the virtual detectors. Drag a disk by its inside, an annulus by "
-    "its rim; drag the small handle on the rim to resize. Click one to select it. Drag elsewhere to move the pattern; "
-    "the wheel zooms, A at the lower left fits.</qt>"
+    "its rim; drag the small handle on the rim to resize. Click one to select it. Drag elsewhere to move the pattern. "
+    f"{ZOOM_WORDS}</qt>"
 )
 
 
