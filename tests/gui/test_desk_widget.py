@@ -104,9 +104,28 @@ def test_a_file_without_calibration_keeps_the_open_step_in_sight(
 ) -> None:
     opening, _, _ = panels(desk)
     opening.open_path(scan_file)
-    until(lambda: desk.session.step_state(Step.OPEN) is StepState.DONE)
+    until(lambda: desk.session.summary is not None and desk.session.running_job(Step.OPEN) is None)
     assert desk.sections[Step.OPEN].unfolded
     assert "pixel size" in opening.missing_label.text()
+    note = desk.sections[Step.OPEN].note.text()
+    assert note == "○ needs pixel size (1/Å) and accelerating voltage (kV)"
+
+
+def test_a_pixel_size_that_calibrate_finds_does_not_lead_back_to_detect(
+    desk: OrientationMappingWidget, polycrystal: DataCube, until: Until
+) -> None:
+    session = desk.session
+    gap = polycrystal.calibration.updated(pixel_size_inv_angstrom=None)
+    session.set_datacube(DataCube(polycrystal.data, gap))
+    until(lambda: session.summary is not None and session.running_job(Step.OPEN) is None)
+    assert session.step_state(Step.OPEN) is StepState.BLOCKED
+    assert desk.sections[Step.DETECT].unfolded  # goes on: Calibrate can find the pixel size
+    desk.sections[Step.DETECT].set_unfolded(False)
+    desk.sections[Step.CALIBRATE].set_unfolded(True)
+    session.set_calibration(polycrystal.calibration)
+    assert session.step_state(Step.OPEN) is StepState.DONE
+    assert not desk.sections[Step.DETECT].unfolded
+    assert desk.sections[Step.CALIBRATE].unfolded
 
 
 def test_what_a_waiting_step_needs_stands_beside_its_title(desk: OrientationMappingWidget) -> None:

@@ -40,7 +40,9 @@ def patterns(*shape: int) -> np.ndarray:
 
 
 def is_open(panel: OpenWidget) -> bool:
-    return panel.session.step_state(Step.OPEN) is StepState.DONE
+    """Whether a scan is open and read, whatever its calibration lacks."""
+    session = panel.session
+    return session.scan_shape is not None and session.running_job(Step.OPEN) is None
 
 
 def test_a_scan_opens_and_its_virtual_dark_field_is_summed(
@@ -53,6 +55,65 @@ def test_a_scan_opens_and_its_virtual_dark_field_is_summed(
     assert panel.session.summary is not None
     assert panel.session.summary.dark_field.shape == (4, 5)
     assert "pixel size (1/Å)" in panel.missing_label.text()
+    assert panel.session.step_state(Step.OPEN) is StepState.BLOCKED
+    assert panel.session.step_needs(Step.OPEN) == ["pixel size (1/Å)", "accelerating voltage (kV)"]
+
+
+def test_open_is_done_only_when_nothing_is_missing_and_a_link_leads_to_what_is(
+    until: Until, panel: OpenWidget, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "scan.npy", patterns(4, 5, 16, 16))
+    panel.open_path(tmp_path / "scan.npy")
+    until(lambda: is_open(panel))
+    seen: list[object] = []
+    panel.must_be_seen.connect(seen.append)
+    for name, number in (("voltage_kv", 200), ("pixel_size_inv_angstrom", 0.0125)):
+        assert panel.session.step_state(Step.OPEN) is not StepState.DONE
+        assert f'href="{name}"' in panel.missing_label.text()
+        panel.missing_label.linkActivated.emit(name)
+        box = panel.form.editor(name)
+        assert isinstance(box, NumberBox)
+        assert seen[-1] is box
+        window = panel.window()
+        assert window is not None
+        assert window.focusWidget() is box
+        box.setValue(number)
+        assert f'href="{name}"' not in panel.missing_label.text()
+    assert panel.session.step_state(Step.OPEN) is StepState.DONE
+
+
+def test_after_a_refused_file_the_scan_before_is_not_taken_for_it(
+    until: Until, panel: OpenWidget, tmp_path: Path, errors: list[str]
+) -> None:
+    panel.session.set_datacube(DataCube(_lazy(patterns(2, 3, 16, 16)), CALIBRATION, name="good"))
+    until(lambda: is_open(panel) and panel.session.summary is not None)
+    assert panel.session.step_state(Step.OPEN) is StepState.DONE
+    panel.open_path(tmp_path / "bad.h5")
+    until(lambda: panel.session.running_job(Step.OPEN) is None)
+    assert panel.session.step_state(Step.OPEN) is StepState.BLOCKED
+    assert panel.session.step_needs(Step.OPEN) == ["another file: bad.h5 could not be opened"]
+    assert panel.state_label.text() == "Needs another file: bad.h5 could not be opened."
+    assert not panel.state_label.isHidden()
+    assert panel.info_label.text().startswith("Still open: good:")
+    np.save(tmp_path / "scan.npy", patterns(4, 5, 16, 16))
+    panel.open_path(tmp_path / "scan.npy")
+    until(lambda: is_open(panel) and panel.session.scan_shape == (4, 5))
+    assert panel.state_label.isHidden()
+    assert not panel.info_label.text().startswith("Still")
+
+
+def test_while_a_scan_shape_is_asked_for_open_is_not_done(
+    until: Until, panel: OpenWidget, tmp_path: Path
+) -> None:
+    panel.session.set_datacube(DataCube(_lazy(patterns(2, 3, 16, 16)), CALIBRATION))
+    until(lambda: is_open(panel) and panel.session.summary is not None)
+    np.save(tmp_path / "stack.npy", patterns(24, 16, 16))
+    panel.open_path(tmp_path / "stack.npy")
+    until(lambda: not panel.shape_row.isHidden() and panel.session.running_job(Step.OPEN) is None)
+    assert panel.session.step_needs(Step.OPEN) == ["the scan shape of stack.npy"]
+    panel.shape_button.click()
+    until(lambda: is_open(panel) and panel.session.scan_shape == (4, 6))
+    assert panel.session.step_needs(Step.OPEN) == ["pixel size (1/Å)", "accelerating voltage (kV)"]
 
 
 def test_a_typed_pixel_size_reaches_scan_and_peaks_and_is_missing_no_more(

@@ -83,12 +83,20 @@ class OrientationMappingWidget(QWidget):
         before, self._states = self._states, {step: self.session.step_state(step) for step in Step}
         self._show_states()
         for step, state in self._states.items():
-            finished = before[step] is not state and state is StepState.DONE
-            waits = self.panels[step].wants_attention or (
-                step is Step.OPEN and self._calibration_is_missing()
-            )
-            if finished and not waits:
+            finished = before[step] is not state and self._is_settled(step)
+            if step is Step.OPEN:  # a value that is filled in later, here or by Calibrate, leads nowhere else
+                finished = finished and before[step] in (StepState.READY, StepState.RUNNING)
+            if finished and not self.panels[step].wants_attention:
                 self._go_on_from(step)
+
+    def _is_settled(self, step: Step) -> bool:
+        """Whether the next step may be turned to: this one is done, or lacks only what a later one can measure."""
+        if step is not Step.OPEN:
+            return self._states[step] is StepState.DONE
+        session = self.session
+        is_open = session.scan_shape is not None and session.open_needs is None
+        reading = self._states[step] is StepState.RUNNING
+        return is_open and not reading and not self._calibration_is_missing()
 
     def _show_states(self) -> None:
         for step, section in self.sections.items():
@@ -131,7 +139,7 @@ class OrientationMappingWidget(QWidget):
     def _unfold_what_is_next(self) -> None:
         """On a Session in which something is open already, start where it stands."""
         for step in Step:
-            if self._states[step] is StepState.DONE and not self._calibration_is_missing():
+            if self._is_settled(step) and not self._calibration_is_missing():
                 self._go_on_from(step)
 
     def _calibration_is_missing(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from psygnal import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QWidget
 
+from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.pattern_view import (
     DISK_COLOUR,
     SIMULATED_COLOUR,
@@ -26,12 +27,10 @@ class DisplayControls(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.scale_box, self.gamma_box = QComboBox(), QDoubleSpinBox()
+        self.scale_box, self.gamma_box = QComboBox(), NumberBox(minimum=0.1, maximum=1.0)
         self.disks_box, self.simulated_box = QCheckBox("Disks"), QCheckBox("Simulated")
         self.scale_box.addItems([scale.value for scale in IntensityScale])
         self.scale_box.setToolTip("How counts become grey values.")
-        self.gamma_box.setRange(0.1, 1.0)
-        self.gamma_box.setSingleStep(0.05)
         self.gamma_box.setValue(0.4)
         self.gamma_box.setToolTip("Exponent of the grey values (no unit): small values show weak disks.")
         self.gamma_box.hide()

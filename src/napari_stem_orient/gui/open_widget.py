@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
@@ -21,6 +22,7 @@ from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.session import Session, Step
 from napari_stem_orient.gui.step_jobs import OpenedFile, ScanShapeQuestion, open_any
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
+from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.workers import one_step_job
 
 if TYPE_CHECKING:
@@ -64,12 +66,16 @@ class OpenWidget(StepPanel):
         self.form.changed.connect(self._on_form_changed)
         self.content.addWidget(self.form)
         self.missing_label = plain_label()
+        self.missing_label.setTextFormat(Qt.TextFormat.RichText)
+        self.missing_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.missing_label.linkActivated.connect(self.show_field)
         self.content.addWidget(self.missing_label)
         session = self.session
         for signal in (session.datacube_changed, session.peaks_changed, session.map_changed):
             self.listen(signal, self._on_source_changed)
         self.listen(session.calibration_changed, self._on_source_changed)
         self.listen(session.datacube_changed, self._on_datacube_changed)
+        self.listen(napari_viewer.events.theme, self._on_source_changed)
         self._on_source_changed(None)
         self._on_datacube_changed(session.datacube)
         self.refresh()
@@ -79,6 +85,29 @@ class OpenWidget(StepPanel):
     def wants_attention(self) -> bool:
         """Whether a scan shape is asked for, or a file could not be opened."""
         return super().wants_attention or not self.shape_row.isHidden()
+
+    def refresh(self) -> None:
+        """Say what the file chosen last needs; what the calibration lacks stands below its boxes."""
+        super().refresh()
+        self.state_label.setVisible(self.session.open_needs is not None)
+
+    def show_field(self, name: str) -> None:
+        """Bring the box of a value of the calibration into sight, ready to be typed into."""
+        box = self.form.editor(name)
+        if self.form.folding is not None and self.form.folding.body.isAncestorOf(box):
+            self.form.folding.set_unfolded(True)
+        self.asks.emit()
+        self.must_be_seen.emit(box)
+        box.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _with_links(self, text: str) -> str:
+        """Make the names of values in a text links to their boxes."""
+        text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
+        colour = theme_colours(self.viewer).text
+        for name, words in field_words().items():
+            link = f'<a href="{name}" style="color: {colour}">{words}</a>'
+            text = text.replace(words, link, 1)
+        return text
 
     # --- what the user does --------------------------------------------------------------------------------
 
@@ -95,7 +124,8 @@ class OpenWidget(StepPanel):
             title=f"Opening {path.name}",
             step=Step.OPEN,
             on_done=self._on_opened,
-            on_error=None if scan_shape is None else self._on_shape_refused,
+            on_error=partial(self._on_refused, path, asks_shape=scan_shape is not None),
+            on_stopped=partial(self._on_not_opened, path),
         )
 
     def _on_open_file(self) -> None:
@@ -148,8 +178,18 @@ class OpenWidget(StepPanel):
         else:
             self.session.set_datacube(content)
 
-    def _on_shape_refused(self, _: str) -> None:
-        self.shape_row.show()
+    def _on_refused(self, path: Path, _: str, *, asks_shape: bool) -> None:
+        """Say that it is not open, beside what still is; a scan shape that did not fit is asked for again."""
+        self.shape_row.setVisible(asks_shape)
+        what = f"a scan shape that fits {path.name}" if asks_shape else "another file"
+        self._not_open(what if asks_shape else f"{what}: {path.name} could not be opened")
+
+    def _on_not_opened(self, path: Path) -> None:
+        self._not_open(f"a file: opening {path.name} was stopped")
+
+    def _not_open(self, needs: str) -> None:
+        self.session.set_open_needs(needs)
+        self._on_source_changed(None)
 
     def _show_datasets(self, names: tuple[str, ...]) -> None:
         self.dataset_box.clear()
@@ -162,6 +202,8 @@ class OpenWidget(StepPanel):
         self.shape_box.addItems([f"{rows} x {columns}" for rows, columns in question.proposals])
         promised = question.n_promised
         lost = "" if promised is None else f" of the {promised:,} that the header tells of"
+        if self._path is not None:
+            self._not_open(f"the scan shape of {self._path.name}")
         self.shape_label.setText(f"{question.n_frames:,} frames{lost}; rows x columns of the scan:")
         self.shape_row.show()
         self.asks.emit()
@@ -199,9 +241,11 @@ class OpenWidget(StepPanel):
         self.form.setEnabled(session.datacube is not None or session.peaks is not None)
         if calibration is not None and calibration != self.form.value:
             self.form.set_value(calibration)
-        self.info_label.setText(info_text(session))
+        still = "Still open: " if session.open_needs is not None and session.scan_shape is not None else ""
+        self.info_label.setText(still + info_text(session))
         self.info_label.setVisible(bool(self.info_label.text()))
-        self.missing_label.setText(missing_text(calibration))
+        changeable = self.form.isEnabled()
+        self.missing_label.setText(self._with_links(missing_text(calibration)) if changeable else "")
         self.missing_label.setVisible(bool(self.missing_label.text()))
 
     # --- widgets -------------------------------------------------------------------------------------------
@@ -297,12 +341,24 @@ def info_text(session: Session) -> str:
     return ""
 
 
+def field_words() -> dict[str, str]:
+    """Return the words for each value that a calibration may lack, by its field: "pixel size (1/Å)"."""
+    words = {}
+    for name, field in Calibration.model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        title = (field.title or name)[:1].lower() + (field.title or name)[1:]
+        words[name] = f"{title} ({extra['unit']})" if "unit" in extra else title
+    words["scan_step_nm"] = "scan step"
+    needed = Calibration().missing_for_indexing()
+    return {name: text for name, text in words.items() if text in needed or name == "scan_step_nm"}
+
+
 def missing_text(calibration: Calibration | None) -> str:
     """Name what the calibration lacks; empty where nothing is missing."""
     if calibration is None:
         return ""
     missing = list(calibration.missing_for_indexing())
-    lines = [f"Missing for indexing: {', '.join(missing)}. Fill in above."] if missing else []
+    lines = [f"Missing for indexing: {', '.join(missing)}. Click one to fill it in."] if missing else []
     if calibration.pixel_size_inv_angstrom is None:
         lines.append("The step Calibrate can find the pixel size from the disks of a known crystal.")
     if calibration.scan_step_nm is None:

@@ -6,6 +6,7 @@ import types
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -61,6 +62,9 @@ class ParameterForm(QWidget, Generic[ModelType]):
         super().__init__(parent)
         self._values = values
         self._editors: dict[str, Editor] = {}
+        self._refused: dict[
+            str, Any
+        ] = {}  # values that do not go with the others, which their boxes still show
         self._writing = False
         body = QWidget()
         plain, folded = form_layout(), form_layout(body)
@@ -71,7 +75,7 @@ class ParameterForm(QWidget, Generic[ModelType]):
             editor.widget.setObjectName(name)
             self._editors[name] = editor
             _add_row(folded if name in advanced or _extra(field, "advanced") else plain, name, field, editor)
-            editor.changed.connect(self._on_edited)
+            editor.changed.connect(partial(self._on_edited, name))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(plain)
@@ -93,6 +97,7 @@ class ParameterForm(QWidget, Generic[ModelType]):
     def set_value(self, values: ModelType) -> None:
         """Show a model; `changed` stays silent."""
         self._values = values
+        self._refused.clear()
         self._writing = True
         try:
             for name, editor in self._editors.items():
@@ -100,27 +105,56 @@ class ParameterForm(QWidget, Generic[ModelType]):
         finally:
             self._writing = False
 
-    def _on_edited(self, *_: object) -> None:
+    def _on_edited(self, name: str, *_: object) -> None:
         if self._writing:
             return
-        edited = self._edited()
-        if edited is None:
-            self.set_value(self._values)
-        elif edited != self._values:
-            self._values = edited
+        self._refused.pop(name, None)
+        shown = self._shown()
+        try:
+            edited = type(self._values)(**{**shown, **self._refused})  # together they may be right now
+            refused = {}
+        except ValidationError:
+            refused = dict(self._refused)
+            try:
+                edited = type(self._values)(**shown)
+            except ValidationError as error:
+                self._refuse(name, shown[name], _first_message(error))
+                return
+        before = self._values
+        if self._refused and not refused:
+            self.set_value(edited)
+        self._values, self._refused = edited, refused
+        if edited != before:
             self.changed.emit(edited)
 
-    def _edited(self) -> ModelType | None:
-        """The model with the values of the editors that were changed; None where it does not allow them."""
+    def _refuse(self, name: str, value: Any, message: str) -> None:
+        """Leave the model as it was; a number stays in its box, marked, everything else goes back."""
+        box = self._editors[name].widget
+        if not isinstance(box, NumberBox):
+            self.set_value(self._values)
+            return
+        text = box.text()
+        self._writing = True
+        try:
+            self._editors[name].write(getattr(self._values, name))
+        finally:
+            self._writing = False
+        self._refused[name] = value
+        box.refuse(text, message)
+
+    def _shown(self) -> dict[str, Any]:
+        """The values of all fields, with those of the editors that were changed."""
         values = {name: getattr(self._values, name) for name in type(self._values).model_fields}
         for name, editor in self._editors.items():
             shown = editor.read()
             if not _same(shown, values[name]):
                 values[name] = shown
-        try:
-            return type(self._values)(**values)
-        except ValidationError:
-            return None
+        return values
+
+
+def _first_message(error: ValidationError) -> str:
+    """What a model says against its values, without pydantic's own words."""
+    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
 
 
 def _same(shown: Any, value: Any) -> bool:

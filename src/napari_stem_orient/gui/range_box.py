@@ -55,14 +55,19 @@ class RangeBox(QWidget):
 
     def set_values(self, low: float, high: float) -> None:
         """Show a range; `changed` stays silent."""
+        self._set_values(low, high)
+        self._show()
+
+    def _set_values(self, low: float, high: float) -> None:
         least, most = self._bounds
         low = min(max(low, least), most)
         self._values = (low, min(max(low, high), most))
-        self._show()
 
-    def _show(self, _: str = "") -> None:
+    def _show(self, _: str = "", *, keep_marked: bool = False) -> None:
         size = self._units[self.unit_box.currentText()]
         for box, value in zip((self.low, self.high), self._values, strict=True):
+            if keep_marked and box.fault:
+                continue  # what was typed into it is no number, and still to be seen
             box.blockSignals(True)
             box.setRange(self._bounds[0] / size, self._bounds[1] / size)
             box.set_number(value / size)
@@ -77,5 +82,6 @@ class RangeBox(QWidget):
         self._take(min(high, self._values[0]), high)
 
     def _take(self, low: float, high: float) -> None:
-        self.set_values(low, high)
+        self._set_values(low, high)
+        self._show(keep_marked=True)
         self.changed.emit()

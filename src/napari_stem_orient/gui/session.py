@@ -60,6 +60,9 @@ class Session(CalibratedState):
         Folders of models that the user chose or trained, beside the shipped ones.
     peaks_fingerprint, model_needed, exported_map
         Fingerprint of the peaks, what the chosen method lacks, and the map that was saved last, or None.
+    open_needs
+        What the file that was chosen last needs before it is open ("another file: x.h5 could not be opened"); None
+        where what is open is that file.
     painter
         Whatever paints the layers of this viewer, kept alive here.
     """
@@ -93,6 +96,7 @@ class Session(CalibratedState):
         self.model_folders: tuple[Path, ...] = ()
         self.exported_map: OrientationMap | None = None
         self.model_needed: str | None = None
+        self.open_needs: str | None = None
         self._running: dict[Step, RunningJob] = {}
 
     # --- what is there -------------------------------------------------------------------------------------
@@ -309,9 +313,18 @@ class Session(CalibratedState):
 
     # --- steps ---------------------------------------------------------------------------------------------
 
+    def set_open_needs(self, what: str | None) -> None:
+        """Say that the file chosen last is not open, and what it needs, while the scan before stays open."""
+        require_main_thread()
+        if what != self.open_needs:
+            self.open_needs = what
+            self.steps_changed.emit()
+
     def begin(self, step: Step, job: RunningJob) -> None:
         """Note that a step runs; a job that this step still had is discarded."""
         require_main_thread()
+        if step is Step.OPEN:
+            self.open_needs = None
         old = self._running.get(step)
         self._running[step] = job
         if old is not None:

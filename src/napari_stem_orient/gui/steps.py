@@ -36,13 +36,15 @@ def step_state(session: Session, step: Step) -> StepState:
     if _has_result(session, step):
         if stale_because(session, step):
             return StepState.STALE
-        if not is_partial(session, step):
+        if not is_partial(session, step) and not _open_lacks(session, step):
             return StepState.DONE
     return StepState.BLOCKED if step_needs(session, step) else StepState.READY
 
 
 def step_needs(session: Session, step: Step) -> list[str]:
-    """What is still missing before a step can run, in plain words; empty when it can."""
+    """What is still missing before a step can run, or Open is done, in plain words; empty when nothing is."""
+    if step is Step.OPEN:
+        return _open_lacks(session, step)
     if step is Step.DETECT:
         return _detection_needs(session)
     if step is Step.CALIBRATE:
@@ -82,6 +84,18 @@ def stale_because(session: Session, step: Step) -> str | None:
     if step is Step.EXPORT and session.exported_map is not current:
         return "the map changed after it was saved"
     return None
+
+
+def _open_lacks(session: Session, step: Step) -> list[str]:
+    """What Open still has to be told of the file chosen last, or of the scan that is open."""
+    if step is not Step.OPEN:
+        return []
+    if session.open_needs is not None:
+        return [session.open_needs]
+    calibration = session.calibration
+    if calibration is None or (session.datacube is None and session.peaks is None):
+        return []  # a map alone has a calibration that nobody can change
+    return list(calibration.missing_for_indexing())
 
 
 def _detection_needs(session: Session) -> list[str]:
