@@ -281,7 +281,7 @@ def test_a_run_stopped_before_its_first_result_leaves_the_earlier_file(
     monkeypatch.setattr(correlation, "detect_bragg_peaks", stopping_after(0, correlation.detect_bragg_peaks))
     monkeypatch.setattr(template_matching, "index_by_template_matching", stopping_after(0, original))
     assert main(["detect", str(scan), "--output", str(kept), "--quiet"]) == 130
-    assert main(index_words(peaks, output)) == 130
+    assert main(index_words(peaks, output, "--overwrite")) == 130
     assert "nothing was saved" in capsys.readouterr().err
     assert kept.read_bytes() == peaks.read_bytes()
     assert output.read_bytes() == b"an earlier map"

@@ -8,9 +8,11 @@ needs them.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
@@ -22,28 +24,60 @@ from napari_stem_orient.cli_calibrate import (
     sensitivity_options,
 )
 from napari_stem_orient.cli_detect import detect_options, run_detect
+from napari_stem_orient.cli_files import UsageError, check_files, reads_file, writes_file
 from napari_stem_orient.cli_index import index_options, run_index
-from napari_stem_orient.cli_options import UsageError, check_output, existing, one_line, scan_options
+from napari_stem_orient.cli_options import existing, one_line, scan_options
 from napari_stem_orient.cli_train import run_train, train_options
 from napari_stem_orient.cli_virtual import run_virtual, virtual_options
 
 PROGRAM = "napari-stem-orient"
 ERROR, USAGE, STOPPED = 1, 2, 130
+DEMO_FILES = ("demo-dark.png", "demo-light.png", "demo-map.h5")
 EXPECTED_ERRORS = (ValueError, OSError, IndexError, KeyError, ImportError, MemoryError, RuntimeError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    with _quiet_where_nobody_reads():
+        return _run(argv)
+    return 0  # what there was to say was said, and only the end of it not read
+
+
+@contextlib.contextmanager
+def _quiet_where_nobody_reads() -> Iterator[None]:
+    """End without a word where the output goes to a program that has read enough, as in "info scan.h5 | head"."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_output_go()
+    except OSError as error:
+        if sys.platform != "win32" or error.errno != errno.EINVAL:  # what Windows says instead
+            raise
+        _let_output_go()
+
+
+def _let_output_go() -> None:
+    """Send what is left nowhere: the interpreter flushes once more when it ends, and would complain then."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def _run(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if not word.startswith("-")), None)
     parser = build_parser(command)
     arguments = parser.parse_args(words)
     try:
+        check_files(arguments)
         print(arguments.run(arguments))
     except UsageError as error:
         parser.error(one_line(error))
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or "stopped; nothing was saved", STOPPED)
+    except BrokenPipeError:
+        raise
     except EXPECTED_ERRORS as error:
         if arguments.debug:
             raise
@@ -101,11 +135,14 @@ def run_info(arguments: argparse.Namespace) -> str:
 
 def _export_options(parser: argparse.ArgumentParser) -> None:
     from napari_stem_orient.io.figures import FigureKind
+    from napari_stem_orient.io.own_files import EXPORT, TABLE
 
-    parser.add_argument("map", type=Path, metavar="MAP.h5", help="an orientation map")
-    parser.add_argument("--ang", type=Path, metavar="OUT.ang", help="EDAX .ang, for MTEX, OIM, orix")
-    parser.add_argument("--csv", type=Path, metavar="OUT.csv", help="a table, one row a position")
-    parser.add_argument("--figure", type=Path, metavar="OUT.png", help="a picture with scale bar and key")
+    reads_file(parser, "map", type=Path, metavar="MAP.h5", help="an orientation map")
+    writes_file(parser, "--ang", replaces=(EXPORT,), metavar="OUT.ang", help="EDAX .ang, for MTEX, OIM, orix")
+    writes_file(parser, "--csv", replaces=(TABLE,), metavar="OUT.csv", help="a table, one row a position")
+    writes_file(
+        parser, "--figure", replaces=(EXPORT,), metavar="OUT.png", help="a picture with scale bar and key"
+    )
     parser.add_argument(
         "--figure-kind",
         choices=get_args(FigureKind),
@@ -122,8 +159,6 @@ def run_export(arguments: argparse.Namespace) -> str:
     wanted = [path for path in (arguments.ang, arguments.csv, arguments.figure) if path is not None]
     if not wanted:
         raise UsageError("nothing to export: give --ang, --csv or --figure")
-    for path in wanted:
-        check_output(path)
     orientation_map = open_orientation_map(existing(arguments.map))
     if arguments.ang is not None:
         export_ang(orientation_map, arguments.ang)
@@ -135,9 +170,13 @@ def run_export(arguments: argparse.Namespace) -> str:
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    from napari_stem_orient.io.own_files import EXPORT, MAP
+
+    writes_file(
+        parser,
         "--output",
-        type=Path,
+        replaces=(EXPORT, MAP),
+        folder_of=DEMO_FILES,
         metavar="FOLDER",
         help="folder to write pictures (dark and light) and the map to",
     )

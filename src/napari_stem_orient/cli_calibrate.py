@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from napari_stem_orient.cli_files import UsageError, check_output, reads_file, writes_file
 from napari_stem_orient.cli_jobs import follow, tell
 from napari_stem_orient.cli_options import (
-    UsageError,
     add_model_options,
     build_model,
     calibration_options,
-    check_output,
     chosen_crystals,
     existing,
     given_calibration,
@@ -39,11 +38,13 @@ def calibrate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_calibrate`."""
     from napari_stem_orient.calibration.origin import OriginParameters
     from napari_stem_orient.core.calibration import Quantity
+    from napari_stem_orient.io.own_files import CALIBRATION, PEAKS
 
-    parser.add_argument(
-        "file", type=Path, metavar="PEAKS", help="Bragg peaks; with --rings, a scan of a standard"
+    reads_file(
+        parser, "file", type=Path, metavar="PEAKS", help="Bragg peaks; with --rings, a scan of a standard"
     )
-    parser.add_argument(
+    reads_file(
+        parser,
         "--crystal",
         action="append",
         metavar="NAME_OR_CIF",
@@ -56,7 +57,8 @@ def calibrate_options(parser: argparse.ArgumentParser) -> None:
         metavar="STEP",
         help=f"what to fit: {', '.join(STEPS)}. Default: all that can be, without a crystal not the pixel size.",
     )
-    parser.add_argument(
+    reads_file(
+        parser,
         "--from",
         dest="source",
         type=Path,
@@ -71,17 +73,22 @@ def calibrate_options(parser: argparse.ArgumentParser) -> None:
         metavar="QUANTITY",
         help="count these as calibrated though nothing is fitted: origin, ellipse, pixel-size, rotation",
     )
-    parser.add_argument(
-        "--map", type=Path, metavar="MAP.h5", help="refine from the disks that this map of the peaks explains"
+    reads_file(
+        parser,
+        "--map",
+        type=Path,
+        metavar="MAP.h5",
+        help="refine from the disks that this map of the peaks explains",
     )
     parser.add_argument(
         "--rings",
         action="store_true",
         help="the file is a scan of a standard: fit the rings of its mean pattern; the output is a .json file",
     )
-    parser.add_argument(
+    writes_file(
+        parser,
         "--output",
-        type=Path,
+        replaces=(PEAKS, CALIBRATION),
         required=True,
         metavar="OUT",
         help="file for the calibrated peaks (.h5), or for the calibration alone (.json)",
@@ -94,7 +101,6 @@ def calibrate_options(parser: argparse.ArgumentParser) -> None:
 
 def run_calibrate(arguments: argparse.Namespace) -> str:
     """Fit the calibration step by step, say what was found, and save the peaks with it."""
-    check_output(arguments.output)
     crystals = chosen_crystals(arguments) if arguments.crystal else ()
     if arguments.rings:
         return _calibrate_from_rings(arguments, crystals)

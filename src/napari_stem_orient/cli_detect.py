@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_stem_orient.cli_files import UsageError, reads_file, writes_file
 from napari_stem_orient.cli_jobs import Stopped, follow, save_or_keep, stopped, tell
 from napari_stem_orient.cli_options import (
-    UsageError,
     build_model,
     calibration_options,
-    check_output,
     chosen_mask,
     detection_options,
     existing,
@@ -39,8 +38,12 @@ MOST_FALSE_DISKS = 20
 
 def detect_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_detect`."""
-    parser.add_argument("scan", type=Path, metavar="SCAN", help="a 4D-STEM scan of any supported format")
-    parser.add_argument("--output", type=Path, required=True, metavar="PEAKS.h5", help="file for the peaks")
+    from napari_stem_orient.io.own_files import PEAKS
+
+    reads_file(parser, "scan", type=Path, metavar="SCAN", help="a 4D-STEM scan of any supported format")
+    writes_file(
+        parser, "--output", replaces=(PEAKS,), required=True, metavar="PEAKS.h5", help="file for the peaks"
+    )
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -57,7 +60,6 @@ def run_detect(arguments: argparse.Namespace) -> str:
     """Detect the Bragg disks of a scan and save them as py4DSTEM BraggVectors."""
     from napari_stem_orient.io.peaks import open_bragg_peaks
 
-    check_output(arguments.output)
     datacube = open_scan(arguments, existing(arguments.scan))
     earlier = None
     if arguments.resume and arguments.output.exists():

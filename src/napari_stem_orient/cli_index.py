@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stem_orient.cli_detect import Detected, detect
+from napari_stem_orient.cli_files import UsageError, reads_file, writes_file
 from napari_stem_orient.cli_jobs import follow, save_or_keep, stopped, tell
 from napari_stem_orient.cli_options import (
-    UsageError,
     add_model_options,
     build_model,
     calibration_options,
-    check_output,
     chosen_crystals,
     crystal_option,
     detection_options,
@@ -43,25 +42,42 @@ def index_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_index`."""
     from napari_stem_orient.indexing.index import IndexParameters
     from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+    from napari_stem_orient.io.maps import MAP_ENDINGS
+    from napari_stem_orient.io.own_files import MAP, PEAKS
 
-    parser.add_argument("file", type=Path, metavar="SCAN_OR_PEAKS", help="a scan, or Bragg peaks")
+    reads_file(parser, "file", type=Path, metavar="SCAN_OR_PEAKS", help="a scan, or Bragg peaks")
     crystal_option(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="MAP.h5", help="file for the map")
+    writes_file(
+        parser,
+        "--output",
+        replaces=(MAP,),
+        endings=MAP_ENDINGS,
+        required=True,
+        metavar="MAP.h5",
+        help="file for the map",
+    )
     parser.add_argument(
         "--method",
         choices=["transformer", "template"],
         default="transformer",
         help="template is py4DSTEM's template matching. Default: transformer.",
     )
-    parser.add_argument(
-        "--model", type=Path, action="append", metavar="FOLDER", help="a trained model; may be repeated"
+    reads_file(
+        parser,
+        "--model",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
+        help="a trained model; may be repeated",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
         help="go on from a run that was stopped, crashed or found the disk full",
     )
-    parser.add_argument("--save-peaks", type=Path, metavar="PEAKS.h5", help="keep the peaks of a scan")
+    writes_file(
+        parser, "--save-peaks", replaces=(PEAKS,), metavar="PEAKS.h5", help="keep the peaks of a scan"
+    )
     job_options(parser)
     scan_options(parser)
     calibration_options(parser)
@@ -73,12 +89,9 @@ def index_options(parser: argparse.ArgumentParser) -> None:
 def run_index(arguments: argparse.Namespace) -> str:
     """Index a scan or peaks with one or several crystals and save the orientation map."""
     from napari_stem_orient.io.map_journal import remove_interrupted_maps
-    from napari_stem_orient.io.maps import MAP_ENDINGS, open_orientation_map
+    from napari_stem_orient.io.maps import open_orientation_map
     from napari_stem_orient.network.model_folder import model_identities
 
-    check_output(arguments.output, endings=MAP_ENDINGS)
-    if arguments.save_peaks is not None:
-        check_output(arguments.save_peaks)
     crystals = chosen_crystals(arguments)
     parameters = _index_parameters(arguments)
     earlier = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import types
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+
+from napari_stem_orient.cli_files import UsageError, reads_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
-
-
-class UsageError(ValueError):
-    """A command line that makes no sense; the message names the option and the fix."""
 
 
 def option_name(field: str) -> str:
@@ -164,7 +161,8 @@ def detection_options(parser: argparse.ArgumentParser) -> None:
 
 def mask_option(parser: argparse.ArgumentParser) -> None:
     """The option that names a detector mask; see `chosen_mask`."""
-    parser.add_argument(
+    reads_file(
+        parser,
         "--mask",
         metavar="FILE",
         help="detector pixels that are not usable: a .npy or .tif image of the detector, not 0 where a pixel is not "
@@ -174,7 +172,8 @@ def mask_option(parser: argparse.ArgumentParser) -> None:
 
 def crystal_option(parser: argparse.ArgumentParser) -> None:
     """The option that names crystals."""
-    parser.add_argument(
+    reads_file(
+        parser,
         "--crystal",
         action="append",
         required=True,
@@ -236,29 +235,6 @@ def existing(path: Path) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}; check the path")
     return path
-
-
-def check_output(path: Path, *, endings: tuple[str, ...] = ()) -> None:
-    """Refuse an output that cannot be written before the work is done, not after."""
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder} to write {path.name} to; make it first")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
-    if endings and path.suffix.lower() not in endings:
-        raise ValueError(f"{path.name} must end in {' or '.join(endings)}; name it {path.stem}{endings[0]}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"folder {folder} is read-only; choose another place for {path.name}")
-
-
-def check_output_folder(path: Path) -> None:
-    """Refuse a folder that cannot be made or written to before the work is done, not after."""
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{path} is a file; give the name of a folder")
-    if not path.is_dir():
-        check_output(path)
-    elif not os.access(path, os.W_OK):
-        raise PermissionError(f"folder {path} is read-only; choose another one")
 
 
 def _keywords(field: FieldInfo) -> dict[str, Any] | None:

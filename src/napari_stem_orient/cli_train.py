@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_stem_orient.cli_files import (
+    UsageError,
+    check_output_folder,
+    reads_file,
+    refuse_inputs,
+    writes_file,
+)
 from napari_stem_orient.cli_jobs import Stopped, follow
 from napari_stem_orient.cli_options import (
-    UsageError,
     add_model_options,
     build_model,
-    check_output_folder,
     given_values,
     job_options,
     one_line,
@@ -26,19 +31,24 @@ if TYPE_CHECKING:
     from napari_stem_orient.simulation.bloch_library import LibraryStep
 
 NEAREST, NONE = "nearest", "none"
+MODEL_FILES = ("config.json", "report.md")
+"""What a training writes into its folder under names that others give their files, too."""
 
 
 def train_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_train`."""
+    from napari_stem_orient.io.own_files import MODEL
     from napari_stem_orient.network.recipe import TrainingParameters
 
-    parser.add_argument(
+    reads_file(
+        parser,
         "--crystal",
         action="append",
         metavar="NAME_OR_CIF",
         help="a built-in crystal or a CIF; may be given again for more phases of the same model",
     )
-    parser.add_argument(
+    reads_file(
+        parser,
         "--member",
         action="append",
         metavar="NAME_OR_CIF",
@@ -50,15 +60,18 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the model is for every crystal of the crystal's structure type (fcc, bcc, ...), not for it alone",
     )
-    parser.add_argument(
+    writes_file(
+        parser,
         "--output",
-        type=Path,
+        replaces=(MODEL,),  # whether a model may go is asked for by --start-over
+        folder_of=MODEL_FILES,
         metavar="FOLDER",
         help="model folder to write. Default: one named after the crystals among the user's models, where it is found "
         "without being named.",
     )
     parser.add_argument("--name", help="the model's name; that of the folder where none is given")
-    parser.add_argument(
+    reads_file(
+        parser,
         "--start-from",
         default=NEAREST,
         metavar="FOLDER",
@@ -232,7 +245,8 @@ def _output(arguments: argparse.Namespace, name: str) -> Path:
     else:
         models_home().mkdir(parents=True, exist_ok=True)
         output = models_home() / (arguments.name or name)
-    check_output_folder(output)
+        refuse_inputs(arguments, output, option="the model's folder")
+        check_output_folder(output)
     return output
 
 

@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_stem_orient.cli_files import UsageError, reads_file, writes_file
 from napari_stem_orient.cli_jobs import Stopped, follow, tell
 from napari_stem_orient.cli_options import (
-    UsageError,
     calibration_options,
-    check_output,
     chosen_mask,
     existing,
     mask_option,
@@ -32,10 +31,15 @@ if TYPE_CHECKING:
 
 def virtual_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_virtual`."""
-    parser.add_argument("scan", type=Path, metavar="SCAN", help="a 4D-STEM scan of any supported format")
-    parser.add_argument(
+    from napari_stem_orient.io.own_files import IMAGES
+    from napari_stem_orient.io.virtual_files import IMAGE_ENDINGS
+
+    reads_file(parser, "scan", type=Path, metavar="SCAN", help="a 4D-STEM scan of any supported format")
+    writes_file(
+        parser,
         "--output",
-        type=Path,
+        replaces=(IMAGES,),
+        endings=IMAGE_ENDINGS,
         required=True,
         metavar="OUT",
         help="file for the images: .h5 (py4DSTEM reads it), .tif or .npy",
@@ -69,7 +73,8 @@ def virtual_options(parser: argparse.ArgumentParser) -> None:
         "included",
     )
     group = parser.add_argument_group("direct beam")
-    group.add_argument(
+    reads_file(
+        group,
         "--peaks",
         type=Path,
         metavar="PEAKS.h5",
@@ -87,14 +92,12 @@ def virtual_options(parser: argparse.ArgumentParser) -> None:
 def run_virtual(arguments: argparse.Namespace) -> str:
     """Save the images of virtual detectors, or the pattern of a region of the scan."""
     from napari_stem_orient.core.virtual_images import beam_origins
-    from napari_stem_orient.io.virtual_files import IMAGE_ENDINGS
 
     named = arguments.bright_field or arguments.annular or arguments.disk
     if not named and arguments.region is None:
         raise UsageError("nothing to compute: give --bright-field, --annular, --disk or --region")
     if named and arguments.region is not None:
         raise UsageError("--region makes a pattern and the detectors make images: give one or the other")
-    check_output(arguments.output, endings=IMAGE_ENDINGS)
     datacube = open_scan(arguments, existing(arguments.scan))
     origins = beam_origins(datacube, _measured_origins(arguments, datacube))
     mask = _mask(arguments, datacube)

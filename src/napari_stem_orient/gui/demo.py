@@ -114,6 +114,7 @@ class Demo:
             yield from self._write(self._output)
 
     def _write(self, folder: Path) -> Iterator[Condition]:
+        from napari_stem_orient.io.figures import save_picture
         from napari_stem_orient.io.maps import save_orientation_map
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +122,8 @@ class Demo:
         for theme in ("dark", "light"):
             self._viewer.theme = theme
             yield _after(SETTLE_TICKS)
-            self._viewer.screenshot(str(folder / f"demo-{theme}.png"), canvas_only=False, flash=False)
+            shown = self._viewer.screenshot(canvas_only=False, flash=False)
+            save_picture(shown, folder / f"demo-{theme}.png")
         self._viewer.theme = before
         assert self.session.current_map is not None
         save_orientation_map(self.session.current_map, folder / "demo-map.h5")

@@ -120,7 +120,7 @@ class MaskRow(QWidget):
         if mask is None or datacube is None:
             return
         start = (self._folder() or Path()) / f"{datacube.name}_mask.npy"
-        path = ask_save_file(self, "Save the detector mask", start=start, kinds=MASK_KINDS)
+        path = ask_save_file(self._panel, "Save the detector mask", start=start, kinds=MASK_KINDS)
         if path is not None:
             self._panel.run(
                 one_step_job(partial(saved_mask, mask, path)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stem_orient import __version__
 from napari_stem_orient.core.ipf import (
     SampleDirection,
     colour_key_image,
@@ -49,6 +50,8 @@ _KEY_PX = 400
 _CONFIDENCE_LIMIT_DEG = 10.0
 # Scans longer than this are stretched across, or nothing could be seen on them.
 _LONGEST_ASPECT = 5.0
+_TIFF_SOFTWARE = 305  # the number of the tag
+PROGRAM = f"napari-stem-orient {__version__}"
 
 
 def export_figure(
@@ -70,7 +73,7 @@ def export_figure(
         )
     figure = map_figure(orientation_map, kind=kind)
     with complete_or_absent(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, facecolor="white")
+        figure.savefig(temporary, dpi=dpi, facecolor="white", **_signed(path.suffix.lower()))
 
 
 def map_figure(orientation_map: OrientationMap, *, kind: FigureKind = "overview") -> Figure:
@@ -96,6 +99,21 @@ def map_figure(orientation_map: OrientationMap, *, kind: FigureKind = "overview"
     if crystals:
         _draw_keys(parts[1, 0], crystals)
     return figure
+
+
+def save_picture(pixels: NDArray[np.uint8], path: str | Path) -> None:
+    """Write pixels (h, w, 3 or 4) as a .png file, complete or not at all."""
+    from matplotlib.image import imsave
+
+    with complete_or_absent(path) as temporary:
+        imsave(temporary, pixels, **_signed(".png"))
+
+
+def _signed(ending: str) -> dict[str, Any]:
+    """What matplotlib is told so that the file says who made it, and may be replaced by a newer one."""
+    if ending in (".tif", ".tiff"):
+        return {"pil_kwargs": {"tiffinfo": {_TIFF_SOFTWARE: PROGRAM}}}
+    return {"metadata": {"Software" if ending == ".png" else "Creator": PROGRAM}}
 
 
 def scale_bar_length(width: float) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import euler_bunge_deg
@@ -214,6 +215,13 @@ def export_ang(orientation_map: OrientationMap, path: str | Path) -> None:
             confidence_index_prop="score",
             pattern_fit_prop="fit",
         )
+        _sign_ang(temporary)
+
+
+def _sign_ang(path: Path) -> None:
+    """Put a line on who wrote the file before its header: it is told from another program's by that."""
+    content = path.read_bytes()
+    path.write_bytes(f"# Written by napari-stem-orient {__version__}\n".encode() + content)
 
 
 def _with_second_column(orientation_map: OrientationMap) -> OrientationMap:

@@ -154,6 +154,7 @@ def _group_names(names: Sequence[str]) -> list[str]:
 def _provenance(source: VirtualImages | VirtualDiffraction) -> dict[str, Any]:
     calibration: Calibration = source.calibration
     return {
+        "software": "napari-stem-orient",
         "name": source.name,
         "source_fingerprint": source.source_fingerprint,
         "software_version": source.software_version,
