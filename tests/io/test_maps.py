@@ -6,6 +6,7 @@ import csv
 import errno
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,17 @@ import h5py
 import numpy as np
 import orix.io
 import pytest
-from orix.quaternion import Rotation
+from orix.vector import Miller, Vector3d
 
 from example_maps import CALIBRATION, empty_map, example_block, example_map
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.orientation import quaternion_to_matrix
+from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.core.orientation import (
+    disorientation_angle_deg,
+    from_euler_bunge_deg,
+    misorientation_angle_deg,
+    zone_axis_uvw,
+)
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap, Reason
 from napari_stem_orient.io.maps import (
     UnreadableMap,
@@ -37,6 +44,16 @@ def assert_same(restored: OrientationMap, saved: OrientationMap) -> None:
         np.testing.assert_array_equal(getattr(restored, name), getattr(saved, name))
     for name in set(OrientationMap.__dataclass_fields__) - set(ARRAY_NAMES):
         assert getattr(restored, name) == getattr(saved, name), name
+
+
+def assert_equivalent(quaternions: np.ndarray, saved: OrientationMap, *, within_deg: float = 0.05) -> None:
+    """The orientations, where indexed, are those of the map but for the symmetry of the crystal."""
+    for phase, crystal in enumerate(saved.crystals):
+        here = saved.phase_id == phase
+        angle = disorientation_angle_deg(
+            quaternions[here], saved.quaternion[here], crystal.proper_point_group
+        )
+        assert angle.max(initial=0) < within_deg
 
 
 @pytest.mark.parametrize("scan_shape", [*SCAN_SHAPES, (1, 1)])
@@ -82,8 +99,7 @@ def test_orix_opens_a_saved_map_as_a_crystal_map(tmp_path: Path, scan_shape: tup
     save_orientation_map(saved, tmp_path / "map.h5")
     loaded = orix.io.load(str(tmp_path / "map.h5"))
     assert np.array_equal(loaded.phase_id, saved.phase_id)
-    expected = quaternion_to_matrix(saved.quaternion)
-    np.testing.assert_allclose(loaded.rotations.to_matrix(), expected, atol=1e-6)
+    assert_equivalent(loaded.rotations.data, saved)
     assert loaded.scan_unit == "nm"
     row, column = np.indices(scan_shape).reshape(2, -1)
     if scan_shape[0] > 1:
@@ -107,10 +123,9 @@ def test_orix_finds_phases_symmetry_and_zone_axes_in_a_saved_map(tmp_path: Path)
     assert loaded.phases[1].structure.lattice.c == pytest.approx(saved.crystals[1].lattice[2])
     # Orientations of one phase behave as orix's: sample -z is the zone axis in crystal coordinates.
     copper = loaded["Cu"].orientations
-    toward_gun = (copper * -orix.vector.Vector3d.zvector()).data
-    uvw = saved.zone_axes(0)
-    cosine = np.sum(toward_gun * uvw, axis=1) / np.linalg.norm(uvw, axis=1)
-    assert np.rad2deg(np.arccos(np.clip(cosine, -1, 1))).max() < 6
+    toward_gun = Miller(uvw=(copper * -Vector3d.zvector()).data, phase=loaded.phases[0])
+    zone_axes = Miller(uvw=saved.zone_axes(0), phase=loaded.phases[0])
+    assert np.rad2deg(toward_gun.angle_with(zone_axes, use_symmetry=True)).max() < 6
 
 
 def test_a_phase_that_is_nowhere_keeps_the_numbers_of_the_others(tmp_path: Path) -> None:
@@ -244,8 +259,7 @@ def test_orix_reads_the_same_orientations_from_ang(tmp_path: Path, scan_shape: t
     indexed = saved.indexed
     assert np.array_equal(loaded.phase_id[indexed], saved.phase_id[indexed] + 1)
     assert (loaded.phase_id[~indexed] == -1).all()
-    rotations = Rotation(saved.quaternion[indexed].astype(float))
-    assert np.rad2deg(loaded.rotations[indexed].angle_with(rotations)).max() < 0.01
+    assert_equivalent(loaded.rotations.data, saved)
     # .ang is in µm; the scan step is 5 nm.
     assert loaded.scan_unit == "um"
     assert loaded.x.max() == pytest.approx((scan_shape[1] - 1) * 0.005)
@@ -260,10 +274,39 @@ def test_ang_of_one_column_keeps_its_rows(tmp_path: Path) -> None:
     saved = example_map((5, 1))
     export_ang(saved, tmp_path / "map.ang")
     loaded = orix.io.load(str(tmp_path / "map.ang"), autogen_names=False)
-    assert loaded.shape == (5, 2)
-    assert (loaded.phase_id.reshape(5, 2)[:, 1] == -1).all()
-    expected = np.where(saved.indexed, saved.phase_id + 1, -1)
-    assert loaded.phase_id.reshape(5, 2)[:, 0].tolist() == expected.tolist()
+    np.testing.assert_allclose(loaded.y, np.arange(5) * 0.005)
+    assert loaded.phase_id.tolist() == np.where(saved.indexed, saved.phase_id + 1, -1).tolist()
+
+
+@pytest.mark.parametrize("crystals", [("Cu",), ("Cu", "LiCoO2")])
+@pytest.mark.parametrize("make", [example_map, empty_map])
+def test_ang_has_phase_0_where_not_indexed_never_a_negative_one(
+    tmp_path: Path, make: Callable[..., OrientationMap], crystals: tuple[str, ...]
+) -> None:
+    saved = make((3, 4), crystals)
+    export_ang(saved, tmp_path / "map.ang")
+    columns = np.loadtxt(tmp_path / "map.ang")
+    assert columns[:, 7].tolist() == (saved.phase_id + 1).tolist()
+    np.testing.assert_allclose(columns[~saved.indexed][:, :3], 4 * np.pi, atol=1e-5)
+    assert (columns[~saved.indexed][:, 6] == -1).all()
+    assert (columns[~saved.indexed][:, 9] == 180).all()
+
+
+def test_ang_has_what_its_readers_look_for(tmp_path: Path) -> None:
+    crystals = (load_crystal("Cu"), replace(load_crystal("LiCoO2"), name="β phase 2"))
+    export_ang(example_map((2, 2), crystals), tmp_path / "map.ang")
+    lines = (tmp_path / "map.ang").read_bytes().decode("ascii").splitlines()
+    phases = [number for number, line in enumerate(lines) if line.startswith("# Phase ")]
+    # DefDAP: ascending, each ended by an empty comment. MTEX: a hundred lines after each.
+    assert [lines[number] for number in phases] == ["# Phase 1", "# Phase 2"]
+    assert all("#" in lines[number : number + 8] for number in phases)
+    assert len(lines) > phases[-1] + 100
+    names = [line.split(maxsplit=2)[2] for line in lines if line.startswith("# MaterialName")]
+    assert names == ["Cu", "beta_phase_2"]
+    header = [line for line in lines if line.startswith("#")]
+    assert lines[: len(header)] == header
+    assert any("x along scan columns, y along scan rows" in line for line in header)
+    assert any("x along a, z along c*" in line for line in header)
 
 
 def test_ang_of_a_map_without_anything_indexed_can_be_read(tmp_path: Path) -> None:
@@ -292,11 +335,14 @@ def test_csv_tells_every_position_in_a_row(tmp_path: Path) -> None:
             continue
         assert solution.crystal is not None
         assert row["phase"] == solution.crystal.name
-        quaternion = [float(row[name]) for name in ("q_w", "q_x", "q_y", "q_z")]
-        np.testing.assert_allclose(quaternion, solution.quaternion, atol=1e-6)
+        # One of the symmetric equivalents; the angles and the zone axis are those of the same one.
+        quaternion = np.array([float(row[name]) for name in ("q_w", "q_x", "q_y", "q_z")])
+        group = solution.crystal.proper_point_group
+        assert disorientation_angle_deg(quaternion, solution.quaternion, group) < 0.05
         euler = [float(row[name]) for name in ("phi1_deg", "Phi_deg", "phi2_deg")]
-        np.testing.assert_allclose(euler, solution.euler_deg, atol=1e-3)
-        assert tuple(int(row[name]) for name in "uvw") == solution.zone_axis_uvw
+        assert misorientation_angle_deg(from_euler_bunge_deg(euler), quaternion) < 0.1
+        uvw = np.array([int(row[name]) for name in "uvw"])
+        assert uvw.tolist() == zone_axis_uvw(quaternion, solution.crystal).tolist()
         assert float(row["score"]) == pytest.approx(solution.score, abs=1e-5)
         assert float(row["phase_probability"]) == pytest.approx(solution.phase_probability, abs=1e-5)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_stem_orient.core.crystal_setting import colour_key_setting, laue_group
 from napari_stem_orient.core.orientation import (
     conjugate,
     format_zone_axis,
@@ -25,6 +26,8 @@ from napari_stem_orient.core.orientation import (
 )
 
 if TYPE_CHECKING:
+    from orix.quaternion.symmetry import Symmetry
+
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.orientation_map import OrientationMap
 
@@ -252,27 +255,28 @@ def _sector(crystal: Crystal) -> _Sector:
     """Build the sector and colour key of a crystal."""
     from orix.plot import IPFColorKeyTSL
 
-    symmetry = crystal.phase.point_group.laue
+    symmetry = laue_group(crystal)
     sector = symmetry.fundamental_sector
     edges = _unit(np.asarray(sector.edges.data, dtype=np.float64))
     x, y = (edges[:, :2] / (1 + np.maximum(edges[:, 2:], 0))).T
     return _Sector(
         symmetry=symmetry,
         key=IPFColorKeyTSL(symmetry).direction_color_key,
-        turn=_turn_to_named_setting(crystal),
+        turn=_turn_to_colour_key(crystal, symmetry),
         normals=_unit(np.asarray(sector.data, dtype=np.float64)),
         corners=_unit(np.asarray(sector.vertices.data, dtype=np.float64)),
         extent=(float(x.min()), float(x.max()), float(y.min()), float(y.max())),
     )
 
 
-def _turn_to_named_setting(crystal: Crystal) -> NDArray[np.float64]:
-    """Return the rotation (3, 3) that takes a crystal's symmetry axes to those of orix's point group.
+def _turn_to_colour_key(crystal: Crystal, symmetry: Symmetry) -> NDArray[np.float64]:
+    """Return the rotation (3, 3) that takes a crystal's symmetry axes to those of the colour key.
 
-    It is the identity but for settings that orix has no name for: monoclinic crystals with unique axis b
-    (orix has it along z) and trigonal ones whose two-fold axes lie between the a axes (space group 162, say).
+    It is the identity but for settings whose axes lie elsewhere: monoclinic crystals with unique axis b (the key
+    has it along z), trigonal ones whose two-fold axes lie between the a axes (space group 162, say), and cells
+    that are not the conventional one.
     """
-    theirs = symmetry_quaternions(crystal.phase.point_group.laue)
+    theirs = symmetry_quaternions(symmetry)
     ours = symmetry_quaternions(crystal.proper_point_group)
     cosine, sine = np.cos(np.pi / 6), np.sin(np.pi / 6)
     turns = (
@@ -285,7 +289,7 @@ def _turn_to_named_setting(crystal: Crystal) -> NDArray[np.float64]:
         turned = multiply(multiply(quaternion, ours), conjugate(quaternion))
         if np.all(np.abs(turned @ theirs.T).max(axis=1) > 1 - 1e-6):
             return turn
-    return turns[0]
+    return colour_key_setting(crystal).turn
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

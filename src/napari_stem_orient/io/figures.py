@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient import __version__
+from napari_stem_orient.core.crystal_setting import laue_class
 from napari_stem_orient.core.ipf import (
     SampleDirection,
     colour_key_image,
@@ -242,7 +243,7 @@ def _draw_keys(part: SubFigure, crystals: tuple[Crystal, ...]) -> None:
         # Room for the labels, the same around every key.
         axis.set_xlim(-0.35 * _KEY_PX, width + 0.35 * _KEY_PX)
         axis.set_ylim(height + 0.22 * _KEY_PX, -0.18 * _KEY_PX)
-        axis.set_title(f"{crystal.name} ({crystal.phase.point_group.laue.name})", fontsize=9)
+        axis.set_title(f"{crystal.name} ({laue_class(crystal)})", fontsize=9)
         for label in colour_key_labels(crystal, size_px=_KEY_PX):
             row_step, column_step = label.outward
             axis.text(

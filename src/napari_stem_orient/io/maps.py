@@ -8,28 +8,28 @@ direction in which the electrons travel. Coordinates and Euler angles share it, 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation import euler_bunge_deg
+from napari_stem_orient.core.crystal_setting import CrystalSetting, orix_setting
+from napari_stem_orient.core.one_variant import one_variant_per_grain
+from napari_stem_orient.core.orientation import euler_bunge_deg, zone_axis_uvw
 from napari_stem_orient.core.orientation_map import (
     ARRAY_NAMES,
-    NOT_INDEXED,
     OrientationMap,
     Reason,
     unindexed_arrays,
 )
+from napari_stem_orient.io.ang import write_ang
 from napari_stem_orient.io.atomic import complete_or_absent
 
 if TYPE_CHECKING:
-    from orix.crystal_map import CrystalMap, PhaseList
+    from orix.crystal_map import CrystalMap, Phase, PhaseList
 
 MAP_ENDINGS = (".h5", ".hdf5")
 """What the name of a saved map ends in, so that orix knows its format."""
@@ -50,7 +50,6 @@ _LATER_ARRAYS = ("explained_disks", "unexplained_disks", "phase_probability", "r
 _LATER_JSON_FIELDS = ("measured", "name", "source_fingerprint")
 """Arrays and texts that files of the first releases do not have."""
 
-_UNKNOWN_FIT_DEG = 180.0
 _ORIX_COLOURS = ("tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:olive", "tab:red", "tab:brown")
 
 
@@ -152,12 +151,17 @@ def crystal_map(
     if step is None:
         step, unit = 1.0, "px"
     row, column = np.indices(orientation_map.scan_shape).reshape(2, -1)
+    settings = [orix_setting(crystal) for crystal in orientation_map.crystals]
+    quaternion = one_variant_per_grain(orientation_map)
+    for phase, setting in enumerate(settings):
+        here = orientation_map.phase_id == phase
+        quaternion[here] = setting.orientations(quaternion[here])
     made = CrystalMap(
-        rotations=Rotation(orientation_map.quaternion.astype(np.float64)),
+        rotations=Rotation(quaternion),
         phase_id=orientation_map.phase_id.astype(np.int64),
         x=column * step,
         y=row * step,
-        phase_list=_phase_list(orientation_map),
+        phase_list=_phase_list(orientation_map, settings),
         prop={
             "score": orientation_map.score.astype(np.float64),
             "confidence_deg": orientation_map.confidence_deg.astype(np.float64),
@@ -170,79 +174,66 @@ def crystal_map(
     )
     # orix drops the phases that no position has; the numbers of the others keep their meaning with all of
     # them.
-    made.phases = _phase_list(orientation_map)
+    made.phases = _phase_list(orientation_map, settings)
     return made
 
 
-def _phase_list(orientation_map: OrientationMap) -> PhaseList:
+def _phase_list(orientation_map: OrientationMap, settings: list[CrystalSetting]) -> PhaseList:
     """Return all crystals of a map as phases, and orix's "not_indexed" where there is a use for it."""
     from orix.crystal_map import PhaseList
 
     crystals = orientation_map.crystals
-    phases = PhaseList({index: crystal.phase.deepcopy() for index, crystal in enumerate(crystals)})
-    for index, phase in phases:
-        phase.color = _ORIX_COLOURS[index % len(_ORIX_COLOURS)]
+    phases = PhaseList(
+        {index: _phase(crystal, settings[index], index) for index, crystal in enumerate(crystals)}
+    )
     if not orientation_map.indexed.all():
         phases.add_not_indexed()
     return phases
+
+
+def _phase(crystal: Crystal, setting: CrystalSetting, index: int) -> Phase:
+    """Return a crystal as a phase whose symmetry is that of the Laue class, with which the map was made.
+
+    A space group would bring orix's point group of that number, which may be another (a subgroup of the Laue
+    class) or have its axes elsewhere: it is given only where it says the same.
+    """
+    from orix.crystal_map import Phase
+    from orix.quaternion.symmetry import get_point_group
+
+    says_the_same = setting.is_own and get_point_group(crystal.space_group).name == setting.symmetry.name
+    return Phase(
+        name=crystal.name,
+        space_group=crystal.space_group if says_the_same else None,
+        point_group=setting.symmetry,
+        structure=setting.structure(crystal),
+        color=_ORIX_COLOURS[index % len(_ORIX_COLOURS)],
+    )
 
 
 def export_ang(orientation_map: OrientationMap, path: str | Path) -> None:
     """Write a map as EDAX .ang, which MTEX, OIM and orix read.
 
     Coordinates are in µm, as all readers of .ang take them (1 per position where the scan step is not
-    known; five decimals, 0.01 nm). Euler angles are Bunge's in radians. Phases count from 1 in the order
-    of the map's crystals. Image quality and confidence index hold the score, fit the expected error in
-    degrees (180 where unknown). Where not indexed, as orix does it: angles 4 pi, confidence index -1, fit
-    180.
+    known; five decimals, 0.01 nm). Euler angles are Bunge's in radians, the same of the symmetric
+    equivalents throughout a grain. Phases count from 1 in the order of the map's crystals; their symmetry
+    is EDAX's code of the Laue class, in a cell with the axes that the code has. Image quality and confidence
+    index hold the score, fit the expected error in degrees (180 where unknown). Where not indexed: phase 0,
+    angles 4 pi, confidence index -1, fit 180.
     """
-    from orix.io import save
-
     path = _with_suffix(path, ".ang")
     if not orientation_map.crystals:
         raise ValueError("the map has no crystals, which .ang cannot hold; index the scan first")
-    if orientation_map.scan_shape[1] == 1:
-        orientation_map = _with_second_column(orientation_map)
-    step_nm = orientation_map.calibration.scan_step_nm
-    exported = crystal_map(orientation_map, step=None if step_nm is None else step_nm / 1000, unit="um")
-    exported.prop["fit"] = np.nan_to_num(exported.prop["confidence_deg"], nan=_UNKNOWN_FIT_DEG)
-    with complete_or_absent(path) as temporary:
-        save(
-            str(temporary),
-            exported,
-            overwrite=True,
-            image_quality_prop="score",
-            confidence_index_prop="score",
-            pattern_fit_prop="fit",
-        )
-        _sign_ang(temporary)
-
-
-def _sign_ang(path: Path) -> None:
-    """Put a line on who wrote the file before its header: it is told from another program's by that."""
-    content = path.read_bytes()
-    path.write_bytes(f"# Written by napari-stem-orient {__version__}\n".encode() + content)
-
-
-def _with_second_column(orientation_map: OrientationMap) -> OrientationMap:
-    """Return a map of one column with a second one that is not indexed: orix writes one column as one row."""
-    rows = orientation_map.scan_shape[0]
-    padded = {}
-    for name in ARRAY_NAMES:
-        values = getattr(orientation_map, name)
-        filling = values.copy()
-        filling[...] = {"phase_id": NOT_INDEXED, "reason": Reason.MASKED}.get(name, 0)
-        padded[name] = np.stack([values, filling], axis=1).reshape(2 * rows, *values.shape[1:])
-    return replace(orientation_map, scan_shape=(rows, 2), **padded)
+    with complete_or_absent(path) as temporary, temporary.open("w", encoding="ascii") as file:
+        write_ang(orientation_map, file)
 
 
 def export_csv(orientation_map: OrientationMap, path: str | Path) -> None:
     """Write a map as a table, one row a scan position, UTF-8, with a header.
 
-    Columns: y, x (scan position), y_nm, x_nm, phase (crystal's name), q_w to q_z (sample to crystal),
-    phi1_deg, Phi_deg, phi2_deg (Bunge), u, v, w (zone axis toward the gun), score, confidence_deg,
-    phase_probability, explained_disks, unexplained_disks (empty where neither was counted), reason.
-    Cells that are not known, or where nothing is indexed, are empty.
+    Columns: y, x (scan position), y_nm, x_nm, phase (crystal's name), q_w to q_z (sample to crystal, the same
+    of the symmetric equivalents throughout a grain), phi1_deg, Phi_deg, phi2_deg (Bunge), u, v, w (zone axis
+    toward the gun), score, confidence_deg, phase_probability, explained_disks, unexplained_disks (empty where
+    neither was counted), reason. Cells that are not known, or where nothing is indexed, are empty.
     """
     import csv
 
@@ -270,14 +261,16 @@ def _table(orientation_map: OrientationMap) -> dict[str, list[Any]]:
         "x_nm": nothing if step_nm is None else _cells(column * step_nm),
         "phase": names[orientation_map.phase_id].tolist(),
     }
-    for name, values in zip(("q_w", "q_x", "q_y", "q_z"), orientation_map.quaternion.T, strict=True):
+    quaternion = one_variant_per_grain(orientation_map)
+    for name, values in zip(("q_w", "q_x", "q_y", "q_z"), quaternion.T, strict=True):
         columns[name] = _cells(values, where=indexed)
-    euler = euler_bunge_deg(orientation_map.quaternion)
+    euler = euler_bunge_deg(quaternion)
     for name, values in zip(("phi1_deg", "Phi_deg", "phi2_deg"), euler.T, strict=True):
         columns[name] = _cells(values, where=indexed, decimals=4)
     zone_axes = np.full((orientation_map.n_positions, 3), "", dtype=object)
     for phase_id in np.unique(orientation_map.phase_id[indexed]):
-        zone_axes[orientation_map.phase_id == phase_id] = orientation_map.zone_axes(int(phase_id))
+        here = orientation_map.phase_id == phase_id
+        zone_axes[here] = zone_axis_uvw(quaternion[here], orientation_map.crystals[phase_id])
     columns.update(zip("uvw", (values.tolist() for values in zone_axes.T), strict=True))
     columns["score"] = _cells(orientation_map.score, where=indexed)
     columns["confidence_deg"] = _cells(orientation_map.confidence_deg, where=indexed)
