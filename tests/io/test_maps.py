@@ -23,6 +23,7 @@ from napari_stem_orient.core.orientation import (
     disorientation_angle_deg,
     from_euler_bunge_deg,
     misorientation_angle_deg,
+    normalise,
     zone_axis_uvw,
 )
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap, Reason
@@ -336,7 +337,7 @@ def test_csv_tells_every_position_in_a_row(tmp_path: Path) -> None:
         assert solution.crystal is not None
         assert row["phase"] == solution.crystal.name
         # One of the symmetric equivalents; the angles and the zone axis are those of the same one.
-        quaternion = np.array([float(row[name]) for name in ("q_w", "q_x", "q_y", "q_z")])
+        quaternion = normalise([float(row[name]) for name in ("q_w", "q_x", "q_y", "q_z")])
         group = solution.crystal.proper_point_group
         assert disorientation_angle_deg(quaternion, solution.quaternion, group) < 0.05
         euler = [float(row[name]) for name in ("phi1_deg", "Phi_deg", "phi2_deg")]

@@ -170,7 +170,10 @@ class Crystal:
 
     @cached_property
     def phase(self) -> Phase:
-        """The same as an orix Phase, for maps and colour keys."""
+        """The same as an orix Phase: its own atoms and cell, and the group that orix has for the space group's number.
+
+        Files name the Laue class instead, about the crystal's own axes: see `core.crystal_setting`.
+        """
         from diffpy.structure import Atom, Lattice, Structure
         from orix.crystal_map import Phase
 
@@ -178,7 +181,7 @@ class Crystal:
             Atom(element, xyz, occupancy=occupancy)
             for element, xyz, occupancy in zip(self.elements, self.fractional, self.occupancy, strict=True)
         ]
-        structure = Structure(atoms=atoms, lattice=Lattice(*self.lattice), title=self.name)
+        structure = Structure(atoms=atoms, lattice=Lattice(base=self.direct_basis), title=self.name)
         return Phase(name=self.name, space_group=self.space_group, structure=structure)
 
     @cached_property
