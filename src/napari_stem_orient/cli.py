@@ -122,6 +122,7 @@ def _info_options(parser: argparse.ArgumentParser) -> None:
         help="a scan, Bragg peaks, an orientation map or a model folder; without one, the shipped models and "
         "what they were trained for",
     )
+    parser.set_defaults(tells_notes=False)  # they are among the lines
     scan_options(parser)
 
 

@@ -250,6 +250,9 @@ def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected
         for name in (
             "scan_shape",
             "dataset",
+            "first_frame",
+            "last_frame",
+            "lost_frames",
             "probe_radius_px",
             "false_disks_per_pattern",
             "mask",

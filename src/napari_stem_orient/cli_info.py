@@ -51,17 +51,21 @@ def _scan_lines(arguments: argparse.Namespace, path: Path) -> Lines:
         datacube = open_scan(arguments, path)
     except NeedsScanShape as stack:
         proposals = ", ".join(f"{y} x {x}" for y, x in stack.proposals[:6])
+        proposals += f"; or {stack.near_square}" if stack.near_square else ""
         lost = "" if stack.n_promised is None else f" (its header tells of {stack.n_promised:,})"
         return [
             ("kind", f"a stack of {stack.n_frames:,} patterns{lost} without a scan shape"),
             ("to open it", f"give --scan-shape Y X; possible: {proposals}"),
+            ("", "frames before or after the scan: --first-frame, --last-frame; lost ones: --lost-frames"),
         ]
     mib = datacube.data.nbytes / 2**20
     return [
         ("kind", "4D-STEM scan"),
         ("scan", f"{_by(datacube.scan_shape)} positions"),
         ("detector", f"{_by(datacube.detector_shape)} px, {datacube.data.dtype}, {mib:,.1f} MiB in all"),
+        *([("missing patterns", f"{datacube.n_missing:,}")] if datacube.missing is not None else []),
         *_calibration_lines(datacube.calibration),
+        *[("note", note) for note in datacube.notes],
     ]
 
 

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from napari_stem_orient.cli_files import UsageError, reads_file
+from napari_stem_orient.cli_jobs import tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.datacube import DataCube
+    from napari_stem_orient.core.frames import FramesDoNotFit
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
 
@@ -122,6 +124,24 @@ def scan_options(parser: argparse.ArgumentParser) -> None:
         help="rows and columns, where the file does not say",
     )
     group.add_argument("--dataset", help="which 4D dataset, where a file holds several")
+    group.add_argument(
+        "--first-frame",
+        type=int,
+        metavar="N",
+        help="the frame of the file, counted from 1, at which the scan begins; the ones before it are left out",
+    )
+    group.add_argument(
+        "--last-frame",
+        type=int,
+        metavar="N",
+        help="the frame of the file, counted from 1, with which the scan ends; the ones after it are left out",
+    )
+    group.add_argument(
+        "--lost-frames",
+        metavar="LIST",
+        help="positions of the scan, counted from 1 along its rows, that have no frame in the file: 17 or 3,41-64. "
+        "They stay empty",
+    )
 
 
 def calibration_options(parser: argparse.ArgumentParser) -> None:
@@ -183,15 +203,50 @@ def crystal_option(parser: argparse.ArgumentParser) -> None:
 
 
 def open_scan(arguments: argparse.Namespace, path: Path) -> DataCube:
-    """Open a scan with the shape, dataset and calibration that the user gave."""
+    """Open a scan with the shape, frames, dataset and calibration that the user gave; what is odd in it is told."""
     from napari_stem_orient.core.calibration import Calibration
-    from napari_stem_orient.io.scans import open_datacube
+    from napari_stem_orient.core.frames import positions_from_text
+    from napari_stem_orient.io.scans import SingleImage, WrongFrameCount, open_datacube
 
     scan_shape = None if arguments.scan_shape is None else (arguments.scan_shape[0], arguments.scan_shape[1])
-    datacube = open_datacube(path, scan_shape=scan_shape, dataset=arguments.dataset)
+    try:
+        datacube = open_datacube(
+            path,
+            scan_shape=scan_shape,
+            dataset=arguments.dataset,
+            first_frame=_index(arguments.first_frame, "--first-frame"),
+            last_frame=_index(arguments.last_frame, "--last-frame"),
+            lost=() if arguments.lost_frames is None else positions_from_text(arguments.lost_frames),
+        )
+    except WrongFrameCount as error:
+        raise ValueError(f"{error} ({_ways_out(error.fit)})") from error
+    except SingleImage as error:
+        raise ValueError(f"{error} (--scan-shape 1 1)") from error
+    for note in datacube.notes if getattr(arguments, "tells_notes", True) else ():
+        tell(f"{path.name}: {note}")
     if not given_values(arguments, Calibration):
         return datacube
     return datacube.with_calibration(given_calibration(arguments, datacube.calibration))
+
+
+def _index(number: int | None, option: str) -> int | None:
+    """The index, from 0, of a frame that the user counts from 1."""
+    if number is not None and number < 1:
+        raise UsageError(f"{option} {number}: frames are counted from 1")
+    return None if number is None else number - 1
+
+
+def _ways_out(fit: FramesDoNotFit) -> str:
+    """The options that make the frames of a file fit the shape that the user gave."""
+    from napari_stem_orient.core.frames import position_ranges
+
+    shapes = " or ".join(f"--scan-shape {rows} {columns}" for rows, columns in fit.proposals[:2])
+    if fit.excess > 0 and min(fit.scan_shape) > 0:
+        first, last = fit.start + fit.excess + 1, fit.start + fit.n_chosen - fit.excess
+        return f"--first-frame {first}, or --last-frame {last}; or {shapes}"
+    if fit.excess < 0:
+        return f"--lost-frames {position_ranges(fit.lost_at_the_end).replace(' ', '')}; or {shapes}"
+    return shapes
 
 
 def given_calibration(arguments: argparse.Namespace, known: Calibration) -> Calibration:

@@ -14,45 +14,13 @@ from napari_stem_orient.io.file_arrays import pattern_chunks
 from napari_stem_orient.io.scans import (
     NeedsScanShape,
     UnreadableScan,
+    WrongFrameCount,
     list_datasets,
     may_be_scan,
     open_datacube,
 )
-
-SCAN = np.random.default_rng(3).integers(0, 200, (4, 6, 8, 8)).astype(np.uint8)
-STACK = SCAN.reshape(24, 8, 8)
-
-
-def hyperspy_signal(data: np.ndarray) -> dict[str, Any]:
-    scales = [(2.0, "nm")] * (data.ndim - 2) + [(0.25, "1/nm")] * 2
-    return {
-        "data": data,
-        "axes": [
-            {
-                "name": name,
-                "size": size,
-                "scale": scale,
-                "offset": 0.0,
-                "units": unit,
-                "navigate": index < data.ndim - 2,
-                "index_in_array": index,
-            }
-            for index, (name, size, (scale, unit)) in enumerate(
-                zip("abcd"[-data.ndim :], data.shape, scales, strict=True)
-            )
-        ],
-        "metadata": {
-            "General": {"title": "", "date": "2024-01-01", "time": "10:00:00"},
-            "Signal": {"signal_type": ""},
-            "Acquisition_instrument": {"TEM": {"beam_energy": 200.0, "convergence_angle": 1.5}},
-        },
-        "original_metadata": {},
-        "learning_results": {},
-        "attributes": {"_lazy": False},
-        "package_info": {"package": "", "package_version": ""},
-        "tmp_parameters": {},
-        "models": {},
-    }
+from napari_stem_orient.io.zspy_files import write_zspy
+from scan_files import SCAN, STACK, hyperspy_signal
 
 
 def write_hspy(path: Path, data: np.ndarray = SCAN) -> Path:
@@ -78,9 +46,7 @@ def write_hdf5(path: Path, **datasets: np.ndarray) -> Path:
 
 
 def write_like_zspy(path: Path) -> None:
-    from rsciio.zspy import file_writer
-
-    file_writer(str(path), hyperspy_signal(SCAN))
+    write_zspy(path, hyperspy_signal(SCAN))
 
 
 def write_like_blo(path: Path) -> None:
@@ -92,7 +58,7 @@ def write_like_blo(path: Path) -> None:
 def write_like_zarr(path: Path) -> None:
     import zarr
 
-    zarr.save_array(str(path), SCAN)
+    zarr.create_array(str(path), data=SCAN)
 
 
 WRITERS = {
@@ -242,6 +208,50 @@ def test_frames_before_and_after_the_scan_can_be_left_out(tmp_path: Path) -> Non
         open_datacube(path, scan_shape=(3, 7), first_frame=4)
 
 
+def test_a_frame_too_many_is_told_and_can_be_left_out_at_either_end(tmp_path: Path) -> None:
+    extra = np.full((1, 8, 8), 9, np.uint8)
+    path = write_npy(tmp_path / "stack.npy", np.concatenate([extra, STACK]))
+    with pytest.raises(NeedsScanShape, match=r"5 x 5, 1 x 25, 25 x 1"):
+        open_datacube(path)
+    with pytest.raises(
+        WrongFrameCount, match=r"25 frames.*One too many for 4 x 6.*begin with frame 2\).*frame 24\)"
+    ):
+        open_datacube(path, scan_shape=(4, 6))
+    cube = open_datacube(path, scan_shape=(4, 6), first_frame=1)
+    assert np.array_equal(cube.data.compute(), SCAN)
+    assert cube.notes == ("frames 2 to 25 of 25 are the scan: 1 before and 0 after are left out",)
+    ends = open_datacube(path, scan_shape=(4, 6), last_frame=23)
+    assert np.array_equal(ends.data.compute()[0, 0], extra[0])
+    assert ends.fingerprint != cube.fingerprint  # the same file and shape, but not the same patterns
+    with pytest.raises(UnreadableScan, match="frames 3 to 30 are not in the file: it has frames 1 to 25"):
+        open_datacube(path, scan_shape=(4, 7), first_frame=2, last_frame=29)
+
+
+def test_a_lost_frame_leaves_its_position_empty_and_the_others_in_place(tmp_path: Path) -> None:
+    path = write_npy(tmp_path / "stack.npy", np.delete(STACK, 10, axis=0))
+    with pytest.raises(WrongFrameCount, match=r"23 frames.*One too few for 4 x 6.*these are 24"):
+        open_datacube(path, scan_shape=(4, 6))
+    cube = open_datacube(path, scan_shape=(4, 6), lost=[10])
+    expected = SCAN.copy()
+    expected[1, 4] = 0
+    assert np.array_equal(cube.data.compute(), expected)
+    blocks = list(cube.scan_blocks())
+    assert np.array_equal(np.concatenate([block.frames for block in blocks]), expected.reshape(24, 8, 8))
+    assert cube.missing is not None
+    assert np.argwhere(cube.missing).tolist() == [[1, 4]]
+    assert cube.notes == ("1 position has no frame, as was said: 11",)
+    with pytest.raises(UnreadableScan, match="position 99 of the scan"):
+        open_datacube(path, scan_shape=(4, 6), lost=[98])
+
+
+def test_a_scan_that_is_shifted_by_a_frame_can_be_put_right(tmp_path: Path) -> None:
+    # the frame grabber was one frame late: the first is another, and the last one is lost
+    shifted = np.concatenate([np.zeros((1, 8, 8), np.uint8), STACK[:-1]]).reshape(SCAN.shape)
+    path = write_npy(tmp_path / "scan.npy", shifted)
+    cube = open_datacube(path, first_frame=1, lost=[23])
+    assert np.array_equal(cube.data.compute().reshape(24, 8, 8)[:23], STACK[:23])
+
+
 def test_the_shape_in_a_file_can_be_overridden(tmp_path: Path) -> None:
     path = write_hspy(tmp_path / "scan.hspy")
     assert np.array_equal(open_datacube(path, scan_shape=(3, 8)).data.compute(), SCAN.reshape(3, 8, 8, 8))
@@ -381,7 +391,6 @@ def test_a_truncated_file_is_refused_in_words(tmp_path: Path, name: str) -> None
     ("data", "reason"),
     [
         (SCAN[0, 0], "single image of 8 x 8 pixels"),
-        (SCAN[:1, :1], "single image"),
         (SCAN[0, 0, 0], "single row of 8 values"),
         (SCAN.astype(complex), "must be real numbers"),
         (SCAN > 100, "masks"),

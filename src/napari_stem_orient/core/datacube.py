@@ -75,6 +75,10 @@ class DataCube:
     in_file
         The same patterns in the order of their file, where that knows no rows; blocks are then read from it. What
         does not belong to ``data`` (any more) is dropped.
+    missing
+        (scan_y, scan_x) bool, True where the file has no pattern and ``data`` a stand-in; None where it has all.
+    notes
+        Sentences about the file that the user should read.
     """
 
     data: da.Array
@@ -83,6 +87,8 @@ class DataCube:
     path: Path | None = None
     part: str = ""
     in_file: FramesInFile | None = None
+    missing: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4:
@@ -93,6 +99,10 @@ class DataCube:
             raise ValueError(f"the scan is empty: its shape is {self.data.shape}")
         if self.data.dtype.kind not in "biuf":
             raise ValueError(f"patterns must hold real numbers; these are {self.data.dtype}")
+        if self.missing is not None and self.missing.shape != self.data.shape[:2]:
+            raise ValueError(
+                f"the missing patterns of a scan of {self.data.shape[:2]} have the shape {self.missing.shape}"
+            )
         if self.in_file is not None and self.in_file.scan != self.data.name:
             object.__setattr__(self, "in_file", None)
         object.__setattr__(self, "data", chunked_by_pattern(self.data))
@@ -124,6 +134,11 @@ class DataCube:
             source = (self.path.name, self.name, *_size_and_time(self.path), *part)
         text = repr((*source, self.data.shape, str(self.data.dtype)))
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+    @property
+    def n_missing(self) -> int:
+        """Number of positions of which the file has no pattern."""
+        return 0 if self.missing is None else int(self.missing.sum())
 
     def pattern(self, y: int, x: int) -> NDArray[np.float32]:
         """(det_y, det_x) float32; the pattern at scan row ``y`` and column ``x``."""
@@ -186,7 +201,9 @@ class DataCube:
             stack = da.concatenate([self.data[row] for row in range(rows)])
         data = stack_to_scan(stack, scan_shape)
         as_it_lies = self.in_file is not None or len(self.data.chunks[1]) == 1
-        return replace(self, data=data, in_file=FramesInFile.of(stack, data) if as_it_lies else None)
+        in_file = FramesInFile.of(stack, data) if as_it_lies else None
+        missing = None if self.missing is None else self.missing.reshape(scan_shape)
+        return replace(self, data=data, in_file=in_file, missing=missing)
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

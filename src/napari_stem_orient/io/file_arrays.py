@@ -43,10 +43,13 @@ class FileArray:
         """The part of the array that ``index`` asks for, in memory."""
         raise NotImplementedError
 
-    def lazily(self, *, stored_chunks: tuple[int, ...] | None = None) -> da.Array:
-        """Dask array of whole patterns in chunks that follow the file's own."""
+    def lazily(self, *, stored_chunks: tuple[int, ...] | None = None, changes: object = ()) -> da.Array:
+        """Dask array of whole patterns in chunks that follow the file's own.
+
+        ``changes`` is whatever else than time and size of the file tells that it was written to.
+        """
         chunks = pattern_chunks(self.shape, self.dtype.itemsize, stored_chunks)
-        token = file_token(self.path, self.dataset, self.shape)
+        token = file_token(self.path, self.dataset, self.shape, changes)
         name = f"{type(self).__name__.lower()}-{token}"
         return da.from_array(self, chunks=chunks, name=name, asarray=False, meta=np.empty(0, self.dtype))
 

@@ -40,7 +40,6 @@ FORMATS = {
     ".ser": "tia",
     ".tvips": "tvips",
     ".xml": "empad",
-    ".zspy": "zspy",
 }
 #: Readers that take dask chunks for the axes; the others choose their own.
 _TAKE_CHUNKS = ("blockfile", "quantumdetector", "mrc", "digitalmicrograph")
@@ -75,14 +74,12 @@ def read_with_rosettasciio(
         options["navigation_shape"] = (int(scan_shape[1]), int(scan_shape[0]))
     if module == "mrc":
         options |= _direct_electron_files(path)
-    if module == "zspy" and path.is_dir():
-        options["mode"] = "r"
     reader = importlib.import_module(f"rsciio.{module}").file_reader
     with dask.config.set({"array.chunk-size": CHUNK_BYTES}):
         signals = _read(reader, path, module, options)
     if module == "quantumdetector" and scan_shape is None:
         signals = [_without_guessed_scan(signal) for signal in signals]
-    return [_source(signal, path, index, module) for index, signal in enumerate(signals)]
+    return [source_of_signal(signal, path, index, module) for index, signal in enumerate(signals)]
 
 
 def _read(
@@ -128,7 +125,11 @@ def _direct_electron_files(path: Path) -> dict[str, str]:
     return {option: str(file) for option, file in companions.items() if file.exists()}
 
 
-def _source(signal: dict[str, Any], path: Path, index: int, module: str) -> ScanSource:
+def source_of_signal(signal: dict[str, Any], path: Path, index: int, module: str) -> ScanSource:
+    """A signal as rosettasciio's readers return it, with its axes and metadata understood.
+
+    ``module`` is the reader's name, "zspy" for what this plugin reads itself.
+    """
     data = _lazy_data(signal["data"], path, index, module)
     axes = [dict(axis) for axis in signal["axes"]]
     title = str((signal.get("metadata") or {}).get("General", {}).get("title") or "")
@@ -155,7 +156,7 @@ def _lazy_data(data: Any, path: Path, index: int, module: str) -> da.Array:
     name = f"{module}-{file_token(path, index)}"
     if not isinstance(data, da.Array):
         return da.from_array(data, chunks="auto", name=name)
-    if data.dtype.kind not in "iuf":
+    if data.dtype.kind not in "iuf" or module == "zspy":
         return data
     if module == "hspy":
         with import_h5py().File(path, "r") as file:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import dask.array as da
+from numpy.typing import NDArray
 
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import scan_shape_proposals
+from napari_stem_orient.core.frames import FramesDoNotFit, near_square
 
 
 class UnreadableScan(ValueError):  # noqa: N818 - it says what is the matter
     """A file that holds no scan, or not a whole one; the message tells a microscopist why."""
+
+
+class SingleImage(UnreadableScan):
+    """A file with one image and no scan: with a scan shape of 1 x 1 it opens as one pattern."""
+
+
+class WrongFrameCount(UnreadableScan):
+    """A stack with more or fewer frames than positions; ``fit`` has the numbers, for faces to offer a way out."""
+
+    def __init__(self, name: str, fit: FramesDoNotFit) -> None:
+        super().__init__(f"{name}: {fit}")
+        self.fit = fit
 
 
 class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
@@ -40,6 +56,7 @@ class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
         self.n_frames, self.n_promised = n_frames, n_promised
         self.proposals = scan_shape_proposals(n_frames) if proposals is None else proposals
         shown = ", ".join(f"{rows} x {columns}" for rows, columns in self.proposals[:4])
+        shown += f"; {self.near_square}" if self.near_square else ""
         lost = (
             ""
             if n_promised is None
@@ -49,6 +66,16 @@ class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
             f"{name} holds {n_frames:,} patterns{lost} but not the shape of the scan: give its rows and columns "
             f"(for example {shown})"
         )
+
+    @property
+    def near_square(self) -> str:
+        """The square scan that the frames nearly make: "8 x 8 with one frame too many"; empty where none is."""
+        near = near_square(self.n_frames)
+        if near is None:
+            return ""
+        side, excess = near
+        count = "one frame" if abs(excess) == 1 else f"{abs(excess)} frames"
+        return f"{side} x {side} with {count} too {'many' if excess > 0 else 'few'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +88,22 @@ class DatasetInfo:
 
     def __str__(self) -> str:
         return f"{self.name} ({' x '.join(map(str, self.shape))}, {self.dtype})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MissingData:
+    """What of an array is not in its file.
+
+    Parameters
+    ----------
+    positions
+        Bool, of the array's shape without the detector's axes: where there is nothing of a pattern.
+    notes
+        Sentences that tell of it.
+    """
+
+    positions: NDArray[Any]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +124,10 @@ class ScanSource:
         Rows and columns where the file tells them beside a stack.
     n_promised
         Number of patterns that the file says it has, where these are more.
+    notes
+        Sentences that the user should read: what was read in another way than it lies in the file.
+    find_missing
+        Finds what of the array is not in its file, which may take a second; None where that cannot be.
     """
 
     data: da.Array
@@ -89,6 +136,12 @@ class ScanSource:
     kind: str = "patterns"
     scan_shape: tuple[int, int] | None = None
     n_promised: int | None = None
+    notes: tuple[str, ...] = ()
+    find_missing: Callable[[], MissingData | None] | None = None
+
+    def with_missing(self, find_missing: Callable[[], MissingData | None]) -> ScanSource:
+        """The same source, of which it can be found what is not in its file."""
+        return replace(self, find_missing=find_missing)
 
     @property
     def info(self) -> DatasetInfo:

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import dask.array as da
 import numpy as np
 
-from napari_stem_orient.core.datacube import DataCube, FramesInFile, chunked_by_pattern, stack_to_scan
-from napari_stem_orient.io.array_scans import read_npy, read_zarr
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.frames import FrameChoice
+from napari_stem_orient.io.array_scans import read_npy
 from napari_stem_orient.io.file_arrays import is_hdf5
 from napari_stem_orient.io.hdf5_scans import read_hdf5
 from napari_stem_orient.io.rosettasciio_scans import FORMATS, empad_xml, read_with_rosettasciio
-from napari_stem_orient.io.scan_source import DatasetInfo, NeedsScanShape, ScanSource, UnreadableScan
+from napari_stem_orient.io.scan_layout import lay_out
+from napari_stem_orient.io.scan_source import (
+    DatasetInfo,
+    NeedsScanShape,
+    ScanSource,
+    SingleImage,
+    UnreadableScan,
+    WrongFrameCount,
+)
+from napari_stem_orient.io.zarr_scans import is_ome_zarr, read_zarr
 
 __all__ = [
     "SUPPORTED_EXTENSIONS",
     "DatasetInfo",
     "NeedsScanShape",
+    "SingleImage",
     "UnreadableScan",
+    "WrongFrameCount",
     "list_datasets",
     "may_be_scan",
     "open_datacube",
 ]
 
+ZARR_EXTENSIONS = (".zarr", ".zspy")
 HDF5_EXTENSIONS = (".emd", ".h5", ".hdf5", ".hdf", ".nxs")
 #: File endings, in lower case, of everything that `open_datacube` tries to read.
-SUPPORTED_EXTENSIONS = tuple(sorted({*FORMATS, *HDF5_EXTENSIONS, ".hdr", ".npy", ".raw", ".zarr"}))
+SUPPORTED_EXTENSIONS = tuple(sorted({*FORMATS, *HDF5_EXTENSIONS, ".hdr", ".npy", ".raw", *ZARR_EXTENSIONS}))
 
 
 def open_datacube(
@@ -38,6 +50,8 @@ def open_datacube(
     scan_shape: tuple[int, int] | None = None,
     dataset: str | None = None,
     first_frame: int | None = None,
+    last_frame: int | None = None,
+    lost: Sequence[int] = (),
 ) -> DataCube:
     """Open a scan lazily: nothing but its first and last pattern is read.
 
@@ -50,8 +64,13 @@ def open_datacube(
     dataset
         Name of the set of patterns where the file holds several, see `list_datasets`; the first where None.
     first_frame
-        Pattern of a stack at which the scan begins. Patterns after its end are left out as well; without
-        it, scan_shape must account for every pattern.
+        Index, from 0, of the pattern of a stack at which the scan begins. Patterns after its end are left out as
+        well; without it, scan_shape must account for every pattern up to ``last_frame``.
+    last_frame
+        Index, from 0, of the last pattern of the scan in the stack.
+    lost
+        Flat, row-major positions of the scan, from 0, of which the file has no pattern: they count as missing, and
+        the patterns that there are fill the others in their order.
 
     Raises
     ------
@@ -67,16 +86,19 @@ def open_datacube(
     with _reading(path):
         for end in (0, -1):  # a truncated file shows now, and not in the middle of a long job
             source.data[(end,) * (source.data.ndim - 2)].compute()
-    data, in_file = _as_scan(source, path, scan_shape, first_frame)
-    name = _name(path, source, sources)
-    chosen = (source.dataset if len(sources) > 1 else "", first_frame)
+    choice = FrameChoice(first_frame, last_frame, tuple(sorted(set(lost))))
+    with _reading(path):
+        scan = lay_out(source, path, scan_shape, choice)
+    chosen = (source.dataset if len(sources) > 1 else "", choice.first, choice.last, choice.lost)
     return DataCube(
-        data=data,
+        data=scan.data,
         calibration=source.calibration,
-        name=name,
+        name=_name(path, source, sources),
         path=path,
-        part=repr(chosen) if any(chosen) else "",
-        in_file=in_file,
+        part=repr(chosen) if chosen[0] or not choice.is_whole else "",
+        in_file=scan.in_file,
+        missing=scan.missing,
+        notes=(*source.notes, *scan.notes),
     )
 
 
@@ -92,7 +114,7 @@ def may_be_scan(path: str | Path) -> bool:
     if ending not in SUPPORTED_EXTENSIONS:
         return False
     if path.is_dir():
-        return ending == ".zspy" or (ending == ".zarr" and not _is_ome_zarr(path))
+        return ending == ".zspy" or (ending == ".zarr" and not is_ome_zarr(path))
     if ending in HDF5_EXTENSIONS:
         return is_hdf5(path)
     if ending == ".xml":
@@ -104,12 +126,6 @@ def may_be_scan(path: str | Path) -> bool:
     if ending == ".raw":
         return any(path.parent.glob("*.xml"))
     return True
-
-
-def _is_ome_zarr(path: Path) -> bool:
-    """Whether a zarr folder says that it is a light-microscopy image pyramid."""
-    described = [path / name for name in (".zattrs", "zarr.json")]
-    return any(file.is_file() and "multiscales" in file.read_text(errors="replace") for file in described)
 
 
 def _existing(path: str | Path) -> Path:
@@ -127,12 +143,10 @@ def _sources(path: Path, *, scan_shape: tuple[int, int] | None = None) -> list[S
     """Everything that the reader for the file's ending, or for its content, finds in it."""
     ending = path.suffix.lower()
     with _reading(path):
-        if ending == ".zarr":
+        if ending in ZARR_EXTENSIONS:
             return read_zarr(path)
         if ending == ".npy":
             return read_npy(path)
-        if ending == ".zspy":
-            return _read_zspy(path)
         if ending in FORMATS and ending != ".app5":
             return read_with_rosettasciio(path, scan_shape=scan_shape)
         if is_hdf5(path):
@@ -156,14 +170,6 @@ def _read_any_hdf5(path: Path) -> list[ScanSource]:
     if not sources and is_orientation_map_file(path):
         raise UnreadableScan(f"{path.name} holds an orientation map and no patterns: open it as a map")
     return sources
-
-
-def _read_zspy(path: Path) -> list[ScanSource]:
-    """A HyperSpy zarr file; where rosettasciio cannot read all that is in it, its arrays alone."""
-    try:
-        return read_with_rosettasciio(path)
-    except ValueError:
-        return read_zarr(path)
 
 
 @contextlib.contextmanager
@@ -247,59 +253,6 @@ def _refuse_other_kinds(source: ScanSource, path: Path) -> None:
         )
     if source.data.ndim < 2:
         raise UnreadableScan(f"{path.name} holds a single row of {shape} values and no diffraction patterns")
-
-
-def _as_scan(
-    source: ScanSource, path: Path, scan_shape: tuple[int, int] | None, first_frame: int | None
-) -> tuple[da.Array, FramesInFile | None]:
-    """(scan_y, scan_x, det_y, det_x) in native byte order; and the stack that it was made of, if it was."""
-    data = source.data
-    for axis in reversed(range(data.ndim - 2)):
-        if data.ndim > 4 and data.shape[axis] == 1:
-            data = data.squeeze(axis=axis)
-    sizes = tuple(int(size) for size in data.shape)
-    shape = " x ".join(map(str, sizes))
-    if len(sizes) > 4:
-        raise UnreadableScan(
-            f"{path.name} has {len(sizes)} axes ({shape}); a scan has four: rows and columns "
-            "of the scan and of the detector"
-        )
-    if len(sizes) == 2 or int(np.prod(sizes[:-2])) == 1:
-        raise UnreadableScan(
-            f"{path.name} holds a single image of {sizes[-2]} x {sizes[-1]} pixels and no scan"
-        )
-    if min(sizes[-2:]) < 2:
-        raise UnreadableScan(f"{path.name} holds arrays of {shape}: its last two axes are no detector")
-    data = data.astype(data.dtype.newbyteorder("="))
-    wanted = scan_shape if scan_shape is not None else source.scan_shape
-    if len(sizes) == 4 and first_frame is None and wanted in (None, sizes[:2]):
-        return chunked_by_pattern(data), None
-    if wanted is None:
-        if len(sizes) == 3:
-            raise NeedsScanShape(path.name, sizes[0], n_promised=source.n_promised)
-        wanted = (sizes[0], sizes[1])
-    stack = data if len(sizes) == 3 else data.reshape((-1, *sizes[2:]))
-    try:
-        stack = _cut(stack, wanted, first_frame)
-        scan = stack_to_scan(stack, wanted)
-    except ValueError as error:
-        raise UnreadableScan(f"{path.name}: {error}") from error
-    if len(sizes) == 4 and len(data.chunks[1]) > 1:
-        return scan, None  # chunks of a file that knows rows, but other ones
-    return scan, FramesInFile.of(stack, scan)
-
-
-def _cut(stack: da.Array, scan_shape: tuple[int, int], first_frame: int | None) -> da.Array:
-    """The patterns of the scan alone, where it is said at which it begins."""
-    if first_frame is None:
-        return stack
-    n_needed, n_frames = scan_shape[0] * scan_shape[1], int(stack.shape[0])
-    if first_frame < 0 or first_frame + n_needed > n_frames:
-        raise ValueError(
-            f"a scan of {scan_shape[0]} x {scan_shape[1]} that begins at frame {first_frame:,} needs "
-            f"{first_frame + n_needed:,} frames; the file has {n_frames:,}"
-        )
-    return stack[first_frame : first_frame + n_needed]
 
 
 def _name(path: Path, source: ScanSource, sources: list[ScanSource]) -> str:

@@ -15,6 +15,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.io.atomic import complete_or_absent
 from napari_stem_orient.io.scan_metadata import OWN_ITEM, OWN_NODE, geometry_note
+from napari_stem_orient.io.zspy_files import write_zspy
 from napari_stem_orient.simulation.grains import Polycrystal
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _TRUTH_ARRAYS = ("grain", "phase_id", "quaternion", "thickness_nm", "origin_px")
 
 
 def save_simulated_scan(scan: SimulatedScan, path: str | Path) -> None:
-    """Save a simulated scan as HyperSpy .hspy, which `open_datacube` reads back, and its truth beside it.
+    """Save a simulated scan as HyperSpy .hspy or .zspy, which `open_datacube` reads back, and its truth beside it.
 
     The file holds all of the calibration but the mean origin and what of it counts as calibrated: other programs see
     voltage, convergence and precession angle, pixel size and scan step, not ellipse, rotation and flip.
@@ -40,24 +41,31 @@ def save_simulated_scan(scan: SimulatedScan, path: str | Path) -> None:
     Parameters
     ----------
     scan : frames and truth
-    path : ends in .hspy; the truth goes to the same name with _truth.npz
+    path : ends in .hspy, or in .zspy for a new folder; the truth goes to the same name with _truth.npz
     """
     from rsciio.hspy import file_writer
 
     path = Path(path)
-    if path.suffix.lower() != ".hspy":
-        raise ValueError(f"{path.name} must end in .hspy; rename it to {path.stem}.hspy")
+    if path.suffix.lower() not in (".hspy", ".zspy"):
+        raise ValueError(f"{path.name} must end in .hspy or .zspy; rename it to {path.stem}.hspy")
     with complete_or_absent(truth_path(path)) as temporary:
         _write_truth(scan.truth, temporary)
+    if path.suffix.lower() == ".zspy":
+        write_zspy(path, _as_signal(scan), chunks=_chunks(scan))
+        return
     with complete_or_absent(path) as temporary:
         file_writer(
             temporary,
             _as_signal(scan),
-            chunks=(1, min(16, scan.truth.scan_shape[1]), *scan.truth.detector_shape),
+            chunks=_chunks(scan),
             compression="gzip",
             compression_opts=1,
             show_progressbar=False,
         )
+
+
+def _chunks(scan: SimulatedScan) -> tuple[int, ...]:
+    return (1, min(16, scan.truth.scan_shape[1]), *scan.truth.detector_shape)
 
 
 def truth_path(path: str | Path) -> Path:
