@@ -9,14 +9,23 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
+# Two environments, because two worlds of users exist: .venv with py4DSTEM, which holds numpy below 2, and PyQt6; .venv-numpy2
+# with numpy 2, a newer napari and PySide6.
 VENV ?= .venv
+VENV_NUMPY2 ?= .venv-numpy2
 PYTHON ?=
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
+BIN_NUMPY2 := $(VENV_NUMPY2)/bin
 SYSTEM := $(VENV)/.stamp-system
 INSTALLED := $(VENV)/.stamp-installed
+INSTALLED_NUMPY2 := $(VENV_NUMPY2)/.stamp-installed
+WITH_PY4DSTEM := -e ".[test,docs,py4dstem]" "napari[pyqt6]"
+WITH_NUMPY2 := -e ".[test]" "napari[pyside6]"
 SOURCES := src/napari_stem_orient
+# Each worker has a virtual display of its own (pytest-xvfb); with none, the tests fail instead of skipping what needs one.
+PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 # A window where there is a display; else pictures from a virtual one.
 DISPLAYED := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname -s))
 WINDOWED := $(if $(DISPLAYED),,xvfb-run -a -s "-screen 0 1920x1080x24")
@@ -31,7 +40,7 @@ demo: $(INSTALLED) ## simulate a scan, index it, show the maps (without a screen
 	$(WINDOWED) $(BIN)/napari-stem-orient demo $(DEMO_ARGS)
 
 .PHONY: test
-test: lint types docs pytest ## everything that has to be green
+test: lint types docs pytest pytest-numpy2 ## everything that has to be green
 
 .PHONY: lint
 lint: $(INSTALLED)
@@ -46,10 +55,15 @@ types: $(INSTALLED)
 docs: $(INSTALLED) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# pytest-xvfb opens a virtual display by itself; with none, the tests fail instead of skipping what needs one
 .PHONY: pytest
-pytest: $(INSTALLED)
-	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+pytest: $(INSTALLED) ## the tests with numpy 1 and py4DSTEM
+	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 NAPARI_STEM_ORIENT_NEEDS_PY4DSTEM=1 QT_API=pyqt6 PYTEST_QT_API=pyqt6 \
+	  $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
+
+.PHONY: pytest-numpy2
+pytest-numpy2: $(INSTALLED_NUMPY2) ## the tests with numpy 2, the next napari, PySide6, and without py4DSTEM
+	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 QT_API=pyside6 PYTEST_QT_API=pyside6 \
+	  $(BIN_NUMPY2)/python $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: format
 format: $(INSTALLED) ## format the code and mend what ruff can mend
@@ -57,20 +71,28 @@ format: $(INSTALLED) ## format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 .PHONY: setup
-setup: $(INSTALLED) ## only set up
+setup: $(INSTALLED) $(INSTALLED_NUMPY2) ## only set up
 
 $(SYSTEM): tools/system-packages
 	@mkdir -p $(VENV)
 	@tools/system-packages
 	@touch $@
 
-# One pip command: py4DSTEM needs numpy < 2, and pip would upgrade numpy past it if it came later.
+# $(call install,folder,constraints,what): one pip command, because py4DSTEM needs numpy < 2, and pip would upgrade numpy
+# past it if it came later.
+define install
+@test -x $(1)/bin/python || "$$(tools/find-python $(PYTHON))" -m venv $(1)
+@echo "installing into $(1) (log: $(1)/install.log)"
+@$(1)/bin/python -m pip install -c $(2) $(3) > $(1)/install.log 2>&1 \
+  || { grep -v '^WARNING' $(1)/install.log | tail -n 20; exit 1; }
+@touch $@
+endef
+
 $(INSTALLED): pyproject.toml constraints.txt | $(SYSTEM)
-	@test -x $(BIN)/python || "$$(tools/find-python $(PYTHON))" -m venv $(VENV)
-	@echo "installing into $(VENV) (log: $(VENV)/install.log)"
-	@$(BIN)/python -m pip install -c constraints.txt -e ".[test,docs,py4dstem]" > $(VENV)/install.log 2>&1 \
-	  || { grep -v '^WARNING' $(VENV)/install.log | tail -n 20; exit 1; }
-	@touch $@
+	$(call install,$(VENV),constraints.txt,$(WITH_PY4DSTEM))
+
+$(INSTALLED_NUMPY2): pyproject.toml constraints-numpy2.txt | $(SYSTEM)
+	$(call install,$(VENV_NUMPY2),constraints-numpy2.txt,$(WITH_NUMPY2))
 
 .PHONY: clean
 clean: ## remove what was built (not .venv)

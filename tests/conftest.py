@@ -1,17 +1,20 @@
-"""What all tests share: where measured data lie, a display or a failure, no trace left on this machine."""
+"""What all tests share: measured data, py4DSTEM and a display, each there, skipped or a failure; no trace left here."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_VARIABLE = "NAPARI_STEM_ORIENT_DATA"
 NEEDS_DISPLAY_VARIABLE = "NAPARI_STEM_ORIENT_NEEDS_DISPLAY"
+NEEDS_PY4DSTEM_VARIABLE = "NAPARI_STEM_ORIENT_NEEDS_PY4DSTEM"
 
 # Before torch and numba are imported: many small tensors are faster on one thread, and runs repeat exactly.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,34 +29,39 @@ def _has_display() -> bool:
     )
 
 
-def _display_is_required() -> bool:
-    """Say whether green has to mean that the GUI tests ran: `make test` and any CI ask for it."""
-    return any(os.environ.get(name, "") not in {"", "0", "false"} for name in ("CI", NEEDS_DISPLAY_VARIABLE))
+def _is_asked(*variables: str) -> bool:
+    """Say whether any of these environment variables is set to yes."""
+    return any(os.environ.get(name, "") not in {"", "0", "false"} for name in variables)
+
+
+def _display_is_required(config: pytest.Config) -> bool:
+    """Say whether green has to mean that the GUI tests ran here: `make test` and any CI ask for it.
+
+    The process that only hands tests to the workers of pytest-xdist runs none and has no display.
+    """
+    hands_out = config.getoption("dist", "no") != "no" and "PYTEST_XDIST_WORKER" not in os.environ
+    return _is_asked("CI", NEEDS_DISPLAY_VARIABLE) and not hands_out
 
 
 def _leave_no_trace(config: pytest.Config) -> None:
-    """Send napari's settings and the user cache, also those of child processes, to a temporary folder."""
+    """Send what this and child processes would keep in the user's folders to a temporary one."""
     folder = tempfile.TemporaryDirectory(prefix="stem-orient-tests-", ignore_cleanup_errors=True)
     config.add_cleanup(folder.cleanup)
     home = Path(folder.name)
-    fonts = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "matplotlib"
-    os.environ.setdefault("MPLCONFIGDIR", str(fonts))  # or matplotlib builds its list of fonts anew each run
+    # not the temporary one: matplotlib would build its list of fonts anew each run
+    os.environ["MPLCONFIGDIR"] = str(ROOT / ".pytest_cache" / "matplotlib")
     os.environ["MPLBACKEND"] = "Agg"
     os.environ["NAPARI_CONFIG"] = str(home / "napari" / "settings.yaml")
-    os.environ["XDG_CACHE_HOME"] = str(home / "cache")
-    os.environ["XDG_DATA_HOME"] = str(home / "data")
-    if sys.platform in {"win32", "darwin"}:  # there, platformdirs does not ask the XDG variables
-        import platformdirs
-
-        platformdirs.user_cache_dir = lambda *_args, **_kwargs: str(home / "cache")
-        platformdirs.user_cache_path = lambda *_args, **_kwargs: home / "cache"
+    for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
+        os.environ[f"XDG_{kind}_HOME"] = str(home / kind.lower())
+    os.environ["WIN_PD_OVERRIDE_LOCAL_APPDATA"] = str(home / "data")  # what platformdirs asks on Windows
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Fail at once where the GUI tests would only skip (pytest-xvfb has set DISPLAY by now)."""
     _leave_no_trace(config)
-    if _display_is_required() and not _has_display():
+    if _display_is_required(config) and not _has_display():
         raise pytest.UsageError(
             "no display, so the GUI tests cannot run: install Xvfb (apt-get install xvfb), or use xvfb-run"
         )
@@ -96,6 +104,11 @@ def repository_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def py4dstem() -> None:
-    """Skip what needs py4DSTEM's own engines: from Python 3.13 on it cannot be installed beside the rest."""
-    pytest.importorskip("py4DSTEM", reason="py4DSTEM is not installed")
+def py4dstem() -> ModuleType:
+    """py4DSTEM, or a skip that says why; a failure where the environment has to have it (`make test` says so)."""
+    try:
+        return importlib.import_module("py4DSTEM")
+    except ImportError as missing:
+        if _is_asked(NEEDS_PY4DSTEM_VARIABLE):
+            pytest.fail(f"this environment has to have py4DSTEM, but: {missing}")
+        pytest.skip("py4DSTEM is not installed (the extra py4dstem brings it; it needs numpy < 2)")

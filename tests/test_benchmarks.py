@@ -259,8 +259,8 @@ def test_a_strong_beam_that_is_missing_is_off_by_all_of_it(benchmark: Any) -> No
     assert deviation(own, true) == ["0.00 %", "10.00 %"]
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_absorption_is_that_of_py4dstem(benchmark: Any) -> None:
-    pytest.importorskip("py4DSTEM")
     rows = benchmark("bloch_convergence").absorption().splitlines()[2:]
     ratios = [float(row.split("|")[-2]) for row in rows]
     assert len(ratios) == 15

@@ -14,6 +14,7 @@ import napari_stem_orient
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NEED_PY4DSTEM = {"docs/how-to/template-matching.md"}
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.M | re.S)
 
 
@@ -30,13 +31,15 @@ def _blocks(page: Path, language: str) -> list[tuple[int, str]]:
 
 
 def _name(page: Path) -> str:
-    return str(page.relative_to(ROOT))
+    return page.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "python")], ids=_name)
 def test_code_blocks_run_in_the_order_of_the_page(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    if _name(page) in NEED_PY4DSTEM:
+        request.getfixturevalue("py4dstem")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "documentation"}
     for line, code in _blocks(page, "python"):

@@ -184,8 +184,8 @@ def test_an_empty_mask_is_no_mask() -> None:
     assert describe_mask(None) is None
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_the_reference_detector_takes_the_mask_too() -> None:
-    pytest.importorskip("py4DSTEM")
     from napari_stem_orient.detection.py4dstem import detect_with_py4dstem
 
     mask = covered_beyond(32)

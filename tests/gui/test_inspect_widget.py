@@ -360,8 +360,8 @@ def test_equivalent_orientations_are_said_to_be_the_same():
     assert difference_text(None, (crystal, turned)) == ""
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_without_another_map_this_one_pattern_is_matched(indexed, session, qtbot):
-    pytest.importorskip("py4DSTEM")
     go_to(indexed, session, qtbot, (3, 4))
     indexed.compare_box.setChecked(True)
     qtbot.waitUntil(lambda: "Cu" in indexed.comparison.text, timeout=60_000)

@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
@@ -78,11 +79,10 @@ def test_a_scan_without_peaks_can_be_saved(tmp_path: Path) -> None:
     assert_same(peaks, open_bragg_peaks(save_bragg_peaks(peaks, tmp_path / "none.h5")))
 
 
-def test_py4dstem_reads_saved_peaks_as_bragg_vectors(tmp_path: Path) -> None:
+def test_py4dstem_reads_saved_peaks_as_bragg_vectors(tmp_path: Path, py4dstem: ModuleType) -> None:
     """Raw vectors are row and column in px; calibrated ones are ours with the axes exchanged."""
-    py4DSTEM = pytest.importorskip("py4DSTEM")
     peaks = some_peaks()
-    vectors = py4DSTEM.read(str(save_bragg_peaks(peaks, tmp_path / "peaks.h5")))
+    vectors = py4dstem.read(str(save_bragg_peaks(peaks, tmp_path / "peaks.h5")))
     assert type(vectors).__name__ == "BraggVectors"
     assert tuple(vectors.Rshape) == (2, 3)
     assert tuple(vectors.Qshape) == (64, 72)
@@ -101,9 +101,10 @@ def test_py4dstem_reads_saved_peaks_as_bragg_vectors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_bragg_vectors_of_py4dstem_open_as_peaks(tmp_path: Path, calibrated: bool) -> None:
-    py4DSTEM = pytest.importorskip("py4DSTEM")
-    vectors = py4DSTEM.BraggVectors((2, 3), (64, 72))
+def test_bragg_vectors_of_py4dstem_open_as_peaks(
+    tmp_path: Path, calibrated: bool, py4dstem: ModuleType
+) -> None:
+    vectors = py4dstem.BraggVectors((2, 3), (64, 72))
     rng = np.random.default_rng(2)
     for position, n in enumerate(COUNTS):
         data = np.zeros(n, dtype=vectors._v_uncal.dtype)
@@ -114,7 +115,7 @@ def test_bragg_vectors_of_py4dstem_open_as_peaks(tmp_path: Path, calibrated: boo
         vectors.calibration.set_Q_pixel_units("A^-1")
         vectors.calibration.set_origin((np.full((2, 3), 31.0), np.arange(6.0).reshape(2, 3) + 30))
         vectors.setcal()
-    py4DSTEM.save(tmp_path / "theirs.h5", vectors)
+    py4dstem.save(tmp_path / "theirs.h5", vectors)
     peaks = open_bragg_peaks(tmp_path / "theirs.h5")
     assert peaks.scan_shape == (2, 3)
     assert peaks.detector_shape == (64, 72)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
@@ -63,11 +64,10 @@ def test_origins_of_the_positions_keep_rows_and_columns_apart() -> None:
     assert found.calibration.origin_px == pytest.approx((12.5, 52.5))
 
 
-def test_vectors_are_those_that_py4dstem_computes() -> None:
+def test_vectors_are_those_that_py4dstem_computes(py4dstem: ModuleType) -> None:
     """One vector through py4DSTEM's own transform, with everything that it can apply."""
-    py4DSTEM = pytest.importorskip("py4DSTEM")
     for flip in (False, True):
-        vectors = py4DSTEM.BraggVectors((1, 1), (64, 64))
+        vectors = py4dstem.BraggVectors((1, 1), (64, 64))
         data = np.zeros(3, dtype=vectors._v_uncal.dtype)
         data["qx"], data["qy"] = (40.0, 12.0, 30.0), (25.0, 33.0, 60.0)
         vectors._v_uncal[0, 0].add(data)
@@ -108,14 +108,15 @@ def test_nothing_is_made_up(values: dict[str, object]) -> None:
     assert found.origin_px is None
 
 
-def test_calibrated_peaks_give_round_rings_of_the_crystal_in_py4dstem(tmp_path: Path) -> None:
+def test_calibrated_peaks_give_round_rings_of_the_crystal_in_py4dstem(
+    tmp_path: Path, py4dstem: ModuleType
+) -> None:
     """A scan with an ellipse and a drifting origin, calibrated and saved by us, calibrated vectors read by py4DSTEM."""
-    py4DSTEM = pytest.importorskip("py4DSTEM")
     distorted, _ = distorted_scan(n_spurious=0, calibration=TRUE.updated(scan_rotation_deg=30.0, flip=True))
     peaks = miscalibrated(distorted)
     for fit in (fit_origins, lambda found: fit_shape(found, [load_crystal("Ni")])):
         peaks = fit(peaks).applied_to(peaks)
-    vectors = py4DSTEM.read(str(save_bragg_peaks(peaks, tmp_path / "peaks.h5")))
+    vectors = py4dstem.read(str(save_bragg_peaks(peaks, tmp_path / "peaks.h5")))
     vectors.setcal()
     rings = crystal_rings(load_crystal("Ni"), q_max=1.2).q
     for y, x in np.ndindex(peaks.scan_shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
@@ -95,14 +96,13 @@ def test_calibration_is_taken_from_hyperspy_files(tmp_path: Path, name: str) -> 
     assert calibration.convergence_angle_mrad == 1.5
 
 
-def test_py4dstem_files_bring_their_calibration(tmp_path: Path) -> None:
-    py4DSTEM = pytest.importorskip("py4DSTEM")
-    cube = py4DSTEM.DataCube(data=SCAN.astype(np.float32))
+def test_py4dstem_files_bring_their_calibration(tmp_path: Path, py4dstem: ModuleType) -> None:
+    cube = py4dstem.DataCube(data=SCAN.astype(np.float32))
     cube.calibration.set_Q_pixel_size(0.03)
     cube.calibration.set_Q_pixel_units("A^-1")
     cube.calibration.set_R_pixel_size(0.5)
     cube.calibration.set_R_pixel_units("nm")
-    py4DSTEM.save(tmp_path / "cube.h5", cube)
+    py4dstem.save(tmp_path / "cube.h5", cube)
     opened = open_datacube(tmp_path / "cube.h5")
     assert np.array_equal(opened.data.compute(), SCAN)
     assert opened.calibration.pixel_size_inv_angstrom == pytest.approx(0.03)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
@@ -32,13 +33,14 @@ def diffraction() -> VirtualDiffraction:
     return VirtualDiffraction(COUNTS[0], COUNTS[1], 7, region, (1.0, 1.5), CALIBRATION)
 
 
-def test_py4dstem_reads_each_image_by_its_name(images: VirtualImages, tmp_path: Path) -> None:
-    py4DSTEM = pytest.importorskip("py4DSTEM")
+def test_py4dstem_reads_each_image_by_its_name(
+    images: VirtualImages, tmp_path: Path, py4dstem: ModuleType
+) -> None:
     path = save_virtual_images(images, tmp_path / "images.h5")
-    root = py4DSTEM.read(str(path))
+    root = py4dstem.read(str(path))
     for index, detector in enumerate(DETECTORS):
         image = root.tree(detector.name)
-        assert isinstance(image, py4DSTEM.RealSlice)
+        assert isinstance(image, py4dstem.RealSlice)
         np.testing.assert_array_equal(image.data, COUNTS[index])
     with h5py.File(path) as file:
         group = file["virtual_root/Annular dark field"]
@@ -49,11 +51,12 @@ def test_py4dstem_reads_each_image_by_its_name(images: VirtualImages, tmp_path: 
         assert (made["origin_px"], made["n_masked"]) == ([20.0, 21.5], 7)
 
 
-def test_py4dstem_reads_the_pattern_of_a_region(diffraction: VirtualDiffraction, tmp_path: Path) -> None:
-    py4DSTEM = pytest.importorskip("py4DSTEM")
+def test_py4dstem_reads_the_pattern_of_a_region(
+    diffraction: VirtualDiffraction, tmp_path: Path, py4dstem: ModuleType
+) -> None:
     path = save_virtual_diffraction(diffraction, tmp_path / "pattern.h5")
-    root = py4DSTEM.read(str(path))
-    assert isinstance(root.tree("mean"), py4DSTEM.DiffractionSlice)
+    root = py4dstem.read(str(path))
+    assert isinstance(root.tree("mean"), py4dstem.DiffractionSlice)
     np.testing.assert_array_equal(root.tree("maximum").data, COUNTS[1])
     with h5py.File(path) as file:
         assert np.array_equal(file["region"], diffraction.region)

@@ -47,8 +47,8 @@ def by_index(patterns: BlochPatterns, row: int) -> dict[tuple[int, ...], np.ndar
 @pytest.mark.parametrize(
     ("name", "cut", "within"), [("Cu", 0.1, 0.03), ("Cu", 0.2, 0.001), ("GaAs", 0.1, 0.03)]
 )
+@pytest.mark.usefixtures("py4dstem")
 def test_strong_beams_are_those_of_py4dstem(name: str, cut: float, within: float) -> None:
-    pytest.importorskip("py4DSTEM")
     from napari_stem_orient.indexing.template_plan import py4dstem_crystal
 
     general = py4dstem_crystal(load_crystal(name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -54,8 +56,9 @@ def test_tilting_breaks_the_friedel_symmetry() -> None:
 
 @pytest.mark.parametrize("name", ["Cu", "Ti", "LiCoO2"])
 @pytest.mark.parametrize("precession_deg", [0.0, 1.0])
-def test_positions_and_excitation_errors_equal_py4dstem(name: str, precession_deg: float) -> None:
-    py4dstem = pytest.importorskip("py4DSTEM")
+def test_positions_and_excitation_errors_equal_py4dstem(
+    name: str, precession_deg: float, py4dstem: ModuleType
+) -> None:
     numbers = {"Cu": 29, "Ti": 22, "Li": 3, "Co": 27, "O": 8}
     crystal = load_crystal(name)
     theirs = py4dstem.process.diffraction.Crystal(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 
@@ -49,8 +51,7 @@ def test_friedel_pairs_are_conjugate() -> None:
 
 
 @pytest.mark.parametrize("name", ["Cu", "Ti", "LiCoO2"])
-def test_structure_factors_equal_py4dstem(name: str) -> None:
-    py4dstem = pytest.importorskip("py4DSTEM")
+def test_structure_factors_equal_py4dstem(name: str, py4dstem: ModuleType) -> None:
     numbers = {"Cu": 29, "Ti": 22, "Li": 3, "Co": 27, "O": 8}
     crystal = load_crystal(name)
     theirs = py4dstem.process.diffraction.Crystal(
