@@ -177,9 +177,12 @@ def detect(
 def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:
     """What to detect with: measured in the scan, but for what the user gave; all of it is told."""
     from napari_stem_orient.cli_settings import settings_lines
+    from napari_stem_orient.core.py4dstem_extra import require_py4dstem
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.suggestion import sample_frames, suggest_detection
 
+    if arguments.detector == "py4dstem":
+        require_py4dstem()
     frames = sample_frames(datacube)
     mask, told = chosen_mask(arguments, frames)
     options: dict[str, Any] = {"radius_px": arguments.probe_radius_px, "mask": mask, "frames": frames}

@@ -60,7 +60,7 @@ def index_options(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=["transformer", "template"],
         default="transformer",
-        help="template is py4DSTEM's template matching. Default: transformer.",
+        help="template is py4DSTEM's template matching (the extra py4dstem). Default: transformer.",
     )
     reads_file(
         parser,
@@ -88,6 +88,7 @@ def index_options(parser: argparse.ArgumentParser) -> None:
 
 def run_index(arguments: argparse.Namespace) -> str:
     """Index a scan or peaks with one or several crystals and save the orientation map."""
+    from napari_stem_orient.core.py4dstem_extra import require_py4dstem
     from napari_stem_orient.io.map_journal import remove_interrupted_maps
     from napari_stem_orient.io.maps import open_orientation_map
     from napari_stem_orient.network.model_folder import model_identities
@@ -97,8 +98,10 @@ def run_index(arguments: argparse.Namespace) -> str:
     earlier = None
     if arguments.resume and arguments.output.exists():
         earlier = open_orientation_map(arguments.output)
-    # an error before any work is done where a crystal has no model
+    # an error before any work is done where py4DSTEM is missing or a crystal has no model
     template = arguments.method == "template"
+    if template:
+        require_py4dstem()
     model = None if template else model_identities(crystals, folders=arguments.model or ())
     peaks, detected = _peaks_to_index(arguments)
     orientation_map, journal = _map_to_fill(arguments, peaks, crystals, parameters, model, earlier)

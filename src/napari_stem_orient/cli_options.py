@@ -174,7 +174,7 @@ def detection_options(parser: argparse.ArgumentParser) -> None:
         "--detector",
         choices=["torch", "py4dstem"],
         default="torch",
-        help="the batched detector, or py4DSTEM's. Default: torch.",
+        help="the batched detector, or py4DSTEM's (the extra py4dstem). Default: torch.",
     )
     mask_option(parser)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 
 import numpy as np
@@ -19,9 +18,7 @@ PROBE = synthetic_probe(3.0, (96, 80))
 PARAMETERS = DetectionParameters(min_spacing_px=6, edge_px=4)
 
 
-@pytest.fixture(autouse=True)
-def py4dstem_installed() -> None:
-    pytest.importorskip("py4DSTEM", reason="py4DSTEM is not installed")
+pytestmark = pytest.mark.usefixtures("py4dstem")
 
 
 @pytest.mark.parametrize(("subpixel", "tolerance"), [("none", 0.01), ("parabola", 0.1), ("upsampled", 0.1)])
@@ -75,9 +72,3 @@ def test_a_scan_goes_through_py4dstem_and_resumes(monkeypatch: pytest.MonkeyPatc
     job = detect_with_py4dstem(datacube, probe=PROBE, parameters=PARAMETERS, resume_from=peaks)
     with pytest.raises(StopIteration):
         next(job)
-
-
-def test_without_py4dstem_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "py4DSTEM.braggvectors.diskdetection", None)
-    with pytest.raises(ImportError, match="pip install py4DSTEM"):
-        find_in_frames_with_py4dstem(np.zeros((1, 96, 80)), probe=PROBE, parameters=PARAMETERS)

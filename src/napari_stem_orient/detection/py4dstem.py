@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Job, Progress
+from napari_stem_orient.core.py4dstem_extra import import_py4dstem
 from napari_stem_orient.detection.averaging import frames_to_search
 from napari_stem_orient.detection.correlation import as_float, collect_peaks, describe, start_of_detection
 from napari_stem_orient.detection.detector_mask import Mask, cover_detector
@@ -97,13 +97,7 @@ def _finder(
     probe: ProbeTemplate, parameters: DetectionParameters
 ) -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
     """A function from one frame to its peaks (n, 3) float32: x_px, y_px, intensity, brightest first."""
-    try:
-        detection = importlib.import_module("py4DSTEM.braggvectors.diskdetection")
-    except ImportError as error:
-        raise ImportError(
-            "py4DSTEM is not installed: 'pip install py4DSTEM' (it needs Python below 3.13 and numpy below 2), "
-            "or use our own detector"
-        ) from error
+    detection = import_py4dstem("py4DSTEM.braggvectors.diskdetection")
     disk, ring = disk_and_ring(probe, parameters)
     # scaled like our own filter: the correlation's height is the number of counts in a disk
     template = np.fft.ifftshift((disk - ring) / (disk * (disk - ring)).sum())

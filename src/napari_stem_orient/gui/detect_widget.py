@@ -20,6 +20,7 @@ from napari_stem_orient.gui.mask_jobs import described_mask
 from napari_stem_orient.gui.mask_row import MaskRow
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.probe_chooser import ProbeChooser
+from napari_stem_orient.gui.py4dstem_choice import grey_without_py4dstem
 from napari_stem_orient.gui.resume_jobs import InterruptedRun, JournalLost, with_journal
 from napari_stem_orient.gui.resume_row import ResumeRow
 from napari_stem_orient.gui.session import Step, StepState
@@ -349,9 +350,12 @@ class DetectWidget(StepPanel):
         for engine, words in ENGINES.items():
             self.engine_box.addItem(words, engine)
         self.engine_box.setToolTip("The detector: our batched one, or py4DSTEM's (slower), to compare.")
+        self.py4dstem_label = grey_without_py4dstem(self.engine_box, "py4DSTEM", what="The other engine")
         self.engine_box.currentIndexChanged.connect(self._on_engine_chosen)
         self.engine_row = QWidget()
-        form_layout(self.engine_row).addRow(form_label("Engine"), self.engine_box)
+        layout = form_layout(self.engine_row)
+        layout.addRow(form_label("Engine"), self.engine_box)
+        layout.addRow(self.py4dstem_label)
         return self.engine_row
 
     def _preview_row(self) -> QHBoxLayout:

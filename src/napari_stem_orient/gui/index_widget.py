@@ -20,6 +20,7 @@ from napari_stem_orient.gui.form_layout import form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.model_cards import ModelCards
 from napari_stem_orient.gui.parameter_form import ParameterForm
+from napari_stem_orient.gui.py4dstem_choice import grey_without_py4dstem
 from napari_stem_orient.gui.session import Step, StepState
 from napari_stem_orient.gui.step_jobs import (
     IndexingChoices,
@@ -356,6 +357,7 @@ class IndexWidget(StepPanel):
             "<qt>Transformer: proposes orientations, which are then fitted and verified. Template matching: "
             "py4DSTEM's ACOM, the reference, slower, for every crystal.</qt>"
         )
+        self.py4dstem_label = grey_without_py4dstem(self.method_box, "template", what="Template matching")
         self.method_box.currentIndexChanged.connect(self._on_method_chosen)
         self.device_box = narrow_box()
         self.device_box.setToolTip("Where the transformer runs.")
@@ -369,6 +371,7 @@ class IndexWidget(StepPanel):
         layout = form_layout()
         self.device_label = QLabel("Device")
         layout.addRow(QLabel("Method"), self.method_box)
+        layout.addRow(self.py4dstem_label)
         layout.addRow(self.device_label, self.device_box)
         return layout
 

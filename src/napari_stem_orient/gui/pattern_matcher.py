@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap
+from napari_stem_orient.core.py4dstem_extra import why_no_py4dstem
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.solution_text import method_title
 from napari_stem_orient.indexing.template_matching import match_pattern
@@ -83,6 +84,8 @@ class PatternMatcher:
 
     def _match(self, position: Position) -> Comparison:
         title = method_title("template")
+        if lacking := why_no_py4dstem():
+            return Comparison(title, None, f"Template matching: {lacking}")
         peaks = self._session.peaks
         current = self._session.current_map
         crystals = self._session.crystals if current is None else current.crystals
@@ -123,7 +126,7 @@ def _match_in_words(
     """Match one pattern, or say in a line why that cannot be: a notification for each position would be too loud."""
     try:
         return match_pattern(peaks, position, crystals, plans=plans)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         return str(error)
 
 

@@ -74,8 +74,10 @@ def index_by_template_matching(
     Raises
     ------
     ValueError
-        When the calibration lacks what indexing needs, no crystal is given, the map to go on with was made
-        otherwise, or py4DSTEM is not installed.
+        When the calibration lacks what indexing needs, no crystal is given, or the map to go on with was made
+        otherwise.
+    ImportError
+        Where py4DSTEM is not installed; the message says how to get it.
     """
     parameters = parameters or TemplateMatchingParameters()
     crystals = tuple(crystals)

@@ -15,6 +15,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix, symmetry_quaternions
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.py4dstem_extra import import_py4dstem
 from napari_stem_orient.indexing.template_array import compute_templates
 
 if TYPE_CHECKING:
@@ -261,16 +262,9 @@ def _plan_options(
 
 def py4dstem_crystal(crystal: Crystal) -> Any:
     """The same structure as a py4DSTEM Crystal, in the same Cartesian frame (e1 along a, e3 along c*)."""
-    try:
-        from py4DSTEM.process.diffraction import Crystal as Py4dstemCrystal
-    except ImportError as error:
-        raise ValueError(
-            "template matching needs py4DSTEM (Python below 3.13): pip install 'py4DSTEM>=0.14.18', or "
-            "index with the transformer"
-        ) from error
-    from py4DSTEM.process.diffraction.utils import element_symbols
-
-    planned = Py4dstemCrystal(
+    diffraction = import_py4dstem("py4DSTEM.process.diffraction")
+    element_symbols = import_py4dstem("py4DSTEM.process.diffraction.utils").element_symbols
+    planned = diffraction.Crystal(
         positions=np.asarray(crystal.fractional, dtype=np.float64),
         numbers=np.array([1 + element_symbols.index(element) for element in crystal.elements]),
         cell=np.asarray(crystal.direct_basis, dtype=np.float64),
