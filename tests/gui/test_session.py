@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.gui.scan_identity import doubts
 from napari_stem_orient.gui.session import Session, Step, StepState, session_of
 
 
@@ -25,6 +26,7 @@ def make_datacube(
         detector_shape=(8, 8),
         calibration=make_calibration(pixel),
         fingerprint=fingerprint,
+        name=fingerprint,
     )
     cube.with_calibration = lambda new: SimpleNamespace(**{**vars(cube), "calibration": new})
     return cube
@@ -42,6 +44,7 @@ def make_peaks(
         calibration=make_calibration(pixel),
         origin_px=None,
         q_x=np.zeros(3),
+        name="peaks",
         source_fingerprint=source,
         fingerprint=f"peaks {pixel}",
         detected=np.array([True, done]),
@@ -52,13 +55,22 @@ def make_peaks(
     return peaks
 
 
-def make_map(*, scan_shape: tuple[int, int] = (2, 3), done: bool = True, method: str = "transformer") -> Any:
+def make_map(
+    *,
+    scan_shape: tuple[int, int] = (2, 3),
+    done: bool = True,
+    method: str = "transformer",
+    source: str | None = "scan",
+    name: str = "scan",
+) -> Any:
     filled: list[Any] = []
     return SimpleNamespace(
         scan_shape=scan_shape,
         method=method,
         calibration=make_calibration(),
         peaks_fingerprint="peaks 0.02",
+        source_fingerprint=source,
+        name=name,
         crystals=(CU,),
         done=np.array([True, done]),
         fill=filled.append,
@@ -157,11 +169,165 @@ def test_a_scan_of_another_shape_lets_peaks_and_maps_go_and_discards_jobs() -> N
     assert session.current_map is None
 
 
-def test_peaks_of_another_scan_of_the_same_shape_are_stale() -> None:
+def with_results(source: str = "A") -> Session:
+    """A Session with a scan of which there are peaks, a map, a probe, a mask, a position and crystals."""
     session = Session()
-    session.set_peaks(make_peaks(source="before"))
+    session.set_datacube(make_datacube(fingerprint=source))
+    session.set_summary(SimpleNamespace(mean_pattern=np.zeros((8, 8))))  # type: ignore[arg-type]
+    session.set_probe("probe")  # type: ignore[arg-type]
+    session.set_detector_mask(np.eye(8, dtype=bool))
+    session.set_peaks(make_peaks(source=source))
+    session.set_crystals((CU,))  # type: ignore[arg-type]
+    session.set_map(make_map(source=source))
+    session.mark_exported()
+    session.set_position((1, 1))
+    return session
+
+
+def test_another_scan_of_the_same_shape_takes_all_results_away_and_leaves_the_crystals() -> None:
+    session = with_results("A")
+    seen: list[str] = []
+    session.another_scan_opens.connect(lambda: seen.append("results are there" if session.peaks else "gone"))
+    session.set_datacube(make_datacube(fingerprint="B"))
+    assert seen == ["results are there"]
+    assert session.peaks is session.current_map is session.exported_map is session.summary is None
+    assert session.probe is session.detector_mask is session.position is session.peaks_fingerprint is None
+    assert session.orientation_maps == {}
+    assert session.calibration_steps == ()
+    assert [session.step_state(step) for step in (Step.DETECT, Step.INDEX, Step.EXPORT)] == (
+        [StepState.BLOCKED] * 3
+    )
+    assert session.crystals == (CU,)
+    assert session.crystals_carried
+    session.set_crystals((CU,))  # type: ignore[arg-type]
+    assert not session.crystals_carried
+
+
+def test_the_same_scan_opened_again_keeps_all_results_and_the_calibration() -> None:
+    session = with_results("A")
+    session.set_calibration(make_calibration(0.021))
+    before = (session.peaks, session.current_map, session.position, session.probe, session.calibration_steps)
+    changed: list[object] = []
+    session.datacube_changed.connect(changed.append)
+    again = make_datacube(fingerprint="A", pixel=None)  # as the file has it
+    session.set_datacube(again)
+    assert changed == []
+    assert (
+        session.peaks,
+        session.current_map,
+        session.position,
+        session.probe,
+        session.calibration_steps,
+    ) == before
+    assert session.datacube is not None
+    assert session.datacube.calibration.pixel_size_inv_angstrom == 0.021
+    assert session.detector_mask is not None
+
+
+def test_a_scan_opened_again_while_it_is_read_is_read_anew_and_keeps_its_results() -> None:
+    session = Session()
+    session.set_datacube(make_datacube(fingerprint="A"))
+    session.set_peaks(make_peaks(source="A"))
+    peaks, changed = session.peaks, []
+    session.datacube_changed.connect(changed.append)
+    session.set_datacube(make_datacube(fingerprint="A"))
+    assert len(changed) == 1
+    assert session.peaks is peaks
+
+
+@pytest.mark.parametrize("result", ["peaks", "map"])
+def test_a_result_of_another_scan_of_the_same_shape_lets_the_open_one_go(result: str) -> None:
+    session = with_results("A")
+    if result == "peaks":
+        peaks = make_peaks(source="B")
+        assert session.belongs(peaks) is False
+        session.set_peaks(peaks)
+        assert session.current_map is None
+        assert session.peaks is peaks
+    else:
+        opened = make_map(source="B")
+        opened.peaks_fingerprint = "others"
+        assert session.belongs(opened) is False
+        session.open_map(opened)
+        assert session.peaks is None
+        assert session.current_map is opened
+    assert session.datacube is session.detector_mask is session.position is None
+
+
+@pytest.mark.parametrize("source", ["A", None])
+def test_a_result_of_the_open_scan_or_of_nobody_knows_which_joins_it(source: str | None) -> None:
+    session = with_results("A")
+    opened = make_map(source=source)
+    opened.peaks_fingerprint = "others"
+    assert session.belongs(opened) is (None if source is None else True)
+    session.open_map(opened)
+    assert session.current_map is opened
+    assert session.datacube is not None
+    assert bool(doubts(session)) is (source is None)
+
+
+def test_results_that_say_nothing_of_their_scan_are_doubted_in_words() -> None:
+    session = Session()
+    session.set_peaks(make_peaks(source=None))
+    assert doubts(session) == ""  # there is no scan that they could be of
     session.set_datacube(make_datacube())
+    assert session.peaks is not None
+    assert doubts(session).startswith("Whether the Bragg peaks were made from this scan")
+    session.set_peaks(make_peaks(source="scan"))
+    assert doubts(session) == ""
+
+
+def test_what_says_nothing_of_its_scan_belongs_to_the_one_that_it_was_opened_with() -> None:
+    session = Session()
+    session.set_peaks(make_peaks(source=None))
+    session.set_datacube(make_datacube(fingerprint="A"))
+    session.set_datacube(make_datacube(fingerprint="B"))
+    assert session.peaks is None
+
+
+def test_results_without_fingerprints_are_told_apart_by_the_names_of_their_scans() -> None:
+    session = Session()
+    session.open_map(make_map(source=None, name="grain 1"))
+    assert session.belongs(make_map(source=None, name="grain 1")) is None
+    other = make_map(source=None, name="grain 2", method="template")
+    other.peaks_fingerprint = "others"
+    assert session.belongs(other) is False
+    session.open_map(other)
+    assert session.orientation_maps == {"template": other}
+
+
+def test_the_user_may_say_that_a_result_is_of_the_open_scan() -> None:
+    """A scan that was copied has another time, and so another fingerprint."""
+    session = with_results("A")
+    peaks = make_peaks(source="copy of A")
+    session.count_as_open_scan(peaks)
+    session.set_peaks(peaks)
+    assert session.peaks is peaks
+    assert session.datacube is not None
+    assert session.step_state(Step.DETECT) is StepState.DONE
+    with pytest.raises(ValueError, match="scan of 7 x 7 positions is not of the open scan"):
+        session.count_as_open_scan(make_peaks(scan_shape=(7, 7)))
+
+
+def test_peaks_of_a_file_that_changed_while_it_was_open_say_so() -> None:
+    session = with_results("A")
+    session.set_peaks(make_peaks(source="A, written anew"), of_open_scan=True)
+    assert session.datacube is not None
     assert session.step_state(Step.DETECT) is StepState.STALE
+    assert session.stale_because(Step.DETECT) == (
+        "the file of the scan has changed since it was opened: open it again"
+    )
+    session.set_datacube(make_datacube(fingerprint="A, written anew"))
+    assert session.peaks is session.current_map is None
+
+
+def test_a_job_that_is_about_the_scan_goes_with_it_and_one_that_saves_stays() -> None:
+    session = with_results("A")
+    about, saving = FakeJob(), FakeJob()
+    session.attend(about)
+    session.set_datacube(make_datacube(fingerprint="B"))
+    assert about.discarded
+    assert not saving.discarded
 
 
 @pytest.mark.parametrize("result", ["peaks", "map"])

@@ -18,6 +18,7 @@ from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_b
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.mask_jobs import described_mask
 from napari_stem_orient.gui.mask_row import MaskRow
+from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.probe_chooser import ProbeChooser
 from napari_stem_orient.gui.py4dstem_choice import grey_without_py4dstem
@@ -171,7 +172,7 @@ class DetectWidget(StepPanel):
             calibration = with_measured_origin(calibration, peaks.calibration)
             if calibration != peaks.calibration:
                 peaks = peaks.with_calibration(calibration)
-        self.session.set_peaks(peaks)
+        self.session.set_peaks(peaks, of_open_scan=True)
 
     def _can_resume(self) -> bool:
         """Whether the peaks are partial, of this scan, and made with the parameters that the form shows."""
@@ -313,12 +314,8 @@ class DetectWidget(StepPanel):
             self.run(
                 one_step_job(lambda: open_bragg_peaks(path)),
                 title=f"Opening {path.name}",
-                on_done=self._on_peaks_opened,
+                on_done=partial(take_result, self),
             )
-
-    def _on_peaks_opened(self, peaks: BraggPeaks) -> None:
-        self.session.set_peaks(peaks)
-        self.show_message(f"{peaks.n_peaks:,} Bragg peaks opened.")
 
     def _folder(self) -> Path | None:
         datacube = self.session.datacube

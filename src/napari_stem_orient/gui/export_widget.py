@@ -13,6 +13,7 @@ from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.form_layout import narrow_box
+from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.session import Step
 from napari_stem_orient.gui.step_panel import StepPanel
 from napari_stem_orient.gui.workers import one_step_job
@@ -106,12 +107,8 @@ class ExportWidget(StepPanel):
             self.run(
                 one_step_job(partial(open_orientation_map, path)),
                 title=f"Opening {path.name}",
-                on_done=self._on_opened,
+                on_done=partial(take_result, self),
             )
-
-    def _on_opened(self, orientation_map: OrientationMap) -> None:
-        self.session.open_map(orientation_map)
-        self.show_message("Orientation map opened.")
 
     # --- writing -------------------------------------------------------------------------------------------
 
@@ -156,8 +153,7 @@ class ExportWidget(StepPanel):
         return datacube.path.parent
 
     def _name(self) -> str:
-        source = self.session.datacube or self.session.peaks
-        return "orientation" if source is None else Path(source.name).stem
+        return Path(self.session.identity.name).stem or "orientation"
 
     # --- widgets -------------------------------------------------------------------------------------------
 

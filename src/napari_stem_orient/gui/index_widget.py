@@ -21,7 +21,7 @@ from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.model_cards import ModelCards
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.py4dstem_choice import grey_without_py4dstem
-from napari_stem_orient.gui.session import Step, StepState
+from napari_stem_orient.gui.session import Session, Step, StepState
 from napari_stem_orient.gui.step_jobs import (
     IndexingChoices,
     IndexingTask,
@@ -65,7 +65,7 @@ class IndexWidget(StepPanel):
         )
         self.crystals = CrystalList(self)
         self.content.addWidget(self.crystals)
-        self.lent_label = plain_label("As in Calibrate, until you choose otherwise.")
+        self.lent_label = plain_label()
         self.content.addWidget(self.lent_label)
         self.content.addLayout(self._choices())
         self.model_label = plain_label("Model: add a crystal first.")
@@ -328,7 +328,8 @@ class IndexWidget(StepPanel):
         super().refresh()
         session = self.session
         self.exploratory.show_for(None if session.peaks is None else session.peaks.calibration)
-        self.lent_label.setVisible(session.crystals_lent)
+        self.lent_label.setText(_proposed_by(session))
+        self.lent_label.setVisible(bool(self.lent_label.text()))
         running = session.step_state(Step.INDEX) is StepState.RUNNING
         can_resume = not running and self._can_resume()
         has_models = self.method == "template" or (self._models is not None and self._models.complete)
@@ -392,3 +393,10 @@ class IndexWidget(StepPanel):
         layout.addLayout(buttons)
         layout.addWidget(self.map_row)
         return layout
+
+
+def _proposed_by(session: Session) -> str:
+    """Say where crystals come from that nobody has chosen for this scan; empty where they were chosen."""
+    if session.crystals_carried:
+        return "Crystals and settings as in the last scan, until you choose otherwise."
+    return "As in Calibrate, until you choose otherwise." if session.crystals_lent else ""

@@ -65,6 +65,7 @@ class MaskRow(QWidget):
             self._panel.run(
                 one_step_job(partial(found_mask, datacube)),
                 title="Looking for bad pixels",
+                about_scan=True,
                 on_done=self._on_found,
             )
 
@@ -112,6 +113,7 @@ class MaskRow(QWidget):
             self._panel.run(
                 one_step_job(partial(opened_mask, path, datacube.detector_shape)),
                 title=f"Opening {path.name}",
+                about_scan=True,
                 on_done=self._session.set_detector_mask,
             )
 

@@ -18,7 +18,9 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.form_layout import narrow_box
+from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.parameter_form import ParameterForm
+from napari_stem_orient.gui.scan_identity import doubts
 from napari_stem_orient.gui.session import Session, Step
 from napari_stem_orient.gui.step_jobs import OpenedFile, ScanShapeQuestion, open_any
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
@@ -167,16 +169,21 @@ class OpenWidget(StepPanel):
         content = opened.content
         if isinstance(content, ScanShapeQuestion):
             self._ask_scan_shape(content)
-        elif isinstance(content, BraggPeaks):
-            self.session.set_peaks(content)
-            left_out = int(content.parameters.get("left_out_not_finite", 0))
-            note = f" {left_out:,} that were NaN or infinite were left out." if left_out else ""
-            self.show_message(f"{content.n_peaks:,} Bragg peaks opened.{note}")
-        elif isinstance(content, OrientationMap):
-            self.session.open_map(content)
-            self.show_message("Orientation map opened.")
+        elif isinstance(content, (BraggPeaks, OrientationMap)):
+            take_result(self, content)
         else:
-            self.session.set_datacube(content)
+            self._open_scan(content)
+
+    def _open_scan(self, datacube: DataCube) -> None:
+        """Open a scan, and say what becomes of the results that there are."""
+        session = self.session
+        had_scan, same = session.datacube is not None, session.belongs(datacube)
+        closed = session.identity.name if same is False else ""
+        session.set_datacube(datacube)
+        if had_scan and same:
+            self.show_message("This scan is open already: what was made of it stays.")
+        elif closed:
+            self.show_message(f"“{closed}” was closed, with all that was made of it.")
 
     def _on_refused(self, path: Path, _: str, *, asks_shape: bool) -> None:
         """Say that it is not open, beside what still is; a scan shape that did not fit is asked for again."""
@@ -242,7 +249,8 @@ class OpenWidget(StepPanel):
         if calibration is not None and calibration != self.form.value:
             self.form.set_value(calibration)
         still = "Still open: " if session.open_needs is not None and session.scan_shape is not None else ""
-        self.info_label.setText(still + info_text(session))
+        said = still + info_text(session), doubts(session)
+        self.info_label.setText("\n".join(filter(None, said)))
         self.info_label.setVisible(bool(self.info_label.text()))
         changeable = self.form.isEnabled()
         self.missing_label.setText(self._with_links(missing_text(calibration)) if changeable else "")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.gui.session import Session
 
 Position = tuple[int, int]
-_Key = tuple[Position, int, tuple["Crystal", ...]]  # where, which peaks, which crystals
+_Key = tuple[Position, str, tuple["Crystal", ...]]  # where, fingerprint of the peaks, which crystals
 _Request = tuple[_Key, "Calibration"]
 
 
@@ -92,7 +92,7 @@ class PatternMatcher:
         if peaks is None or not crystals:
             missing = "Bragg peaks" if peaks is None else "a crystal"
             return Comparison(title, None, f"Template matching needs {missing}.")
-        key = (position, id(peaks), crystals)
+        key = (position, peaks.fingerprint, crystals)
         if self._answered is not None and self._answered[0] == key:
             return self._answered[1]
         if self._asked != key:

@@ -105,6 +105,7 @@ class ProbeChooser(QWidget):
                     )
                 ),
                 title="Suggesting parameters",
+                about_scan=True,
                 on_done=self._on_parameters,
             )
 
@@ -252,6 +253,7 @@ class ProbeChooser(QWidget):
             self._panel.run(
                 one_step_job(partial(vacuum_probe, datacube, mask, self._session.detector_mask)),
                 title="Averaging the vacuum region",
+                about_scan=True,
                 on_done=self._session.set_probe,
             )
 

@@ -110,5 +110,6 @@ class ResumeRow(QWidget):
             self._panel.run(
                 one_step_job(lambda: forget_interrupted_runs(datacube)),
                 title="Forgetting the interrupted run",
+                about_scan=True,
                 on_done=lambda _: self.started_over.emit(),
             )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
 from napari_stem_orient.gui import steps
-from napari_stem_orient.gui.calibrated_state import CalibratedState, require_main_thread
+from napari_stem_orient.gui.calibrated_state import require_main_thread
+from napari_stem_orient.gui.scan_state import RunningJob, ScanState
 from napari_stem_orient.gui.steps import Step, StepState
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.datacube import DataCube, ScanSummary, SummaryBlock
     from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RunningJob", "Session", "Step", "StepState", "session_of"]
 
 
-class RunningJob(Protocol):
-    """What Session needs of a job: that it can be told to stop and say nothing more."""
-
-    def discard(self) -> None:
-        """Stop the job and drop whatever it still sends."""
-
-
-class Session(CalibratedState):
+class Session(ScanState):
     """The state of one viewer, free of Qt; change it in the main thread only.
 
     Read the attributes, change them with the methods, and connect bound methods to the signals
@@ -45,7 +38,11 @@ class Session(CalibratedState):
     Attributes
     ----------
     datacube, summary, probe, peaks, current_map, position
-        What is there now, or None.
+        What is there now, or None; all of it belongs to one scan.
+    identity
+        Which scan that is.
+    crystals_carried
+        Whether the crystals to index with, and the settings, are those that were chosen for the scan before.
     mean_pattern
         (det_y, det_x) float32, over the blocks read so far, or None.
     detection_parameters
@@ -67,88 +64,22 @@ class Session(CalibratedState):
         Whatever paints the layers of this viewer, kept alive here.
     """
 
-    datacube_changed = Signal(object)  # DataCube | None: another scan is open
-    summary_filled = Signal(object)  # SummaryBlock
-    summary_changed = Signal(object)  # ScanSummary | None
     probe_changed = Signal(object)  # ProbeTemplate | None
     detection_parameters_changed = Signal(object)  # DetectionParameters | None
-    detector_mask_changed = Signal(object)  # (det_y, det_x) bool array | None
     detection_filled = Signal(object)  # DetectedBlock
-    preview_changed = Signal(object)  # DetectedBlock of the one pattern at `position` | None
     crystals_changed = Signal(object)  # tuple[Crystal, ...]
     model_offered = Signal(object)  # Path of a model folder that was trained or chosen elsewhere
     map_started = Signal(object)  # OrientationMap: all positions not done, or a resumed one
     map_filled = Signal(object, object)  # OrientationMap, IndexedBlock
-    position_changed = Signal(object)  # (y, x) | None
 
     def __init__(self) -> None:
         super().__init__()
-        self.summary: ScanSummary | None = None
-        self.mean_pattern: NDArray[np.float32] | None = None
-        self.probe: ProbeTemplate | None = None
-        self.detection_parameters: DetectionParameters | None = None
-        self.detector_mask: NDArray[np.bool_] | None = None
-        self.preview: DetectedBlock | None = None
         self.crystals: tuple[Crystal, ...] = ()
         self._crystals_chosen = False
-        self.position: tuple[int, int] | None = None
         self.painter: object | None = None
         self.model_folders: tuple[Path, ...] = ()
-        self.exported_map: OrientationMap | None = None
         self.model_needed: str | None = None
-        self.open_needs: str | None = None
-        self._running: dict[Step, RunningJob] = {}
-
-    # --- what is there -------------------------------------------------------------------------------------
-
-    @property
-    def scan_shape(self) -> tuple[int, int] | None:
-        """(scan_y, scan_x) of whatever is open: the scan, else the peaks, else the map."""
-        for source in (self.datacube, self.peaks, self.current_map):
-            if source is not None:
-                return source.scan_shape
-        return None
-
-    # --- Open ----------------------------------------------------------------------------------------------
-
-    def set_datacube(self, datacube: DataCube | None) -> None:
-        """Open another scan: running jobs are discarded, peaks and maps of another shape are let go."""
-        require_main_thread()
-        self.discard_jobs()
-        self.datacube, self.summary, self.mean_pattern = datacube, None, None
-        self.probe, self.detection_parameters, self.detector_mask = None, None, None
-        results = [self.peaks, *self.orientation_maps.values()]
-        keep = datacube is None or all(
-            result is None or result.scan_shape == datacube.scan_shape for result in results
-        )
-        if not keep:
-            self._forget_peaks_and_maps()
-        self._set_position(None)
-        self._begin_history()
-        self.datacube_changed.emit(datacube)
-        self.detector_mask_changed.emit(None)
-        if not keep:
-            self.peaks_changed.emit(None)
-            self.map_changed.emit(None)
-        self.steps_changed.emit()
-
-    def fill_summary(self, block: SummaryBlock) -> None:
-        """Take a block of virtual-image values, and the mean pattern so far."""
-        require_main_thread()
-        first = self.mean_pattern is None
-        self.mean_pattern = block.mean_pattern
-        self.summary_filled.emit(block)
-        if first:
-            self.steps_changed.emit()
-
-    def set_summary(self, summary: ScanSummary | None) -> None:
-        """Take the complete virtual images and patterns of the scan."""
-        require_main_thread()
-        self.summary = summary
-        if summary is not None:
-            self.mean_pattern = summary.mean_pattern
-        self.summary_changed.emit(summary)
-        self.steps_changed.emit()
+        self.crystals_carried = False
 
     # --- Detect --------------------------------------------------------------------------------------------
 
@@ -195,19 +126,21 @@ class Session(CalibratedState):
         require_main_thread()
         self.detection_filled.emit(block)
 
-    def set_peaks(self, peaks: BraggPeaks | None) -> None:
-        """Take detected or opened peaks, complete or not; a scan or map of another shape is let go."""
+    def set_peaks(self, peaks: BraggPeaks | None, *, of_open_scan: bool = False) -> None:
+        """Take detected or opened peaks, complete or not.
+
+        Parameters
+        ----------
+        peaks
+            Where they are of another scan than the one that is open, that one is let go.
+        of_open_scan
+            They were detected in the open scan just now. Where their fingerprint is another one all the same, the file
+            has changed while it was open, which `stale_because` tells.
+        """
         require_main_thread()
-        if peaks is not None:
-            if self.scan_shape not in (None, peaks.scan_shape):
-                self.discard_jobs()
-                self._set_position(None)
-            if self.datacube is not None and self.datacube.scan_shape != peaks.scan_shape:
-                self.peaks = None
-                self.set_datacube(None)
-            if any(old.scan_shape != peaks.scan_shape for old in self.orientation_maps.values()):
-                self._forget_peaks_and_maps()
-                self.map_changed.emit(None)
+        if peaks is not None and not of_open_scan:
+            self._make_room_for(peaks)
+            self.identity.join(peaks)
         self.peaks = peaks
         self.peaks_fingerprint = None if peaks is None else peaks.fingerprint
         self._begin_history()
@@ -220,6 +153,7 @@ class Session(CalibratedState):
         """Choose the crystals to index with."""
         require_main_thread()
         self._crystals_chosen = True
+        self.crystals_carried = False
         self._take_crystals(crystals)
 
     def lend_crystals(self, crystals: tuple[Crystal, ...]) -> None:
@@ -257,6 +191,7 @@ class Session(CalibratedState):
         self.orientation_maps[orientation_map.method] = orientation_map
         self.current_map = orientation_map
         self._crystals_chosen |= bool(self.crystals)  # to index with what was lent is to choose it
+        self.crystals_carried = False
         self.map_started.emit(orientation_map)
         self.steps_changed.emit()
 
@@ -272,12 +207,8 @@ class Session(CalibratedState):
         """Take a finished, stopped or opened map, or choose one of `orientation_maps`, as the current one."""
         require_main_thread()
         if orientation_map is not None:
-            if self.scan_shape not in (None, orientation_map.scan_shape):
-                self.peaks, self.peaks_fingerprint = None, None
-                self.orientation_maps.clear()
-                self.current_map = None
-                self.set_datacube(None)
-                self.peaks_changed.emit(None)
+            self._make_room_for(orientation_map)
+            self.identity.join(orientation_map)
             orientation_map = self._with_checks(orientation_map)
             self.orientation_maps[orientation_map.method] = orientation_map
         self.current_map = orientation_map
@@ -285,7 +216,10 @@ class Session(CalibratedState):
         self.steps_changed.emit()
 
     def open_map(self, orientation_map: OrientationMap) -> None:
-        """Take a map from a file; an indexing run that is under way is discarded."""
+        """Take a map from a file; an indexing run that is under way is discarded.
+
+        Where it is of another scan than the one that is open, that one is let go.
+        """
         require_main_thread()
         job = self._running.pop(Step.INDEX, None)
         if job is not None:
@@ -298,58 +232,7 @@ class Session(CalibratedState):
         self.exported_map = self.current_map
         self.steps_changed.emit()
 
-    # --- position ------------------------------------------------------------------------------------------
-
-    def set_position(self, position: tuple[int, int] | None) -> None:
-        """Choose the probe position (y, x) that is looked at; a position outside the scan is ignored."""
-        require_main_thread()
-        shape = self.scan_shape
-        if position is not None:
-            if shape is None or not (0 <= position[0] < shape[0] and 0 <= position[1] < shape[1]):
-                return
-            position = (int(position[0]), int(position[1]))
-        if position != self.position:
-            self._set_position(position)
-
     # --- steps ---------------------------------------------------------------------------------------------
-
-    def set_open_needs(self, what: str | None) -> None:
-        """Say that the file chosen last is not open, and what it needs, while the scan before stays open."""
-        require_main_thread()
-        if what != self.open_needs:
-            self.open_needs = what
-            self.steps_changed.emit()
-
-    def begin(self, step: Step, job: RunningJob) -> None:
-        """Note that a step runs; a job that this step still had is discarded."""
-        require_main_thread()
-        if step is Step.OPEN:
-            self.open_needs = None
-        old = self._running.get(step)
-        self._running[step] = job
-        if old is not None:
-            old.discard()
-        self.steps_changed.emit()
-
-    def end(self, step: Step, job: RunningJob) -> None:
-        """Note that this job of the step has ended; nothing happens if the step has a newer job."""
-        require_main_thread()
-        if self._running.get(step) is job:
-            del self._running[step]
-            self.steps_changed.emit()
-
-    def running_job(self, step: Step) -> RunningJob | None:
-        """The job that runs for a step, or None."""
-        return self._running.get(step)
-
-    def discard_jobs(self) -> None:
-        """Stop every running job and drop whatever it still sends."""
-        jobs = list(self._running.values())
-        self._running.clear()
-        for job in jobs:
-            job.discard()
-        if jobs:
-            self.steps_changed.emit()
 
     def step_state(self, step: Step) -> StepState:
         """What a step can do now. A stopped step is READY, with `is_partial` true."""
@@ -374,15 +257,10 @@ class Session(CalibratedState):
         self.crystals_changed.emit(self.crystals)
         self.steps_changed.emit()
 
-    def _set_position(self, position: tuple[int, int] | None) -> None:
-        self.position = position
-        self.preview = None
-        self.position_changed.emit(position)
-        self.preview_changed.emit(None)
-
-    def _forget_peaks_and_maps(self) -> None:
-        self.peaks, self.current_map, self.exported_map, self.peaks_fingerprint = None, None, None, None
-        self.orientation_maps.clear()
+    def _another_scan_is_opened(self) -> None:
+        """Let go what belongs to the scan before; the crystals stay, as a proposal."""
+        super()._another_scan_is_opened()
+        self.crystals_carried = bool(self.crystals)
 
 
 _sessions: WeakKeyDictionary[object, Session] = WeakKeyDictionary()

@@ -79,6 +79,7 @@ class JobPanel(QWidget):
         *,
         title: str,
         step: Step | None = None,
+        about_scan: bool = False,
         on_record: Callable[[RecordType], object] | None = None,
         on_done: Callable[[ResultType], object] | None = None,
         on_stopped: Callable[[], object] | None = None,
@@ -86,7 +87,8 @@ class JobPanel(QWidget):
     ) -> JobHandle[RecordType, ResultType]:
         """Start a job of this widget; with a step, that step is running until the job has ended.
 
-        An error shows as a message in the panel. The job is discarded when the widget goes.
+        An error shows as a message in the panel. The job is discarded when the widget goes and, where it has a step or
+        is ``about_scan``, when another scan is opened.
         """
         self.show_message("")
         self._failed = False
@@ -106,6 +108,8 @@ class JobPanel(QWidget):
             self.session.begin(step, job)
         else:
             self.job_bar.watch(job)
+        if about_scan:
+            self.session.attend(job)
         return job
 
     def attempt(self, action: Callable[[], ResultType]) -> ResultType | None:

@@ -71,10 +71,8 @@ def is_partial(session: Session, step: Step) -> bool:
 def stale_because(session: Session, step: Step) -> str | None:
     """Why the result of a step no longer fits what it was made from, in plain words; None if it fits."""
     peaks, current = session.peaks, session.current_map
-    if step is Step.DETECT and peaks is not None and session.datacube is not None:
-        source = peaks.source_fingerprint
-        if source is not None and source != session.datacube.fingerprint:
-            return "the peaks are of another scan"
+    if step is Step.DETECT and _file_has_changed(session):
+        return "the file of the scan has changed since it was opened: open it again"
     if step is Step.INDEX and current is not None and peaks is not None:
         if current.peaks_fingerprint not in (None, session.peaks_fingerprint):
             return "the peaks or their calibration changed"
@@ -96,6 +94,13 @@ def _open_lacks(session: Session, step: Step) -> list[str]:
     if calibration is None or (session.datacube is None and session.peaks is None):
         return []  # a map alone has a calibration that nobody can change
     return list(calibration.missing_for_indexing())
+
+
+def _file_has_changed(session: Session) -> bool:
+    """Whether disks were detected in another state of the file than the one that was opened."""
+    if session.datacube is None or session.peaks is None:
+        return False
+    return session.identity.has(session.peaks) is False
 
 
 def _detection_needs(session: Session) -> list[str]:

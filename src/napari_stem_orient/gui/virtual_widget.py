@@ -176,6 +176,8 @@ class VirtualWidget(JobPanel):
     def _on_datacube_changed(self, datacube: DataCube | None) -> None:
         self.imager.forget()
         self.disk_button.setChecked(False)
+        carried = datacube is not None and bool(self.detectors.entries)
+        self.show_message("Detectors as in the last scan." if carried else "")
         self.live_box.setChecked(datacube is not None and datacube.data.nbytes <= LIVE_BYTES)
         self._on_surroundings_changed(None)
 
