@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.builtin_crystals import BUILTIN_STRUCTURES, crystal_system_of, structure_type_of
-from napari_stem_orient.core.cif import bare_element, check_block
+from napari_stem_orient.core.cif import read_structure
+from napari_stem_orient.core.cif_structure import structure_of
 from napari_stem_orient.core.crystal_error import CrystalError
-from napari_stem_orient.core.space_groups import standard_rotations
+from napari_stem_orient.core.lattice import lattice_basis
+from napari_stem_orient.core.space_groups import group_name, setting_symbol, standard_rotations
+from napari_stem_orient.core.unit_cell import symmetric_cell
 
 if TYPE_CHECKING:
     from orix.crystal_map import Phase
@@ -110,20 +113,7 @@ class Crystal:
     @cached_property
     def direct_basis(self) -> FloatArray:
         """(3, 3) rows a, b, c in Å in the crystal's Cartesian frame: e1 along a, e3 along c*."""
-        a, b, c, *angles = self.lattice
-        alpha, beta, gamma = np.deg2rad(angles)
-        cos_alpha_star = (np.cos(beta) * np.cos(gamma) - np.cos(alpha)) / (np.sin(beta) * np.sin(gamma))
-        c_y = -c * np.sin(beta) * cos_alpha_star
-        c_x = c * np.cos(beta)
-        basis = np.array(
-            [
-                [a, 0.0, 0.0],
-                [b * np.cos(gamma), b * np.sin(gamma), 0.0],
-                [c_x, c_y, np.sqrt(c * c - c_x * c_x - c_y * c_y)],
-            ]
-        )
-        basis[np.abs(basis) < 1e-12] = 0.0
-        return basis
+        return lattice_basis(self.lattice)
 
     @cached_property
     def reciprocal_basis(self) -> FloatArray:
@@ -156,6 +146,11 @@ class Crystal:
     def axial_ratio(self) -> float:
         """The ratio c / a of the cell edges."""
         return float(self.lattice[2] / self.lattice[0])
+
+    @property
+    def space_group_name(self) -> str:
+        """The space group with its number, "Pbnm (62)", in the setting of the cell."""
+        return group_name(self.space_group, self.setting)
 
     @property
     def crystal_system(self) -> str:
@@ -326,11 +321,20 @@ class Crystal:
         )
 
 
-def load_crystal(name_or_path: str | Path) -> Crystal:
+def load_crystal(name_or_path: str | Path, *, block: str | None = None) -> Crystal:
     """A built-in crystal by its name, or the crystal in a CIF.
+
+    Parameters
+    ----------
+    name_or_path
+        "Cu", or the path of a CIF; "two.cif#second" is the structure data_second of a file with several.
+    block
+        The same, given apart.
 
     Raises
     ------
+    SeveralStructures
+        (a CrystalError) When the file holds several structures and none is named.
     CrystalError
         (a ValueError) for an unknown name, a missing file, a CIF without atoms, or one that cannot be read.
     """
@@ -338,8 +342,11 @@ def load_crystal(name_or_path: str | Path) -> Crystal:
     if name in BUILTIN_STRUCTURES:
         return Crystal(name=name, **BUILTIN_STRUCTURES[name].as_crystal_arguments())
     path = Path(name_or_path)
+    if not path.is_file() and block is None and "#" in name:
+        name, _, block = name.rpartition("#")
+        path = Path(name)
     if path.is_file():
-        return crystal_from_cif(path)
+        return crystal_from_cif(path, block=block)
     if path.suffix.lower() == ".cif":
         raise CrystalError(f"there is no file {path}; check the path of the CIF")
     raise CrystalError(
@@ -347,84 +354,29 @@ def load_crystal(name_or_path: str | Path) -> Crystal:
     )
 
 
-def crystal_from_cif(path: str | Path) -> Crystal:
-    """Read a CIF; where the symmetry it declares is lower than its atoms have (P1), the true one is found by spglib.
+def crystal_from_cif(path: str | Path, *, block: str | None = None) -> Crystal:
+    """Read a CIF: in its own cell, with the symmetry that it declares or, where its atoms have more, with theirs.
 
-    A cell that is not the conventional one of its space group is replaced by that one.
-
-    Raises
-    ------
-    CrystalError
-        When there are no atoms, the file is no CIF, or the structure makes no sense.
+    ``notes`` of the crystal tell what had to be decided. See `load_crystal` for the block and the errors.
     """
-    import io
-    import warnings
-    from contextlib import redirect_stderr, redirect_stdout
-
-    from diffpy.structure.parsers.p_cif import P_cif
-
     path = Path(path)
-    try:
-        # PyCifRW writes its complaints to the terminal as well.
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            parser = P_cif()
-            structure = parser.parseFile(str(path))
-    except Exception as error:  # diffpy and PyCifRW raise many kinds, bare Exception among them
-        raise CrystalError(
-            f"{path.name} cannot be read as a CIF; check that it is a crystallographic information file, "
-            f"with data_, _cell_length_a and the atom sites ({type(error).__name__})"
-        ) from error
-    if structure is None or len(structure) == 0:
-        raise CrystalError(f"{path.name} has no atoms; a CIF with atom sites (_atom_site_...) is needed")
-    blocks = (parser.ciffile[name] for name in parser.ciffile.keys())  # noqa: SIM118 - it is no mapping
-    check_block(next(block for block in blocks if "_atom_site_label" in block), path)
-    lattice = structure.lattice
-    cell = (lattice.a, lattice.b, lattice.c, lattice.alpha, lattice.beta, lattice.gamma)
-    elements = tuple(bare_element(atom.element, path) for atom in structure)
-    fractional = np.array([atom.xyz for atom in structure], dtype=np.float64)
-    occupancy = np.array([atom.occupancy for atom in structure], dtype=np.float64)
-    return _with_conventional_cell(path.stem, cell, elements, fractional, occupancy)
-
-
-def _with_conventional_cell(
-    name: str,
-    cell: tuple[float, ...],
-    elements: tuple[str, ...],
-    fractional: FloatArray,
-    occupancy: FloatArray,
-) -> Crystal:
-    import spglib
-
-    a, b, c, alpha, beta, gamma = (float(x) for x in cell)
-    trial = Crystal(name, (a, b, c, alpha, beta, gamma), elements, fractional, occupancy, space_group=1)
-    # Atoms that share a site (mixed occupancy) are one kind for the symmetry search.
-    site, kind = _sites(trial)
-    spglib_cell = (trial.direct_basis, trial.fractional[site], kind)
-    dataset = spglib.get_symmetry_dataset(spglib_cell, symprec=1e-2)
-    if dataset is None:
-        raise CrystalError(f"{name}: no symmetry found; atoms may lie on top of each other in the CIF")
-    number = int(dataset.number)
-    setting_is_standard = np.allclose(dataset.transformation_matrix, np.eye(3), atol=1e-3)
-    if setting_is_standard:
-        return Crystal(name, trial.lattice, elements, fractional % 1.0, occupancy, number)
-    if len(site) != len(elements):
-        raise CrystalError(
-            f"{name}: a cell with shared sites must be given in the conventional setting of space group {number}"
-        )
-    basis, positions, kinds = spglib.standardize_cell(spglib_cell, to_primitive=False, symprec=1e-2)
-    lengths = np.linalg.norm(basis, axis=1)
-    unit = basis / lengths[:, None]
-    angles = np.rad2deg(np.arccos(np.clip([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]], -1, 1)))
-    first_of_kind = {k: int(np.flatnonzero(kind == k)[0]) for k in np.unique(kind)}
-    members = [first_of_kind[k] for k in kinds]
+    chosen = read_structure(path, block)
+    structure = structure_of(chosen)
+    reading = structure.reading
+    cell = symmetric_cell(
+        structure.content, structure.lattice, reading.operations, number=reading.number, name=reading.name
+    )
     return Crystal(
-        name,
-        (*(round(float(x), 6) for x in lengths), *(round(float(x), 6) for x in angles)),  # type: ignore[arg-type]
-        tuple(elements[i] for i in members),
-        positions % 1.0,
-        occupancy[members],
-        number,
+        name=path.stem if block is None else f"{path.stem} {chosen.name}",
+        lattice=cell.lattice,
+        elements=cell.elements,
+        fractional=cell.fractional,
+        occupancy=cell.occupancy,
+        space_group=cell.space_group,
+        rotations=cell.rotations,
+        setting=setting_symbol(reading.operations, cell.space_group) if cell.quoted_axes is None else "",
+        quoted_axes=cell.quoted_axes,
+        notes=tuple(note for note in (*structure.notes, cell.note) if note),
     )
 
 

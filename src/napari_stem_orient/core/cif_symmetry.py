@@ -1,0 +1,175 @@
+"""The symmetry that a CIF declares: its own operations first, then its Hall symbol, its name, its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_stem_orient.core.cif import CifBlock
+from napari_stem_orient.core.crystal_error import CrystalError
+from napari_stem_orient.core.space_groups import (
+    Operations,
+    group_of,
+    group_of_hall,
+    operation_of,
+    operations_from,
+    operations_of,
+    settings_of_number,
+    settings_of_symbol,
+)
+
+if TYPE_CHECKING:
+    import gemmi
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read the symmetry of a file.
+
+    Attributes
+    ----------
+    operations : the whole group
+    name : how the setting is called, for messages
+    number : of the space group in the International Tables; 0 where the tables do not have the setting
+    rank : readings of a higher rank are only looked at where none of a lower one fits cell and atoms
+    note : what had to be taken for granted, a sentence; empty where the file says it all
+    """
+
+    operations: Operations
+    name: str
+    number: int
+    rank: int = 0
+    note: str = ""
+
+
+def declared_symmetry(block: CifBlock) -> tuple[Reading, ...]:
+    """All ways to read the symmetry of a file that are to be weighed, the likeliest first; one where it is plain.
+
+    Raises
+    ------
+    CrystalError
+        When the file does not tell its symmetry, or contradicts itself.
+    """
+    named = _named(block)
+    if not block.operations:
+        if not named:
+            raise CrystalError(_unknown_symmetry(block))
+        return named
+    listed = _listed(block)
+    own = group_of(listed)
+    if own is None:
+        raise CrystalError(
+            f"{block.file_name}: its symmetry operations make no group; correct "
+            "_space_group_symop_operation_xyz, or remove it so that the space group is taken by its name"
+        )
+    entry = own.table_entry()
+    name = f"{len(own)} listed operations" if entry is None else entry.xhm()
+    note = ""
+    if len(own) > len(listed):
+        note = f"the file lists {_count(len(listed))}, which make a group of {len(own)}: all were taken"
+    whole = [r for r in named if r.rank == 0 and len(r.operations) > len(own) and r.operations.includes(own)]
+    own_number = 0 if entry is None else entry.number
+    taken = Reading(own, name, own_number, note=note or _contradiction(own, entry, named))
+    if not whole:
+        return (taken,)
+    # The loop is shorter than the group that is named: either could be meant, the atoms decide.
+    completed = (
+        Reading(
+            r.operations,
+            r.name,
+            r.number,
+            note=f"the file lists {_count(len(listed))}, {r.name} has {len(r.operations)}: those of {r.name} "
+            "were taken",
+        )
+        for r in whole
+    )
+    alone = f"the file names {whole[0].name}, but its atoms fit the {_count(len(own))} that it lists"
+    return (*completed, Reading(own, name, own_number, rank=1, note=alone))
+
+
+def _named(block: CifBlock) -> tuple[Reading, ...]:
+    """The readings of Hall symbol, Hermann-Mauguin symbols and number, without the operations that are listed."""
+    hall = group_of_hall(block.hall_symbol) if block.hall_symbol else None
+    if hall is not None:
+        entry = hall.table_entry()
+        if entry is None:
+            return (Reading(hall, block.hall_symbol, 0),)
+        return (Reading(hall, entry.xhm(), entry.number),)
+    number = block.group_number
+    for symbol in block.symbols:
+        found = settings_of_symbol(symbol)
+        if found:
+            return _of_symbol(block, symbol, found, number)
+    if number is None:
+        return ()
+    usual, others = settings_of_number(number)
+    only = f"the file gives its space group by the number {number} alone: "
+    readings = [
+        Reading(operations_of(g), g.xhm(), g.number, rank, note=f"{only}{g.xhm()} was taken")
+        for rank, groups in enumerate((usual, others))
+        for g in groups
+    ]
+    if len(usual) == 1:
+        # One standard setting: that is what a number means, and nothing to be told.
+        readings[0] = Reading(readings[0].operations, readings[0].name, number)
+    return tuple(readings)
+
+
+def _of_symbol(
+    block: CifBlock, symbol: str, found: Iterable[gemmi.SpaceGroup], number: int | None
+) -> tuple[Reading, ...]:
+    groups = [g for g in found if number in (None, g.number)]
+    if not groups:
+        if block.operations:  # they speak for themselves
+            return ()
+        raise CrystalError(
+            f"{block.file_name} names the space group {symbol!r}, which is not number {number}; correct one of "
+            "them, or add the symmetry operations (_space_group_symop_operation_xyz)"
+        )
+    axes = {g.hm for g in groups}
+    readings = []
+    for g in groups:
+        # Of the settings of a short symbol the first has the usual axes; the others need a cell that says so.
+        rank = 0 if g.hm == groups[0].hm else 1
+        note = f"{symbol.strip()} was read as {g.xhm()}" if len(groups) > len(axes) or rank else ""
+        readings.append(Reading(operations_of(g), g.xhm(), g.number, rank, note))
+    return tuple(readings)
+
+
+def _listed(block: CifBlock) -> Operations:
+    operations = []
+    for text in block.operations:
+        operation = operation_of(text)
+        if operation is None:
+            raise CrystalError(
+                f"{block.file_name}: {text!r} is no symmetry operation; correct it, or remove the list so that "
+                "the space group is taken by its name"
+            )
+        operations.append(operation)
+    return operations_from(operations)
+
+
+def _contradiction(own: Operations, entry: gemmi.SpaceGroup | None, named: tuple[Reading, ...]) -> str:
+    """Say so where the operations are those of another group than the one that is named."""
+    if len(own) == 1 or not named or entry is None or any(r.number in (0, entry.number) for r in named):
+        return ""
+    return f"the file names {named[0].name}, but its operations are those of {entry.xhm()}, which were taken"
+
+
+def _unknown_symmetry(block: CifBlock) -> str:
+    given = " ".join(filter(None, (block.hall_symbol, *block.symbols)))
+    if given:
+        return (
+            f"{block.file_name} names the space group {given!r}, which is not known; correct it, or add the symmetry "
+            "operations (_space_group_symop_operation_xyz)"
+        )
+    return (
+        f"{block.file_name} does not tell its symmetry; add the symmetry operations "
+        "(_space_group_symop_operation_xyz) or the space group (_space_group_name_H-M_alt), "
+        "'P 1' where all atoms of the cell are listed"
+    )
+
+
+def _count(n: int) -> str:
+    return f"{n} symmetry operation{'s' if n != 1 else ''}"
