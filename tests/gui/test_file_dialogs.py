@@ -1,75 +1,100 @@
-"""Save dialogs never lead to a file of the open scan, and ask before they replace one."""
+"""Where the questions for a file begin: with the open scan, then where the last one ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
-import numpy as np
 import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QFileDialog, QWidget
 
-from example_maps import example_map
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
-from napari_stem_orient.gui.export_widget import ExportWidget
-from napari_stem_orient.io.own_files import TABLE, kind_of_own_file
-from patience import Until
+from napari_stem_orient.gui.file_dialogs import ask_folder, ask_open_file, ask_save_file
+from napari_stem_orient.gui.step_panel import JobPanel
 
-Answer = Callable[[Path | None], None]
-CONTENT = "the work of a day"
+
+class Dialogs:
+    """Stands in for Qt's dialogs: notes where each begins, and answers with one path."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun: list[str] = []
+        self.answer = ""
+        for question in ("getOpenFileName", "getSaveFileName"):
+            monkeypatch.setattr(QFileDialog, question, self._ask_file)
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", self._ask_folder)
+
+    def _ask_file(self, _: QWidget, __: str, start: str, *_rest: Any) -> tuple[str, str]:
+        self.begun.append(start)
+        return self.answer, ""
+
+    def _ask_folder(self, _: QWidget, __: str, start: str, *_rest: Any) -> str:
+        self.begun.append(start)
+        return self.answer
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, tmp_path: Path) -> ExportWidget:
-    """The Export panel with a map and an open scan of two files, scan.mib and scan.hdr."""
-    panel = ExportWidget(ViewerModel())  # type: ignore[arg-type]
+def dialogs(monkeypatch: pytest.MonkeyPatch) -> Dialogs:
+    return Dialogs(monkeypatch)
+
+
+@pytest.fixture
+def panel(qtbot: QtBot) -> JobPanel:
+    panel = JobPanel(ViewerModel())  # type: ignore[arg-type]
     qtbot.addWidget(panel)
-    for ending in ("mib", "hdr"):
-        (tmp_path / f"scan.{ending}").write_text(CONTENT)
-    scan = DataCube(da.zeros((3, 4, 8, 8), dtype=np.uint16), Calibration())
-    panel.session.set_datacube(replace(scan, path=tmp_path / "scan.mib"))
-    panel.session.set_map(example_map())
     return panel
 
 
-@pytest.mark.parametrize("name", ["scan.mib", "scan.hdr", "link.csv"])
-def test_a_file_of_the_open_scan_is_refused_in_words(
-    panel: ExportWidget, tmp_path: Path, save_file_as: Answer, name: str
-) -> None:
-    (tmp_path / "link.csv").symlink_to(tmp_path / "scan.hdr")
-    save_file_as(tmp_path / name)
-    panel.csv_button.click()
-    assert panel.message_label.text() == (
-        f"{name} belongs to the open scan and would destroy it: choose another name."
-    )
-    assert {path.read_text() for path in tmp_path.iterdir()} == {CONTENT}
+def open_scan(panel: JobPanel, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    data = da.zeros((2, 2, 4, 4), chunks=-1)
+    panel.session.set_datacube(DataCube(data, Calibration(), name=path.name, path=path))
 
 
-@pytest.mark.parametrize(
-    ("answer", "replaced"),
-    [(QMessageBox.StandardButton.No, False), (QMessageBox.StandardButton.Yes, True)],
-)
-def test_a_file_whose_ending_was_left_out_is_replaced_after_a_question_only(
-    panel: ExportWidget,
-    until: Until,
-    tmp_path: Path,
-    save_file_as: Answer,
-    monkeypatch: pytest.MonkeyPatch,
-    answer: QMessageBox.StandardButton,
-    replaced: bool,
+def test_dialogs_begin_with_the_open_scan_and_then_where_the_last_one_ended(
+    panel: JobPanel, dialogs: Dialogs, tmp_path: Path
 ) -> None:
-    table = tmp_path / "table.csv"
-    table.write_text(CONTENT)
-    monkeypatch.setattr(QMessageBox, "question", lambda *_args, **_keywords: answer)
-    save_file_as(tmp_path / "table")
-    panel.csv_button.click()
-    if replaced:
-        until(lambda: panel.message_label.text() == "Saved table.csv.")
-        assert kind_of_own_file(table) == TABLE
-    else:
-        assert table.read_text() == CONTENT
+    inside = QWidget(panel)  # a part of the panel finds the same Session
+    open_scan(panel, tmp_path / "scans" / "a.h5")
+    results = tmp_path / "results"
+    results.mkdir()
+    ask_open_file(inside, "Open")
+    ask_save_file(panel, "Save", start=Path("a_peaks.h5"), kinds="*.h5")
+    assert dialogs.begun == [str(tmp_path / "scans"), str(tmp_path / "scans" / "a_peaks.h5")]
+    dialogs.answer = str(results / "a_peaks.h5")
+    assert ask_save_file(panel, "Save", start=Path("a_peaks.h5"), kinds="*.h5") == results / "a_peaks.h5"
+    ask_save_file(panel, "Save", start=tmp_path / "scans" / "a_map.h5", kinds="*.h5")
+    ask_open_file(panel, "Open")
+    assert dialogs.begun[-2:] == [str(results / "a_map.h5"), str(results)]
+
+
+def test_another_scan_begins_in_its_own_folder_and_crystals_where_they_lie(
+    panel: JobPanel, dialogs: Dialogs, tmp_path: Path
+) -> None:
+    open_scan(panel, tmp_path / "one" / "a.h5")
+    cifs = tmp_path / "cifs"
+    cifs.mkdir()
+    ask_open_file(panel, "Add a crystal", purpose="crystals")
+    dialogs.answer = str(cifs / "Si.cif")
+    ask_open_file(panel, "Add a crystal", purpose="crystals")
+    dialogs.answer = ""
+    ask_save_file(panel, "Save", start=Path("a_peaks.h5"), kinds="*.h5")
+    assert dialogs.begun[-1] == str(tmp_path / "one" / "a_peaks.h5")  # not beside the crystals
+    open_scan(panel, tmp_path / "two" / "b.h5")
+    ask_open_file(panel, "Open")
+    ask_open_file(panel, "Add a crystal", purpose="crystals")
+    assert dialogs.begun[-2:] == [str(tmp_path / "two"), str(cifs)]
+
+
+def test_models_have_a_place_of_their_own_and_a_folder_that_is_gone_is_none(
+    panel: JobPanel, dialogs: Dialogs, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    ask_folder(panel, "Save the model", start=models, purpose="models")
+    ask_open_file(panel, "Open", start=tmp_path / "gone")
+    assert dialogs.begun == [str(models), ""]

@@ -126,6 +126,24 @@ def test_in_a_narrow_and_low_dock_nothing_is_cut_off_at_the_side(make_napari_vie
     qtbot.waitUntil(lambda: widget._scroll.minimumWidth() >= 2 * widget.panel.minimumWidth())
 
 
+def test_compare_methods_gives_its_width_back(make_napari_viewer_proxy, scene, qtbot):
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.window.resize(1200, 700)
+    session = session_of(viewer)
+    widget = InspectWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget, name="Inspect")
+    session.set_datacube(scene.datacube)
+    qtbot.waitUntil(lambda: dock.width() == dock.minimumSizeHint().width())  # laid out
+    window = dock.parentWidget()
+    before = dock.width(), window.width()
+    for _ in range(2):  # nothing adds up
+        widget.compare_box.setChecked(True)
+        qtbot.waitUntil(lambda: dock.width() >= 2 * widget.panel.minimumWidth())
+        widget.compare_box.setChecked(False)
+        qtbot.waitUntil(lambda: dock.width() == before[0])
+        assert window.width() == before[1]
+
+
 def test_a_position_without_solution_says_why(indexed, session, scene, qtbot):
     go_to(indexed, session, qtbot, (0, 0))
     assert "too few Bragg disks" in indexed.panel.text

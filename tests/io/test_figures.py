@@ -79,3 +79,16 @@ def test_an_unknown_format_or_kind_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="create it or choose another"):
         export_figure(example_map(), tmp_path / "missing" / "map.png", kind="phase", dpi=30)
+
+
+def test_words_stay_words_in_a_vector_figure(tmp_path: Path) -> None:
+    """Journals ask for TrueType (Type 42) fonts, and an SVG is edited by its words."""
+    shown = example_map((6, 8), ("Cu", "LiCoO2"))
+    export_figure(shown, tmp_path / "map.pdf")
+    pdf = (tmp_path / "map.pdf").read_bytes()
+    assert b"/Type3" not in pdf
+    assert b"/CIDFontType2" in pdf or b"/TrueType" in pdf
+    export_figure(shown, tmp_path / "map.svg")
+    svg = (tmp_path / "map.svg").read_text(encoding="utf-8")
+    assert ">Phase</text>" in svg
+    assert "LiCoO2 (-3m)</text>" in svg

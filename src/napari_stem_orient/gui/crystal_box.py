@@ -6,15 +6,18 @@ from functools import partial
 from pathlib import Path
 
 from psygnal import Signal
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, load_crystal
+from napari_stem_orient.gui.crystal_chooser import builtin_groups, heading
 from napari_stem_orient.gui.file_dialogs import ask_open_file
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.step_panel import JobPanel
 
 NONE = "No crystal"
 CIF = "CIF…"
+HEADING = ""  # stands for the lines that cannot be chosen
 
 
 class CrystalBox(QWidget):
@@ -34,7 +37,6 @@ class CrystalBox(QWidget):
         self._own: tuple[Crystal, ...] | None = None  # None while the Session's are taken
         self._from_files: tuple[Crystal, ...] = ()
         self._choices: list[tuple[Crystal, ...] | str] = []
-        self._folder: Path | None = None
         self.box = narrow_box()
         self.box.setMinimumContentsLength(8)  # a button and a tick stand beside it
         self.box.setToolTip(tooltip)
@@ -67,15 +69,16 @@ class CrystalBox(QWidget):
         choice = self._choices[index]
         if choice == CIF:
             self._on_cif()
+        elif choice == HEADING:
+            self._fill()
         elif isinstance(choice, str):
             self.choose(choice)
         else:
             self._set(None if choice == self._panel.session.crystals else choice)
 
     def _on_cif(self) -> None:
-        path = ask_open_file(self, "Choose a crystal", start=self._folder, kinds="CIF (*.cif);;All files (*)")
+        path = ask_open_file(self, "Choose a crystal", kinds="CIF (*.cif);;All files (*)", purpose="crystals")
         if path is not None:
-            self._folder = path.parent
             self.choose(path)
         self._fill()
 
@@ -93,9 +96,23 @@ class CrystalBox(QWidget):
         if self.crystals not in chosen:
             chosen.append(self.crystals)
         listed = {crystals[0].name for crystals in chosen if len(crystals) == 1}
-        self._choices = [*chosen, *(name for name in BUILTIN_CRYSTALS if name not in listed), CIF]
+        built_in = [
+            (f"Built in: {kind}", [name for name in names if name not in listed])
+            for kind, names in builtin_groups()
+        ]
+        self._choices = [*chosen]
         self.box.clear()
-        self.box.addItems([choice if isinstance(choice, str) else _names(choice) for choice in self._choices])
+        self.box.addItems([_names(choice) for choice in chosen])
+        model = self.box.model()
+        assert isinstance(model, QStandardItemModel)
+        for title, names in built_in:
+            if names:
+                model.appendRow(heading(title))
+                self.box.addItems(names)
+                self._choices += [HEADING, *names]
+        self.box.insertSeparator(self.box.count())
+        self.box.addItem(CIF)
+        self._choices += [HEADING, CIF]
         self.box.setCurrentIndex(chosen.index(self.crystals))
 
 

@@ -9,7 +9,6 @@ from typing import Protocol
 from psygnal import Signal, SignalInstance
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
     QListWidget,
     QPushButton,
@@ -18,10 +17,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, load_crystal
+from napari_stem_orient.gui.crystal_chooser import CrystalChooser
 from napari_stem_orient.gui.file_dialogs import ask_open_file
 from napari_stem_orient.gui.step_panel import JobPanel
 
-INVITATION = "Add a crystal…"
 ROWS_SHOWN = 3
 
 
@@ -80,15 +79,14 @@ class CrystalList(QWidget):
         super().__init__()
         self._panel = panel
         self._chosen: ChosenCrystals = panel.session if chosen is None else chosen
-        self._folder: Path | None = None
         self.list = QListWidget()
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setToolTip(tooltip)
         self.list.setMinimumHeight(24)
-        self.add_box = QComboBox()
-        self.add_box.addItems([INVITATION, *BUILTIN_CRYSTALS])
-        self.add_box.setToolTip("Crystals that are built in; CIF… takes any other.")
-        self.add_box.activated.connect(self._on_add)
+        self._yours: dict[str, Crystal] = {}  # from files, by name, to be added again
+        self.add_box = CrystalChooser()
+        self.add_box.chosen.connect(self._on_chosen)
+        self.add_box.not_found.connect(self._on_not_found)
         self.cif_button = QPushButton("CIF…")
         self.cif_button.setToolTip("Add a crystal from a CIF file.")
         self.cif_button.clicked.connect(self._on_cif)
@@ -113,19 +111,24 @@ class CrystalList(QWidget):
         if crystal is None:
             return
         self._panel.show_message("")
+        self._add(crystal)
+
+    def _add(self, crystal: Crystal) -> None:
         if crystal not in self._chosen.crystals:
             self._chosen.set_crystals((*self._chosen.crystals, crystal))
 
-    def _on_add(self, index: int) -> None:
-        name = self.add_box.itemText(index)
-        self.add_box.setCurrentIndex(0)
-        if name != INVITATION:
+    def _on_chosen(self, name: str) -> None:
+        if name in self._yours:
+            self._add(self._yours[name])
+        else:
             self.add(name)
 
+    def _on_not_found(self, text: str) -> None:
+        self._panel.show_message(f"“{text}” is none of the crystals in the list; CIF… takes any other.")
+
     def _on_cif(self) -> None:
-        path = ask_open_file(self, "Add a crystal", start=self._folder, kinds="CIF (*.cif);;All files (*)")
+        path = ask_open_file(self, "Add a crystal", kinds="CIF (*.cif);;All files (*)", purpose="crystals")
         if path is not None:
-            self._folder = path.parent
             self.add(path)
 
     def _on_remove(self) -> None:
@@ -138,6 +141,10 @@ class CrystalList(QWidget):
         self.remove_button.setEnabled(bool(self._chosen.crystals))
 
     def _on_crystals_changed(self, crystals: tuple[Crystal, ...]) -> None:
+        own = {crystal.name: crystal for crystal in crystals if crystal.name not in BUILTIN_CRYSTALS}
+        if not own.items() <= self._yours.items():
+            self._yours.update(own)
+            self.add_box.set_yours(tuple(self._yours))
         self.list.clear()
         self.list.addItems([crystal_text(crystal) for crystal in crystals])
         self.list.setVisible(bool(crystals))

@@ -244,7 +244,9 @@ class IndexWidget(StepPanel):
         self._look_for_models()
 
     def _on_model_folder(self) -> None:
-        folder = ask_folder(self, "Choose a model folder (config.json and weights.safetensors)", start=None)
+        folder = ask_folder(
+            self, "Choose a model folder (config.json and weights.safetensors)", purpose="models"
+        )
         if folder is not None:
             self._on_model_offered(folder)
 

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_stem_orient.gui.colour_key_widget import ColourKeyWidget
 from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.display_controls import DisplayControls
+from napari_stem_orient.gui.lent_width import LentWidth, room_beside
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.pattern_matcher import PatternMatcher
 from napari_stem_orient.gui.pattern_overlay import (
@@ -91,6 +92,7 @@ class InspectWidget(QWidget):
         self.display = DisplayControls()
         self.legend = RejectionLegend()
         self.colour_keys = ColourKeyWidget(napari_viewer)
+        self._lent_width = LentWidth(self)
         self._build()
         self._connections = Connections()
         self._listen()
@@ -268,7 +270,12 @@ class InspectWidget(QWidget):
             panel.view.show_rejected(self.legend.wanted)
 
     def _on_compare_toggled(self, shown: bool) -> None:
-        self._splitter.setOrientation(self._orientation() if shown else Qt.Orientation.Horizontal)
+        beside = room_beside(self, self._comparison.minimumWidth())
+        self._splitter.setOrientation(beside if shown else Qt.Orientation.Horizontal)
+        if shown:
+            self._lent_width.take()
+        else:
+            self._lent_width.give_back()
         self._comparison.setVisible(shown)
         self._fit_width()
         self._layers.framing.frame_soon()
@@ -279,17 +286,6 @@ class InspectWidget(QWidget):
         self._side_by_side.blockSignals(True)
         self._side_by_side.setChecked(bool(self._viewer.canvas.grid.enabled))
         self._side_by_side.blockSignals(False)
-
-    def _orientation(self) -> Qt.Orientation:
-        """Put the methods beside each other where the screen has room for the window that this takes, else below."""
-        window, screen = self.window(), self.screen()
-        if window is None or screen is None:
-            return Qt.Orientation.Horizontal
-        needed = (
-            max(window.minimumSizeHint().width(), window.minimumWidth()) + self._comparison.minimumWidth()
-        )
-        fits = needed <= screen.availableGeometry().width()
-        return Qt.Orientation.Horizontal if fits else Qt.Orientation.Vertical
 
     def _fit_width(self) -> None:
         """Ask for the width that the panels need: the scroll area scrolls up and down only."""

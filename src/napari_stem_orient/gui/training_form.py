@@ -221,7 +221,9 @@ class TrainingForm(QWidget):
         self._show_folder()
 
     def _on_folder(self) -> None:
-        folder = ask_folder(self, "Save the model in a folder within", start=self._parent_folder)
+        folder = ask_folder(
+            self, "Save the model in a folder within", start=self._parent_folder, purpose="models"
+        )
         if folder is not None:
             self._parent_folder = folder
             self._show_folder()
