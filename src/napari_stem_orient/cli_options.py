@@ -206,7 +206,7 @@ def open_scan(arguments: argparse.Namespace, path: Path) -> DataCube:
     """Open a scan with the shape, frames, dataset and calibration that the user gave; what is odd in it is told."""
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.frames import positions_from_text
-    from napari_stem_orient.io.scans import SingleImage, WrongFrameCount, open_datacube
+    from napari_stem_orient.io.scans import PatternsElsewhere, SingleImage, WrongFrameCount, open_datacube
 
     scan_shape = None if arguments.scan_shape is None else (arguments.scan_shape[0], arguments.scan_shape[1])
     try:
@@ -220,6 +220,11 @@ def open_scan(arguments: argparse.Namespace, path: Path) -> DataCube:
         )
     except WrongFrameCount as error:
         raise ValueError(f"{error} ({_ways_out(error.fit)})") from error
+    except PatternsElsewhere as error:
+        way = error.positions.replace(" ", "")
+        raise ValueError(
+            f"{error}" + (f", or, if they are lost, give --lost-frames {way}" if way else "")
+        ) from error
     except SingleImage as error:
         raise ValueError(f"{error} (--scan-shape 1 1)") from error
     for note in datacube.notes if getattr(arguments, "tells_notes", True) else ():

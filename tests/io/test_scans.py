@@ -176,7 +176,7 @@ def test_arina_without_its_side_file_asks_for_the_scan_shape(tmp_path: Path) -> 
 def test_a_missing_piece_of_an_arina_scan_is_named(tmp_path: Path) -> None:
     master = write_arina(tmp_path)
     (tmp_path / "run_data_000002.h5").unlink()
-    with pytest.raises(UnreadableScan, match=r"run_data_000002\.h5, missing or damaged"):
+    with pytest.raises(UnreadableScan, match=r"run_data_000002\.h5, which is missing"):
         open_datacube(master)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -60,9 +61,8 @@ class Hdf5Array(FileArray):
 
     def read(self, index: Any) -> NDArray[Any]:
         """The part of the dataset that ``index`` asks for, in native byte order."""
-        h5py = import_h5py()
-        with h5py.File(self.path, "r") as file:
-            values = file[self.dataset][index]
+        with import_h5py().File(self.path, "r") as file:
+            values = dataset_of(file, self.dataset)[index]
         return np.asarray(values).astype(self.dtype, copy=False)
 
 
@@ -76,6 +76,23 @@ class NpyArray(FileArray):
         return np.array(mapped[index], dtype=self.dtype)
 
 
+def dataset_of(file: Any, name: str) -> Any:
+    """A dataset of an open file; its files of raw numbers, if it has any, are looked for beside it.
+
+    HDF5 itself looks for them where the program was started.
+    """
+    item = file[name]
+    folder = Path(item.file.filename).resolve().parent
+    if not item.external or not any((folder / os.fsdecode(part[0])).is_file() for part in item.external):
+        return item
+    h5py = import_h5py()
+    holder, inside = item.file, item.name
+    del item
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_efile_prefix(os.fsencode(folder))
+    return h5py.Dataset(h5py.h5d.open(holder.id, inside.encode(), access))
+
+
 def import_h5py() -> Any:
     """h5py, with the compression filters of detectors registered where hdf5plugin is installed."""
     import h5py
@@ -86,11 +103,17 @@ def import_h5py() -> Any:
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a file begins as HDF5 files do."""
+    """Whether a file is HDF5: it begins so, or behind a user block of 512, 1024, 2048, ... bytes, as MATLAB's do."""
     if not path.is_file():
         return False
+    size, offset = path.stat().st_size, 0
     with path.open("rb") as file:
-        return file.read(8) == HDF5_SIGNATURE
+        while offset + len(HDF5_SIGNATURE) <= size:
+            file.seek(offset)
+            if file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
+                return True
+            offset = max(512, 2 * offset)
+    return False
 
 
 def file_token(path: Path, *parts: object) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.io.file_arrays import Hdf5Array, import_h5py, is_hdf5
+from napari_stem_orient.io.hdf5_links import walk_datasets
+from napari_stem_orient.io.hdf5_missing import find_missing
 from napari_stem_orient.io.py4dstem_calibration import find_py4dstem_calibration
 from napari_stem_orient.io.rosettasciio_scans import read_with_rosettasciio
 from napari_stem_orient.io.scan_metadata import calibration_of_axes
-from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
+from napari_stem_orient.io.scan_source import MissingData, ScanSource, UnreadableScan
 
 #: Names of the pieces that a DECTRIS detector cuts a stack into.
 _PIECE = re.compile(r"(.*/)?data_\d{6}$")
@@ -31,19 +34,16 @@ def read_hdf5(path: Path) -> list[ScanSource]:
             return read_with_rosettasciio(path, module="hspy")
         if program == "velox":
             return read_with_rosettasciio(path, module="emd")
-        datasets, broken = _arrays(file)
-        if not datasets and broken:
-            raise UnreadableScan(
-                f"{path.name} refers to {', '.join(sorted(broken)[:3])}, missing or damaged: "
-                f"keep all files of the scan in one folder"
-            )
+        broken: dict[str, str] = {}
+        datasets = _arrays(file, broken)
         pieces = {name: item for name, item in datasets.items() if _PIECE.match(name)}
+        if broken and (not datasets or (pieces and any(map(_PIECE.match, broken)))):
+            raise UnreadableScan(_broken_text(path, broken))
         if pieces:
-            return [_dectris_stack(path, pieces, broken)]
+            return [_dectris_stack(path, pieces)]
+        notes = (f"what {_broken_text(path, broken)}",) if broken else ()
         calibration = find_py4dstem_calibration(file)
-        sources = [
-            ScanSource(_lazily(path, item), calibration, dataset=name) for name, item in datasets.items()
-        ]
+        sources = [_source(path, name, item, calibration, notes) for name, item in datasets.items()]
     return [_with_axes(path, source) for source in sources]
 
 
@@ -54,48 +54,47 @@ def _written_by(file: Any) -> str:
     return "velox" if "Data/Image" in file and "Version" in file else ""
 
 
-def _arrays(file: Any) -> tuple[dict[str, Any], set[str]]:
-    """Datasets that can hold patterns, by name, and the links that lead nowhere."""
-    broken: set[str] = set()
-    found = {item.name.lstrip("/"): item for item in _walk(file, broken) if _may_hold_patterns(item)}
-    for item in _external_pieces(file, broken):
-        found.setdefault(item[0], item[1])
+def _arrays(file: Any, broken: dict[str, str]) -> dict[str, Any]:
+    """Datasets that can hold patterns, by name; links that lead nowhere go to ``broken``."""
+    found = {name: item for name, item in walk_datasets(file, broken) if _may_hold_patterns(item)}
     whole = {name: item for name, item in found.items() if _useful_axes(item.shape) >= 4}
-    return (whole or {name: item for name, item in found.items() if _useful_axes(item.shape) == 3}), broken
+    stacks = {name: item for name, item in found.items() if _useful_axes(item.shape) == 3}
+    return whole or stacks or {name: item for name, item in found.items() if _useful_axes(item.shape) == 2}
 
 
-def _walk(group: Any, broken: set[str], depth: int = 0) -> Iterator[Any]:
-    """All datasets below a group, links of the file itself included."""
-    h5py = import_h5py()
-    for key in group:
-        if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
-            continue
-        try:
-            item = group[key]
-        except (KeyError, OSError):
-            broken.add(f"{group.name}/{key}")
-            continue
-        if isinstance(item, h5py.Dataset):
-            yield item
-        elif isinstance(item, h5py.Group) and depth < 16:
-            yield from _walk(item, broken, depth + 1)
+def _broken_text(path: Path, broken: dict[str, str]) -> str:
+    """What the links of a file lead to that is not there, and what to do."""
+    listed = "; ".join(f"{what} (link {name})" for name, what in sorted(broken.items())[:3])
+    more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
+    return f"{path.name} refers to {listed}{more}: keep all files of the scan in one folder"
 
 
-def _external_pieces(file: Any, broken: set[str]) -> Iterator[tuple[str, Any]]:
-    """Datasets in other files that a DECTRIS master file links to, by their names in the master."""
-    h5py = import_h5py()
-    group = file.get("entry/data")
-    for key in group if isinstance(group, h5py.Group) else ():
-        link = group.get(key, getlink=True)
-        if not isinstance(link, h5py.ExternalLink):
-            continue
-        try:
-            item = group[key]
-        except (KeyError, OSError):
-            broken.add(link.filename)
-            continue
-        if _may_hold_patterns(item):
-            yield f"entry/data/{key}", item
+def _source(path: Path, name: str, item: Any, calibration: Calibration, notes: tuple[str, ...]) -> ScanSource:
+    data, told = _lazily(path, item, name), notes
+    if "MATLAB_class" in item.attrs:
+        # MATLAB writes its axes in reverse: what is A(ky, kx, y, x) there lies as (x, y, kx, ky) in the file
+        axes = [1, 0, 3, 2] if data.ndim == 4 else [*range(data.ndim - 2), data.ndim - 1, data.ndim - 2]
+        data = data.transpose(axes)
+        told = (
+            *notes,
+            f"written by MATLAB: {name} is taken as patterns along its first two axes, rows first, and the scan along "
+            "the others",
+        )
+    return ScanSource(
+        data, calibration, dataset=name, notes=told, find_missing=_missing_finder(path, name, item)
+    )
+
+
+def _missing_finder(path: Path, name: str, item: Any) -> Callable[[], MissingData | None]:
+    matlab = "MATLAB_class" in item.attrs and item.ndim == 4
+
+    def find() -> MissingData | None:
+        found = find_missing(path, name)
+        if found is None or not matlab:
+            return found
+        return replace(found, positions=found.positions.T)
+
+    return find
 
 
 def _may_hold_patterns(item: Any) -> bool:
@@ -104,17 +103,15 @@ def _may_hold_patterns(item: Any) -> bool:
 
 
 def _useful_axes(shape: tuple[int, ...]) -> int:
-    """Number of axes once axes of length 1 beyond the fourth are gone; 0 for a single image."""
+    """Number of axes once axes of length 1 beyond the fourth are gone; 2 for a single pattern."""
     length_one = shape[:-2].count(1)
     if math.prod(shape[:-2]) == 1:
-        return 0
+        return 2
     return max(4, len(shape) - length_one) if len(shape) > 4 else len(shape)
 
 
-def _lazily(path: Path, item: Any, name: str | None = None) -> da.Array:
-    array = Hdf5Array(
-        path, item.name if name is None else name, tuple(item.shape), item.dtype.newbyteorder("=")
-    )
+def _lazily(path: Path, item: Any, name: str) -> da.Array:
+    array = Hdf5Array(path, name, tuple(item.shape), item.dtype.newbyteorder("="))
     return array.lazily(stored_chunks=item.chunks)
 
 
@@ -131,20 +128,15 @@ def _with_axes(path: Path, source: ScanSource) -> ScanSource:
         return source
     if len(axes) != 4:
         return source
-    return ScanSource(source.data, calibration_of_axes(axes, voltage_kv=None), dataset=source.dataset)
+    return replace(source, calibration=calibration_of_axes(axes, voltage_kv=None))
 
 
-def _dectris_stack(path: Path, pieces: dict[str, Any], broken: set[str]) -> ScanSource:
+def _dectris_stack(path: Path, pieces: dict[str, Any]) -> ScanSource:
     """The stack of an Arina or other DECTRIS detector, with its masked pixels set to 0.
 
     rosettasciio reads these files only as a whole; the scan's shape and the voltage come from the file
     without "_master" that the microscope writes beside them.
     """
-    if broken:
-        raise UnreadableScan(
-            f"{path.name} refers to {', '.join(sorted(broken)[:3])}, missing or damaged: "
-            f"keep all files of the scan in one folder"
-        )
     stack = da.concatenate([_lazily(path, pieces[name], name) for name in sorted(pieces)])
     if stack.dtype.kind == "u":
         masked = np.iinfo(stack.dtype).max

@@ -36,7 +36,10 @@ class Py4dstemCalibration:
 def find_py4dstem_calibration(file: Any) -> Calibration:
     """Calibration of the first root of an EMD 1.0 file that has one; empty where there is none."""
     for key in file:
-        group = file[key]
+        try:
+            group = file[key]
+        except (KeyError, OSError):  # a link that leads nowhere
+            continue
         bundle = group.get("metadatabundle/calibration") if hasattr(group, "keys") else None
         if bundle is not None:
             return read_py4dstem_calibration(bundle).calibration

@@ -6,6 +6,7 @@ import importlib
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.datacube import CHUNK_BYTES
 from napari_stem_orient.io.file_arrays import Hdf5Array, file_token, import_h5py
+from napari_stem_orient.io.hdf5_missing import find_missing
 from napari_stem_orient.io.scan_metadata import (
     calibration_of_axes,
     is_scan_last,
@@ -142,7 +144,9 @@ def source_of_signal(signal: dict[str, Any], path: Path, index: int, module: str
     signal_type = str((signal.get("metadata") or {}).get("Signal", {}).get("signal_type") or "")
     spectral = is_spectral(axes) or signal_type.upper().startswith(("EELS", "EDS", "EDX"))
     calibration = calibration_of_axes(axes, **settings)
+    name_in_file = _name_in_hspy(path, index, data.shape) if module == "hspy" else ""
     return ScanSource(
+        find_missing=partial(find_missing, path, name_in_file) if name_in_file else None,
         data=data,
         calibration=with_noted_geometry(calibration, signal, data.shape[-2:]),
         dataset=dataset,
@@ -158,14 +162,20 @@ def _lazy_data(data: Any, path: Path, index: int, module: str) -> da.Array:
         return da.from_array(data, chunks="auto", name=name)
     if data.dtype.kind not in "iuf" or module == "zspy":
         return data
-    if module == "hspy":
+    name_in_file = _name_in_hspy(path, index, data.shape) if module == "hspy" else ""
+    if name_in_file:
         with import_h5py().File(path, "r") as file:
-            stored = [group["data"] for group in file["Experiments"].values() if "data" in group]
-            if index < len(stored) and stored[index].shape == data.shape:
-                item = stored[index]
-                array = Hdf5Array(path, item.name, data.shape, data.dtype.newbyteorder("="))
-                return array.lazily(stored_chunks=item.chunks)
+            chunks = file[name_in_file].chunks
+        array = Hdf5Array(path, name_in_file, data.shape, data.dtype.newbyteorder("="))
+        return array.lazily(stored_chunks=chunks)
     return data.map_blocks(_unchanged, name=name, dtype=data.dtype, meta=np.empty(0, data.dtype))
+
+
+def _name_in_hspy(path: Path, index: int, shape: tuple[int, ...]) -> str:
+    """Where a HyperSpy file has the data of a signal; empty where they are not simply there."""
+    with import_h5py().File(path, "r") as file:
+        stored = [group["data"] for group in file["Experiments"].values() if "data" in group]
+        return str(stored[index].name) if index < len(stored) and stored[index].shape == shape else ""
 
 
 def _unchanged(block: NDArray[Any]) -> NDArray[Any]:

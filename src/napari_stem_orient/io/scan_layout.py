@@ -17,7 +17,9 @@ from napari_stem_orient.core.datacube import (
 )
 from napari_stem_orient.core.frames import FrameChoice, FramesDoNotFit, choose_frames, position_ranges
 from napari_stem_orient.io.scan_source import (
+    MissingData,
     NeedsScanShape,
+    PatternsElsewhere,
     ScanSource,
     SingleImage,
     UnreadableScan,
@@ -48,9 +50,13 @@ class ScanLayout:
 
 
 def lay_out(
-    source: ScanSource, path: Path, scan_shape: tuple[int, int] | None, choice: FrameChoice
+    source: ScanSource,
+    path: Path,
+    scan_shape: tuple[int, int] | None,
+    choice: FrameChoice,
+    found: MissingData | None,
 ) -> ScanLayout:
-    """Put the patterns of a source in their places.
+    """Put the patterns of a source in their places; ``found`` is what of it is not in its file.
 
     Raises
     ------
@@ -59,7 +65,8 @@ def lay_out(
     UnreadableScan
         The source is no scan, or its frames do not fit the shape.
     """
-    found = None if source.find_missing is None else source.find_missing()
+    if found is not None and found.refusal:
+        choice = _without_known_losses(found, choice)
     data, absent = _four_axes_at_most(source.data, None if found is None else found.positions)
     _refuse_other_shapes(data, path)
     data = data.astype(data.dtype.newbyteorder("="))
@@ -88,6 +95,15 @@ def lay_out(
     if len(sizes) == 4 and len(data.chunks[1]) > 1:
         return ScanLayout(scan, None, missing, told)  # chunks of a file that knows rows, but other ones
     return ScanLayout(scan, FramesInFile.of(frames, scan), missing, told)
+
+
+def _without_known_losses(found: MissingData, choice: FrameChoice) -> FrameChoice:
+    """The choice for a file that has a place for every pattern, once it was said that the absent ones are lost."""
+    absent = set(np.flatnonzero(found.positions).tolist())
+    if len(absent) == found.positions.size or not absent <= set(choice.lost):
+        whole = len(absent) == found.positions.size
+        raise PatternsElsewhere(found.refusal, "" if whole else found.refused_positions)
+    return FrameChoice(choice.first, choice.last, tuple(sorted(set(choice.lost) - absent)))
 
 
 def _four_axes_at_most(

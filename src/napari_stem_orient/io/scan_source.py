@@ -30,6 +30,17 @@ class WrongFrameCount(UnreadableScan):
         self.fit = fit
 
 
+class PatternsElsewhere(UnreadableScan):
+    """A file that refers to patterns which are not there; it opens once it is said that ``positions`` are lost.
+
+    ``positions`` are counted as people count them, "33-64"; empty where there are no others.
+    """
+
+    def __init__(self, text: str, positions: str) -> None:
+        super().__init__(text)
+        self.positions = positions
+
+
 class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
     """A stack of patterns whose file does not tell how many rows and columns the scan had.
 
@@ -100,10 +111,16 @@ class MissingData:
         Bool, of the array's shape without the detector's axes: where there is nothing of a pattern.
     notes
         Sentences that tell of it.
+    refusal
+        Why the scan is not opened as long as nobody says that these positions are lost; empty where it is opened.
+    refused_positions
+        They, as people count them ("33-64").
     """
 
     positions: NDArray[Any]
     notes: tuple[str, ...]
+    refusal: str = ""
+    refused_positions: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,12 +13,14 @@ from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.frames import FrameChoice
 from napari_stem_orient.io.array_scans import read_npy
 from napari_stem_orient.io.file_arrays import is_hdf5
+from napari_stem_orient.io.hdf5_links import hdf5_trouble
 from napari_stem_orient.io.hdf5_scans import read_hdf5
 from napari_stem_orient.io.rosettasciio_scans import FORMATS, empad_xml, read_with_rosettasciio
 from napari_stem_orient.io.scan_layout import lay_out
 from napari_stem_orient.io.scan_source import (
     DatasetInfo,
     NeedsScanShape,
+    PatternsElsewhere,
     ScanSource,
     SingleImage,
     UnreadableScan,
@@ -30,6 +32,7 @@ __all__ = [
     "SUPPORTED_EXTENSIONS",
     "DatasetInfo",
     "NeedsScanShape",
+    "PatternsElsewhere",
     "SingleImage",
     "UnreadableScan",
     "WrongFrameCount",
@@ -39,7 +42,7 @@ __all__ = [
 ]
 
 ZARR_EXTENSIONS = (".zarr", ".zspy")
-HDF5_EXTENSIONS = (".emd", ".h5", ".hdf5", ".hdf", ".nxs")
+HDF5_EXTENSIONS = (".emd", ".h5", ".hdf5", ".hdf", ".mat", ".nxs")
 #: File endings, in lower case, of everything that `open_datacube` tries to read.
 SUPPORTED_EXTENSIONS = tuple(sorted({*FORMATS, *HDF5_EXTENSIONS, ".hdr", ".npy", ".raw", *ZARR_EXTENSIONS}))
 
@@ -84,11 +87,13 @@ def open_datacube(
     source = _chosen(sources, dataset, path)
     _refuse_other_kinds(source, path)
     with _reading(path):
-        for end in (0, -1):  # a truncated file shows now, and not in the middle of a long job
+        absent = None if source.find_missing is None else source.find_missing()
+        for end in () if absent is not None and absent.refusal else (0, -1):
+            # a truncated file shows now, and not in the middle of a long job
             source.data[(end,) * (source.data.ndim - 2)].compute()
     choice = FrameChoice(first_frame, last_frame, tuple(sorted(set(lost))))
     with _reading(path):
-        scan = lay_out(source, path, scan_shape, choice)
+        scan = lay_out(source, path, scan_shape, choice, absent)
     chosen = (source.dataset if len(sources) > 1 else "", choice.first, choice.last, choice.lost)
     return DataCube(
         data=scan.data,
@@ -152,10 +157,18 @@ def _sources(path: Path, *, scan_shape: tuple[int, int] | None = None) -> list[S
         if is_hdf5(path):
             return _read_any_hdf5(path)
         if ending in HDF5_EXTENSIONS:
-            raise UnreadableScan(f"{path.name} is no HDF5 file, though its name says so")
+            raise UnreadableScan(_no_hdf5(path))
     raise UnreadableScan(
         f"{path.name}: unknown format. Scans are read from {', '.join(SUPPORTED_EXTENSIONS)}"
     )
+
+
+def _no_hdf5(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(10)
+    if start == b"MATLAB 5.0":
+        return f"{path.name} is a MATLAB file of an older format: save it in MATLAB with the option -v7.3"
+    return f"{path.name} is no HDF5 file, though its name says so"
 
 
 def _read_any_hdf5(path: Path) -> list[ScanSource]:
@@ -188,12 +201,16 @@ def _reading(path: Path) -> Iterator[None]:
             f"{path.name} needs the package {error.name}: pip install {error.name}"
         ) from error
     except Exception as error:  # readers of foreign files raise anything
+        if isinstance(error, OSError) and str(error).startswith(path.name):
+            raise UnreadableScan(str(error)) from error  # in words already
         raise UnreadableScan(_explanation(path, error)) from error
 
 
 def _explanation(path: Path, error: Exception) -> str:
     text = " ".join(str(error).split())
     lowered = text.lower()
+    if trouble := hdf5_trouble(error):
+        return f"{path.name} cannot be read: it is a file {trouble}"
     if isinstance(error, PermissionError):
         return f"{path.name} may not be read: check the permissions of the file"
     if isinstance(error, FileNotFoundError):

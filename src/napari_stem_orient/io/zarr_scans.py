@@ -14,15 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.io.file_arrays import FileArray, file_token
+from napari_stem_orient.io.missing_chunks import missing_data
 from napari_stem_orient.io.rosettasciio_scans import source_of_signal
-from napari_stem_orient.io.scan_source import MissingData, ScanSource, UnreadableScan
-from napari_stem_orient.io.zarr_chunks import (
-    StoredChunks,
-    chunk_grid,
-    cut_off_chunk,
-    position_text,
-    stored_chunks,
-)
+from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
+from napari_stem_orient.io.zarr_chunks import chunk_grid, cut_off_chunk, stored_chunks
 from napari_stem_orient.io.zarr_store import ZarrNode, ZarrStore
 
 
@@ -146,30 +141,6 @@ def _plain_source(store: ZarrStore, node: ZarrNode) -> ScanSource:
     return ScanSource(
         _lazy(store, node), dataset=node.name, find_missing=lambda: missing_data(stored_chunks(store, node))
     )
-
-
-def missing_data(chunks: StoredChunks | None) -> MissingData | None:
-    """What of an array of patterns is not in its store, in words; None where all is there, or nobody knows."""
-    if chunks is None or not chunks.n_missing or len(chunks.shape) < 3:
-        return None
-    empty, partly = chunks.empty_positions()
-    text = f"{chunks.n_missing:,} of {chunks.stored.size:,} chunks are not in the file and read as {_fill(chunks.fill)}"
-    parts = []
-    if empty.any():
-        parts.append(f"there is no pattern at {int(empty.sum()):,} positions ({position_text(empty)})")
-    if partly.any():
-        parts.append(f"part of the detector is missing at {int(partly.sum()):,} ({position_text(partly)})")
-    return MissingData(
-        empty,
-        (
-            f"{text}: {' and '.join(parts)}. The recording or the copy was interrupted, unless nothing was detected "
-            "there (some programs do not store empty chunks)",
-        ),
-    )
-
-
-def _fill(value: Any) -> str:
-    return "0" if value is None else str(value)
 
 
 def _part(index: Any) -> str:
