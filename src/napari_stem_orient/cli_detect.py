@@ -151,6 +151,8 @@ def detect(
         mask=plan.mask,
         resume_from=resume_from,
     )
+    for text in () if journal is None else journal.made_room:
+        tell(text)
     blocks: list[DetectedBlock] = [] if resume_from is None else [resume_from.as_block()]
     told: list[str] = []
 

@@ -207,7 +207,10 @@ def _map_to_fill(
         nothing = f"no file {arguments.output} and no run that was interrupted"
         raise FileNotFoundError(f"there is nothing to go on from: {nothing}; leave --resume out")
     start = max(candidates, key=lambda each: int(each.done.sum()), default=empty)
-    return start, begin_map_journal(start)
+    journal = begin_map_journal(start)
+    for text in journal.made_room:
+        tell(text)
+    return start, journal
 
 
 def _index_job(

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui import workers
+from napari_stem_orient.io import run_journal
 from patience import Until
 
 
@@ -37,6 +38,14 @@ def nothing_left_behind(qapp: QApplication) -> Iterator[None]:
 
 def _is_ours(widget: QWidget) -> bool:
     return type(widget).__module__.startswith("napari_stem_orient")
+
+
+@pytest.fixture(autouse=True)
+def journals(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep unsaved results of each test in a folder of its own: another test must not be offered them."""
+    folder = tmp_path_factory.mktemp("journals")
+    monkeypatch.setattr(run_journal, "journal_folder", lambda _folder=None: folder)
+    return folder
 
 
 @pytest.fixture

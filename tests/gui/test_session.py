@@ -73,6 +73,7 @@ def make_map(
         name=name,
         crystals=(CU,),
         done=np.array([True, done]),
+        phase_id=np.zeros(2),
         fill=filled.append,
         filled=filled,
     )
@@ -118,7 +119,7 @@ def test_steps_become_ready_and_done_one_after_the_other() -> None:
     assert session.step_state(Step.INDEX) is StepState.READY
     assert session.is_partial(Step.INDEX)
     session.set_map(make_map())
-    session.mark_exported()
+    session.mark_saved(session.current_map)
     assert session.step_state(Step.CALIBRATE) is StepState.READY
     session.skip_calibration()
     assert states(session) == [StepState.DONE] * 5
@@ -179,7 +180,7 @@ def with_results(source: str = "A") -> Session:
     session.set_peaks(make_peaks(source=source))
     session.set_crystals((CU,))  # type: ignore[arg-type]
     session.set_map(make_map(source=source))
-    session.mark_exported()
+    session.mark_saved(session.current_map)
     session.set_position((1, 1))
     return session
 

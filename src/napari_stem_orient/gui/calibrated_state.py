@@ -17,6 +17,9 @@ from napari_stem_orient.gui.calibration_status import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_stem_orient.calibration.fit import CalibrationFit
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration, Quantity
@@ -104,6 +107,27 @@ class CalibratedState:
             if self.datacube is not None:
                 scan = with_unknown_from(scan, self.datacube.calibration)
             self._take_step(fit.title, peaks, scan=scan, lines=fit.lines, note=fit.note)
+
+    def restore_calibration(
+        self,
+        calibration: Calibration,
+        *,
+        origin_px: NDArray[np.float32] | None,
+        scan: Calibration | None,
+    ) -> None:
+        """Give the peaks, and the scan, what they had been calibrated with before the scan was opened again.
+
+        Parameters
+        ----------
+        calibration, origin_px
+            Of the peaks; origin_px (n_positions, 2) float32, row and column of the direct beam in px, or None.
+        scan
+            Of the scan; None where it was that of the peaks.
+        """
+        require_main_thread()
+        if self.peaks is not None:
+            state = CalibrationState(scan, calibration, origin_px)
+            self._take_step("As it was before", state.applied_to(self.peaks), scan=scan or calibration)
 
     def confirm_calibration(self, quantity: Quantity, confirmed: bool = True) -> None:
         """Count a quantity of the peaks' calibration as calibrated, or no longer."""

@@ -22,10 +22,16 @@ from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.probe_chooser import ProbeChooser
 from napari_stem_orient.gui.py4dstem_choice import grey_without_py4dstem
-from napari_stem_orient.gui.resume_jobs import InterruptedRun, JournalLost, with_journal
+from napari_stem_orient.gui.resume_jobs import InterruptedRun, save_result, with_journal
 from napari_stem_orient.gui.resume_row import ResumeRow
 from napari_stem_orient.gui.session import Step, StepState
-from napari_stem_orient.gui.step_jobs import DetectionTask, collected_peaks, detection_job, preview
+from napari_stem_orient.gui.step_jobs import (
+    DetectionTask,
+    JournalNotice,
+    collected_peaks,
+    detection_job,
+    preview,
+)
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
 from napari_stem_orient.gui.workers import one_step_job
 
@@ -103,7 +109,14 @@ class DetectWidget(StepPanel):
         session.set_detection_parameters(task.parameters)
         session.set_detector_mask(task.mask)
         self.engine_box.setCurrentIndex(self.engine_box.findData(task.engine))
-        self._start(resume_from=task.resume_from)
+        if run.peaks is None:
+            self._start(resume_from=task.resume_from)
+            return
+        session.saved.note_journal(BraggPeaks, lost=False)
+        self._on_detected(run.peaks)
+        if run.calibrated is not None:
+            kept = run.calibrated
+            session.restore_calibration(kept.calibration, origin_px=kept.origin_px, scan=kept.scan)
 
     def _start(self, *, resume_from: BraggPeaks | None) -> None:
         session = self.session
@@ -123,6 +136,7 @@ class DetectWidget(StepPanel):
         self._blocks = []
         self.resume_row.withdraw()
         session.set_preview(None)
+        session.saved.note_journal(BraggPeaks, lost=False)
         self.run(
             with_journal(task, detection_job(task)),
             title="Detecting disks",
@@ -133,9 +147,10 @@ class DetectWidget(StepPanel):
             on_error=lambda _: self.resume_row.look(),
         )
 
-    def _on_block(self, block: DetectedBlock | JournalLost) -> None:
-        if isinstance(block, JournalLost):
-            self.show_message(f"{block.text[:1].upper()}{block.text[1:]}.")
+    def _on_block(self, block: DetectedBlock | JournalNotice) -> None:
+        if isinstance(block, JournalNotice):
+            self.show_message(block.sentence)
+            self.session.saved.note_journal(BraggPeaks, lost=block.lost)
             return
         self._blocks.append(block)
         self.session.fill_detection(block)
@@ -289,20 +304,23 @@ class DetectWidget(StepPanel):
     # --- files ---------------------------------------------------------------------------------------------
 
     def _on_save(self) -> None:
-        from napari_stem_orient.io.peaks import save_bragg_peaks
-
         peaks = self.session.peaks
         if peaks is None:
             self.show_message("There are no Bragg peaks to save: detect or open some first.")
             return
+
         start = (self._folder() or Path()) / f"{peaks.name}_peaks.h5"
         path = ask_save_file(self, "Save Bragg peaks", start=start, kinds=PEAKS_KINDS)
         if path is not None:
             self.run(
-                one_step_job(lambda: save_bragg_peaks(peaks, path)),
+                one_step_job(partial(save_result, peaks, path)),
                 title=f"Saving {path.name}",
-                on_done=lambda _: self.show_message(f"Saved {path.name}."),
+                on_done=lambda _: self._on_saved(peaks, path.name),
             )
+
+    def _on_saved(self, peaks: BraggPeaks, name: str) -> None:
+        self.session.mark_saved(peaks)
+        self.show_message(f"Saved {name}.")
 
     def _on_open(self) -> None:
         from napari_stem_orient.io.peaks import open_bragg_peaks

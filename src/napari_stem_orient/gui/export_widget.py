@@ -14,11 +14,13 @@ from napari_stem_orient.gui.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.opened_results import take_result
+from napari_stem_orient.gui.resume_jobs import save_result
 from napari_stem_orient.gui.session import Step
-from napari_stem_orient.gui.step_panel import StepPanel
+from napari_stem_orient.gui.step_panel import StepPanel, plain_label
+from napari_stem_orient.gui.unsaved import Result, unsaved_results
 from napari_stem_orient.gui.workers import one_step_job
 from napari_stem_orient.io.figures import FigureKind, export_figure
-from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map, save_orientation_map
+from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
 
 if TYPE_CHECKING:
     import napari
@@ -65,7 +67,9 @@ class ExportWidget(StepPanel):
         for kind in get_args(FigureKind):
             self.figure_box.addItem(FIGURE_WORDS.get(kind, kind), kind)
         self.exploratory = ExploratoryNote()
+        self.unsaved_label = plain_label()
         self._lay_out()
+        self.content.addWidget(self.unsaved_label)
         self.content.addWidget(self.exploratory)
         for signal in (self.session.map_changed, self.session.map_started, self.session.peaks_changed):
             self.listen(signal, self._on_results_changed)
@@ -74,7 +78,7 @@ class ExportWidget(StepPanel):
     # --- what the user does --------------------------------------------------------------------------------
 
     def _on_save(self) -> None:
-        self._export("Save the map", "_map.h5", "Orientation map (*.h5)", save_orientation_map, marks=True)
+        self._export("Save the map", "_map.h5", "Orientation map (*.h5)", save_result, marks=True)
 
     def _on_ang(self) -> None:
         self._export("Export .ang", ".ang", "EBSD data (*.ang)", export_ang)
@@ -88,15 +92,13 @@ class ExportWidget(StepPanel):
         self._export("Export a figure", f"_{kind}.png", kinds, partial(export_figure, kind=kind))
 
     def _on_peaks(self) -> None:
-        from napari_stem_orient.io.peaks import save_bragg_peaks
-
         peaks = self.session.peaks
         if peaks is None:
             self.show_message("There are no Bragg peaks to save: detect or open some first.")
             return
         path = self._ask("Save Bragg peaks", "_peaks.h5", "Bragg peaks (*.h5 *.emd)")
         if path is not None:
-            self._write(partial(save_bragg_peaks, peaks), path)
+            self._write(partial(save_result, peaks), path, saved=peaks)
 
     def _on_open(self) -> None:
         path = ask_open_file(
@@ -136,13 +138,11 @@ class ExportWidget(StepPanel):
             self._folder = path.parent
         return path
 
-    def _write(
-        self, write: Callable[[Path], object], path: Path, *, saved: OrientationMap | None = None
-    ) -> None:
+    def _write(self, write: Callable[[Path], object], path: Path, *, saved: Result | None = None) -> None:
         def tell(_: object) -> None:
+            if saved is not None:
+                self.session.mark_saved(saved)
             self.show_message(f"Saved {path.name}.")
-            if saved is not None and saved is self.session.current_map:
-                self.session.mark_exported()
 
         self.run(one_step_job(partial(write, path)), title=f"Saving {path.name}", on_done=tell)
 
@@ -169,6 +169,9 @@ class ExportWidget(StepPanel):
         for button in (self.save_button, self.ang_button, self.csv_button, self.figure_button):
             button.setEnabled(has_map)
         self.peaks_button.setEnabled(self.session.peaks is not None)
+        lines = [f"• {each.words}" for each in unsaved_results(self.session)]
+        self.unsaved_label.setText("\n".join(["Not saved yet:", *lines]) if lines else "")
+        self.unsaved_label.setVisible(bool(lines))
 
     def _button(self, words: str, slot: Callable[[], None], tooltip: str) -> QPushButton:
         button = QPushButton(words)

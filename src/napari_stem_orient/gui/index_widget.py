@@ -17,6 +17,7 @@ from napari_stem_orient.gui.crystal_list import CrystalList
 from napari_stem_orient.gui.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.file_dialogs import ask_folder
 from napari_stem_orient.gui.form_layout import form_layout, narrow_box
+from napari_stem_orient.gui.kept_map_row import KeptMapRow
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.model_cards import ModelCards
 from napari_stem_orient.gui.parameter_form import ParameterForm
@@ -25,6 +26,7 @@ from napari_stem_orient.gui.session import Session, Step, StepState
 from napari_stem_orient.gui.step_jobs import (
     IndexingChoices,
     IndexingTask,
+    JournalNotice,
     MapStarted,
     ModelsFound,
     indexing_choices,
@@ -81,6 +83,8 @@ class IndexWidget(StepPanel):
         self.content.addLayout(self._forms)
         self.exploratory = ExploratoryNote()
         self.content.addWidget(self.exploratory)
+        self.kept_row = KeptMapRow(self)
+        self.content.addWidget(self.kept_row)
         self.content.addLayout(self._button_row())
         self._looking: LatestJob[object, ModelsFound] = LatestJob(
             title="Look for models", on_result=self._on_models, on_error=self._on_no_models
@@ -131,7 +135,11 @@ class IndexWidget(StepPanel):
             device=str(self.device_box.currentData() or "auto"),
             model_folders=self._model_folders,
             resume_from=resume_from,
+            # who indexes again what is there wants it done again; otherwise what a crash has left is gone on with
+            afresh=resume_from is None and self.method in session.orientation_maps,
         )
+        self.kept_row.withdraw()
+        session.saved.note_journal(OrientationMap, lost=False)
         self.run(
             indexing_job(task),
             title="Indexing",
@@ -142,8 +150,11 @@ class IndexWidget(StepPanel):
             on_error=self._on_failed,
         )
 
-    def _on_record(self, record: MapStarted | IndexedBlock) -> None:
-        if isinstance(record, MapStarted):
+    def _on_record(self, record: MapStarted | IndexedBlock | JournalNotice) -> None:
+        if isinstance(record, JournalNotice):
+            self.show_message(record.sentence)
+            self.session.saved.note_journal(OrientationMap, lost=record.lost)
+        elif isinstance(record, MapStarted):
             self._replaced = self.session.orientation_maps.get(record.orientation_map.method)
             self.session.start_map(record.orientation_map)
         else:

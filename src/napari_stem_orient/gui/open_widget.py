@@ -18,6 +18,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.form_layout import narrow_box
+from napari_stem_orient.gui.leaving import leaving_of
 from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.scan_identity import doubts
@@ -125,7 +126,7 @@ class OpenWidget(StepPanel):
             one_step_job(lambda: open_any(path, scan_shape=scan_shape, dataset=dataset)),
             title=f"Opening {path.name}",
             step=Step.OPEN,
-            on_done=self._on_opened,
+            on_done=partial(self._on_opened, path),
             on_error=partial(self._on_refused, path, asks_shape=scan_shape is not None),
             on_stopped=partial(self._on_not_opened, path),
         )
@@ -164,15 +165,17 @@ class OpenWidget(StepPanel):
 
     # --- what the job brings -------------------------------------------------------------------------------
 
-    def _on_opened(self, opened: OpenedFile) -> None:
+    def _on_opened(self, path: Path, opened: OpenedFile) -> None:
         self._show_datasets(opened.datasets)
         content = opened.content
         if isinstance(content, ScanShapeQuestion):
             self._ask_scan_shape(content)
         elif isinstance(content, (BraggPeaks, OrientationMap)):
-            take_result(self, content)
+            take_result(self, content, otherwise=partial(self._on_not_opened, path))
         else:
-            self._open_scan(content)
+            leaving_of(self.session).before_opening(
+                content, partial(self._open_scan, content), otherwise=partial(self._on_not_opened, path)
+            )
 
     def _open_scan(self, datacube: DataCube) -> None:
         """Open a scan, and say what becomes of the results that there are."""

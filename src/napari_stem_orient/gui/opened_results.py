@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox, QPushButton
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.gui.leaving import leaving_of
 from napari_stem_orient.gui.scan_identity import doubts
 
 if TYPE_CHECKING:
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from napari_stem_orient.gui.step_panel import JobPanel
 
 
-def take_result(panel: JobPanel, result: BraggPeaks | OrientationMap) -> None:
+def take_result(
+    panel: JobPanel, result: BraggPeaks | OrientationMap, *, otherwise: Callable[[], object] = lambda: None
+) -> None:
     """Hand a result from a file to the Session; where it is of another scan than the open one, the user decides.
 
     A result of a scan of another shape cannot be of the open one, and takes its place without a question.
@@ -25,16 +29,19 @@ def take_result(panel: JobPanel, result: BraggPeaks | OrientationMap) -> None:
     ----------
     panel : that opened the file; says how it went
     result : peaks or a map
+    otherwise : done where the user would rather keep what is there
     """
     session = panel.session
     scan = session.datacube
     if scan is None or result.scan_shape != scan.scan_shape or session.belongs(result) is not False:
-        _take(panel, result)
+        _take(panel, result, otherwise)
         return
-    _which_scan(panel, result).open()  # which does not wait, unlike exec: jobs go on
+    _which_scan(panel, result, otherwise).open()  # which does not wait, unlike exec: jobs go on
 
 
-def _which_scan(panel: JobPanel, result: BraggPeaks | OrientationMap) -> QMessageBox:
+def _which_scan(
+    panel: JobPanel, result: BraggPeaks | OrientationMap, otherwise: Callable[[], object]
+) -> QMessageBox:
     """Make the question whether a result of another scan is opened alone, or used with the scan that is open."""
     session = panel.session
     what = "These Bragg peaks were" if isinstance(result, BraggPeaks) else "This orientation map was"
@@ -50,9 +57,15 @@ def _which_scan(panel: JobPanel, result: BraggPeaks | OrientationMap) -> QMessag
     box.setInformativeText(
         f"Made from: {made_from}. A file that was copied or written anew since counts as another one, too."
     )
-    alone = _button(box, "Open alone", "open_alone", partial(_take, panel, result))
-    _button(box, f"Use with “{open_name}”", "use_together", partial(_take_as_of_open_scan, panel, result))
+    alone = _button(box, "Open alone", "open_alone", partial(_take, panel, result, otherwise))
+    _button(
+        box,
+        f"Use with “{open_name}”",
+        "use_together",
+        partial(_take_as_of_open_scan, panel, result, otherwise),
+    )
     box.addButton(QMessageBox.StandardButton.Cancel)
+    box.rejected.connect(otherwise)
     box.setDefaultButton(alone)
     return box
 
@@ -65,16 +78,24 @@ def _button(box: QMessageBox, words: str, name: str, slot: partial[None]) -> QPu
     return button
 
 
-def _take_as_of_open_scan(panel: JobPanel, result: BraggPeaks | OrientationMap) -> None:
+def _take_as_of_open_scan(
+    panel: JobPanel, result: BraggPeaks | OrientationMap, otherwise: Callable[[], object]
+) -> None:
     panel.attempt(partial(panel.session.count_as_open_scan, result))
-    _take(panel, result)
+    _take(panel, result, otherwise)
 
 
-def _take(panel: JobPanel, result: BraggPeaks | OrientationMap) -> None:
+def _take(panel: JobPanel, result: BraggPeaks | OrientationMap, otherwise: Callable[[], object]) -> None:
+    """Hand it over, once what it replaces is saved, kept or given up."""
+    take = partial(_take_now, panel, result)
+    leaving_of(panel.session).before_opening(result, take, otherwise=otherwise)
+
+
+def _take_now(panel: JobPanel, result: BraggPeaks | OrientationMap) -> None:
     session = panel.session
     closed = session.identity.name if session.belongs(result) is False else ""
     if isinstance(result, BraggPeaks):
-        session.set_peaks(result)
+        session.open_peaks(result)
         said = _peaks_opened(result)
     else:
         session.open_map(result)

@@ -1,4 +1,7 @@
-"""ResumeRow: says what an interrupted detection has left of the open scan, and offers to go on with it."""
+"""ResumeRow: says what an earlier detection has left of the open scan, and offers to take it or to go on with it.
+
+It also keeps what the peaks are calibrated with beside them, so that they come back as they were.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,18 @@ from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.latest_job import LatestJob
-from napari_stem_orient.gui.resume_jobs import InterruptedRun, forget_interrupted_runs, interrupted_run
+from napari_stem_orient.gui.resume_jobs import (
+    InterruptedRun,
+    forget_interrupted_runs,
+    forget_kept,
+    interrupted_run,
+    keep_calibrated,
+)
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
 from napari_stem_orient.gui.workers import one_step_job
 
 if TYPE_CHECKING:
+    from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.datacube import DataCube
 
 
@@ -40,12 +50,8 @@ class ResumeRow(QWidget):
         self._run: InterruptedRun | None = None
         self.label = plain_label()
         self.resume_button = QPushButton("Resume")
-        self.resume_button.setToolTip(
-            "Go on with the interrupted run: with its template, its parameters and its mask, from its last block."
-        )
         self.resume_button.clicked.connect(self._on_resume)
         self.start_over_button = QPushButton("Start over")
-        self.start_over_button.setToolTip("Forget the interrupted run, and detect with what is chosen here.")
         self.start_over_button.clicked.connect(self._on_start_over)
         buttons = QHBoxLayout()
         buttons.addWidget(self.resume_button)
@@ -59,7 +65,12 @@ class ResumeRow(QWidget):
             title="Look for an interrupted run", on_result=self._on_found, on_error=lambda *_: None
         )
         self.destroyed.connect(partial(LatestJob.close, self._looking))
+        self._keeping: LatestJob[BraggPeaks, bool] = LatestJob(
+            title="Keep the calibration", on_result=lambda *_: None, on_error=self._on_not_kept
+        )
+        self.destroyed.connect(partial(LatestJob.close, self._keeping))
         panel.listen(panel.session.datacube_changed, self._on_datacube_changed)
+        panel.listen(panel.session.calibration_steps_changed, self._on_calibration_steps_changed)
         self.look()
 
     @property
@@ -89,11 +100,29 @@ class ResumeRow(QWidget):
         self.look()
 
     def _on_found(self, datacube: DataCube, run: InterruptedRun | None) -> None:
-        current = self._panel.session.datacube
+        session = self._panel.session
+        current, peaks = session.datacube, session.peaks
         if run is None or current is None or current.data is not datacube.data:
             return
+        if peaks is not None and peaks.source_fingerprint == current.fingerprint:
+            return  # the results of this scan are there
         self._run = run
-        self.label.setText(f"{run.words}.")
+        self.label.setText(f"{run.words[:1].upper()}{run.words[1:]}.")
+        if run.peaks is None:
+            self.resume_button.setText("Resume")
+            self.resume_button.setToolTip(
+                "Go on with the interrupted run: with its template, its parameters and its mask, from its last block."
+            )
+            self.start_over_button.setText("Start over")
+            self.start_over_button.setToolTip(
+                "Forget the interrupted run, and detect with what is chosen here."
+            )
+        else:
+            self.resume_button.setText("Take them")
+            self.resume_button.setToolTip("Go on with these peaks, as they were calibrated last.")
+            self.start_over_button.setText("Discard")
+            self.start_over_button.setToolTip("Remove these peaks: they are in no file.")
+            self._panel.asks.emit()
         self.show()
 
     def _on_resume(self) -> None:
@@ -105,7 +134,15 @@ class ResumeRow(QWidget):
     def _on_start_over(self) -> None:
         run = self._run
         self.withdraw()
-        if run is not None:
+        if run is None:
+            return
+        if run.peaks is not None:
+            self._panel.run(
+                one_step_job(lambda: forget_kept(run.path)),
+                title="Discarding the peaks",
+                on_done=lambda _: self.look(),  # others may lie behind them
+            )
+        else:
             datacube = run.task.datacube
             self._panel.run(
                 one_step_job(lambda: forget_interrupted_runs(datacube)),
@@ -113,3 +150,13 @@ class ResumeRow(QWidget):
                 about_scan=True,
                 on_done=lambda _: self.started_over.emit(),
             )
+
+    def _on_calibration_steps_changed(self) -> None:
+        session = self._panel.session
+        peaks, history = session.peaks, session.history
+        if peaks is not None and (history.done or history.undone):
+            scan = None if session.datacube is None else session.datacube.calibration
+            self._keeping.request(peaks, partial(keep_calibrated, peaks, scan))
+
+    def _on_not_kept(self, _: BraggPeaks, message: str) -> None:
+        self._panel.show_message(f"The calibration cannot be kept for the next time: {message}.")

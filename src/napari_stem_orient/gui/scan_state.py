@@ -257,6 +257,13 @@ class ScanState(CalibratedState):
         require_main_thread()
         self._attended.add(job)
 
+    def discard_job(self, step: Step) -> None:
+        """Stop the running job of a step, if it has one, and drop whatever it still sends."""
+        job = self._running.pop(step, None)
+        if job is not None:
+            job.discard()
+            self.steps_changed.emit()
+
     def discard_jobs(self) -> None:
         """Stop every job that is about the open scan and drop whatever it still sends."""
         jobs = [*self._running.values(), *self._attended]

@@ -11,6 +11,7 @@ from napari_stem_orient.gui import steps
 from napari_stem_orient.gui.calibrated_state import require_main_thread
 from napari_stem_orient.gui.scan_state import RunningJob, ScanState
 from napari_stem_orient.gui.steps import Step, StepState
+from napari_stem_orient.gui.unsaved import SavedResults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,8 @@ class Session(ScanState):
     open_needs
         What the file that was chosen last needs before it is open ("another file: x.h5 could not be opened"); None
         where what is open is that file.
+    saved
+        Which results are in a file.
     painter
         Whatever paints the layers of this viewer, kept alive here.
     """
@@ -80,6 +83,7 @@ class Session(ScanState):
         self.model_folders: tuple[Path, ...] = ()
         self.model_needed: str | None = None
         self.crystals_carried = False
+        self.saved = SavedResults()
 
     # --- Detect --------------------------------------------------------------------------------------------
 
@@ -145,6 +149,12 @@ class Session(ScanState):
         self.peaks_fingerprint = None if peaks is None else peaks.fingerprint
         self._begin_history()
         self.peaks_changed.emit(peaks)
+        self.steps_changed.emit()
+
+    def open_peaks(self, peaks: BraggPeaks) -> None:
+        """Take peaks from a file."""
+        self.set_peaks(peaks)
+        self.saved.note_opened(peaks)
         self.steps_changed.emit()
 
     # --- Index ---------------------------------------------------------------------------------------------
@@ -221,15 +231,16 @@ class Session(ScanState):
         Where it is of another scan than the one that is open, that one is let go.
         """
         require_main_thread()
-        job = self._running.pop(Step.INDEX, None)
-        if job is not None:
-            job.discard()
+        self.discard_job(Step.INDEX)
         self.set_map(orientation_map)
-        self.mark_exported()
+        if self.current_map is not None:
+            self.mark_saved(self.current_map)
 
-    def mark_exported(self) -> None:
-        """Remember that the current map is saved."""
-        self.exported_map = self.current_map
+    def mark_saved(self, result: BraggPeaks | OrientationMap) -> None:
+        """Remember that a result is in a file, as it is now."""
+        self.saved.note(result)
+        if result is self.current_map:
+            self.exported_map = self.current_map
         self.steps_changed.emit()
 
     # --- steps ---------------------------------------------------------------------------------------------

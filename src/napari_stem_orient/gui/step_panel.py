@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from psygnal import Signal, SignalInstance
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.progress import Record
 from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.job_bar import JobBar
+from napari_stem_orient.gui.leaving import leaving_of
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.session import Session, Step, StepState, session_of
 from napari_stem_orient.gui.wheel_guard import guard_wheel
@@ -67,6 +69,11 @@ class JobPanel(QWidget):
     def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:
         """Connect a signal of the Session to a method of this widget, for as long as the widget lives."""
         self._connections.connect(signal, slot)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Have the window, which the panel is docked in by now, ask before it closes over unsaved results."""
+        super().showEvent(event)
+        leaving_of(self.session).watch(self)
 
     def show_message(self, text: str) -> None:
         """Show one line about what was done or went wrong; nothing for an empty text."""

@@ -1,7 +1,8 @@
-"""Journals of detections: each finished block is kept as it comes, and an interrupted run is found again."""
+"""Journals of detections: blocks are kept as they come; a run that broke off, or was not saved, is found again."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.io.run_journal import (
     JournalRecord,
     RunJournal,
+    append_to_journal,
+    date_in_words,
     free_journals,
     kept,
     new_journal_path,
@@ -28,8 +32,25 @@ _BLOCK_ARRAYS = ("positions", "x_px", "y_px", "intensity", "offsets", "significa
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class KeptCalibration:
+    """What peaks were calibrated with after they had been detected.
+
+    Parameters
+    ----------
+    calibration, scan
+        Of the peaks, and of the scan (None where it was that of the peaks).
+    origin_px
+        (n_positions, 2) float32; row and column of the direct beam in px, or None.
+    """
+
+    calibration: Calibration
+    scan: Calibration | None
+    origin_px: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InterruptedDetection:
-    """A detection that did not come to its end.
+    """A detection that did not come to its end, or whose peaks nobody has saved.
 
     Parameters
     ----------
@@ -45,6 +66,10 @@ class InterruptedDetection:
         What it had done.
     n_done, n_positions
         Number of positions done, and in all.
+    modified
+        When it was written last, in seconds since 1970.
+    calibrated
+        The calibration that the peaks were given since, and the direct beam at each position; None where none was.
     """
 
     path: Path
@@ -54,8 +79,18 @@ class InterruptedDetection:
     blocks: tuple[DetectedBlock, ...]
     n_done: int
     n_positions: int
+    modified: float
+    calibrated: KeptCalibration | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every position is done."""
+        return self.n_done == self.n_positions
 
     def __str__(self) -> str:
+        if self.finished:
+            when = date_in_words(self.modified)
+            return f"the Bragg peaks of all {self.n_positions:,} positions are kept from {when}; they were not saved"
         return f"{self.n_done:,} of {self.n_positions:,} positions are left from a run that was interrupted"
 
 
@@ -110,10 +145,52 @@ def kept_in_journal(
     return kept(job, journal, keep_block)
 
 
+def keep_calibration(
+    peaks: BraggPeaks, *, scan: Calibration | None, folder: str | Path | None = None
+) -> bool:
+    """Keep what peaks are calibrated with by now beside them; False where no journal keeps these peaks.
+
+    Raises
+    ------
+    OSError
+        When the journal cannot be written.
+    """
+    path = next(iter(_journals_of(peaks, folder)), None)
+    if path is None:
+        return False
+    note = {
+        "calibration": peaks.calibration.model_dump(mode="json"),
+        "scan": None if scan is None else scan.model_dump(mode="json"),
+    }
+    arrays = {} if peaks.origin_px is None else {"origin_px": peaks.origin_px}
+    append_to_journal(path, note, arrays)
+    return True
+
+
+def remove_kept_peaks(peaks: BraggPeaks, *, folder: str | Path | None = None) -> None:
+    """Forget peaks that are safe elsewhere by now, or that nobody wants."""
+    for path in _journals_of(peaks, folder):
+        path.unlink(missing_ok=True)
+
+
+def _journals_of(peaks: BraggPeaks, folder: str | Path | None) -> list[Path]:
+    """The journals of the runs that detect in the same scan in the same way, newest first."""
+    if peaks.source_fingerprint is None:
+        return []
+    made_by = json.loads(json.dumps(dict(peaks.parameters)))  # as it comes out of a file
+    made_by.pop("unreadable_frames", None)
+    found = []
+    for path in free_journals(KIND, peaks.source_fingerprint, folder):
+        begun = next(read_journal(path), None)
+        if begun is not None and begun.note.get("description") == made_by:
+            found.append(path)
+    return found
+
+
 def find_interrupted_detections(
     datacube: DataCube, *, folder: str | Path | None = None
 ) -> list[InterruptedDetection]:
-    """Detections of this scan that were interrupted, the one with most positions first.
+    """Detections of this scan that were interrupted or not saved, the one with most positions first.
 
     Peak memory: all their peaks.
     """
@@ -124,9 +201,13 @@ def find_interrupted_detections(
 
 
 def remove_interrupted_detections(
-    datacube: DataCube, *, description: Mapping[str, Any] | None = None, folder: str | Path | None = None
+    datacube: DataCube,
+    *,
+    description: Mapping[str, Any] | None = None,
+    keep: Path | None = None,
+    folder: str | Path | None = None,
 ) -> None:
-    """Forget the interrupted detections of this scan; those that another program is at are left alone.
+    """Forget the detections of this scan; those that another program is at, and the journal ``keep``, are left alone.
 
     With a ``description`` only those that detect in this very way: others have found what no other run has.
     """
@@ -134,6 +215,8 @@ def remove_interrupted_detections(
         return
 
     def made_so(path: Path) -> bool:
+        if path == keep:
+            return False
         begun = next(read_journal(path), None)
         return begun is None or description in (None, begun.note.get("description"))
 
@@ -147,7 +230,9 @@ def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:
         begun = next(records, None)
         if begun is None or tuple(begun.note["scan_shape"]) != datacube.scan_shape:
             return None
-        blocks = tuple(_block(record) for record in records)
+        kept = list(records)
+        blocks = tuple(_block(record) for record in kept if "calibration" not in record.note)
+        calibrated = [_calibrated(record) for record in kept if "calibration" in record.note]
         done = np.zeros(datacube.n_positions, dtype=bool)
         for block in blocks:
             done[block.positions] = True
@@ -163,6 +248,17 @@ def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:
         blocks=blocks,
         n_done=int(done.sum()),
         n_positions=datacube.n_positions,
+        modified=path.stat().st_mtime,
+        calibrated=calibrated[-1] if calibrated else None,
+    )
+
+
+def _calibrated(record: JournalRecord) -> KeptCalibration:
+    scan = record.note["scan"]
+    return KeptCalibration(
+        calibration=Calibration.model_validate(record.note["calibration"]),
+        scan=None if scan is None else Calibration.model_validate(scan),
+        origin_px=record.arrays.get("origin_px"),
     )
 
 

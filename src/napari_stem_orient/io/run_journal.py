@@ -62,17 +62,20 @@ class RunJournal:
     path
     problem
         Why nothing more is kept, in words; "" while all is well.
+    made_room
+        What older journals had kept that are removed for this one, each in words.
     """
 
     def __init__(self, path: Path, note: Mapping[str, Any], arrays: Arrays) -> None:
         self.path, self.problem = path, ""
+        self.made_room: tuple[str, ...] = ()
         self._file = -1
         self._size = 0
         self._n_records = 0
         self._synced = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            make_room(path.parent)
+            self.made_room = make_room(path.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self._file = os.open(path, flags, 0o600)
             _lock(self._file)
@@ -131,10 +134,13 @@ def kept(
     job: Job[RecordType, ResultType],
     journal: RunJournal | None,
     keep: Callable[[RunJournal, RecordType], None],
+    *,
+    finish: Callable[[RunJournal, ResultType], None] | None = None,
 ) -> Job[RecordType, ResultType]:
     """The same job, each record of which ``keep`` puts into the journal before it is handed on.
 
-    The journal is closed in the end, and stays: whoever has the result safe removes it.
+    ``finish`` puts what only the result knows into it. The journal is closed in the end, and stays: whoever has the
+    result safe removes it.
     """
     try:
         while True:
@@ -142,6 +148,8 @@ def kept(
                 record = next(job)
             except StopIteration as finished:
                 result: ResultType = finished.value
+                if journal is not None and finish is not None:
+                    finish(journal, result)
                 return result
             if journal is not None:
                 keep(journal, record)
@@ -168,6 +176,34 @@ def read_journal(path: Path) -> Iterator[JournalRecord]:
             if len(content) < size or _checksum(content) != head[8:]:
                 return
             yield _content(content)
+
+
+def append_to_journal(path: Path, note: Mapping[str, Any], arrays: Arrays) -> None:
+    """Append a record to a journal that was closed, in the place of a last one that was cut off.
+
+    Raises
+    ------
+    OSError
+        When it is gone, cannot be written, or another program is writing it.
+    """
+    file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        _lock(file)
+        end, size = len(SIGNATURE), os.fstat(file).st_size
+        while end + 16 <= size:
+            os.lseek(file, end, os.SEEK_SET)
+            following = end + 16 + int.from_bytes(os.read(file, 8), "little")
+            if following > size:
+                break
+            end = following
+        os.ftruncate(file, end)
+        os.lseek(file, end, os.SEEK_SET)
+        rest = memoryview(_record(note, arrays))
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def journal_folder(folder: str | Path | None = None) -> Path:
@@ -223,21 +259,50 @@ def is_being_written(path: Path) -> bool:
     return False
 
 
-def make_room(folder: Path) -> None:
-    """Remove journals that nobody has come back for: too old, or too large all together."""
+def make_room(folder: Path) -> tuple[str, ...]:
+    """Remove journals that nobody has come back for: too old, or too large all together; say what they had kept."""
     files = []
     for path in folder.glob(f"*{ENDING}"):
         with contextlib.suppress(OSError):
             files.append((path.stat().st_mtime, path.stat().st_size, path))
     total = sum(size for _, size, _ in files)
+    removed = []
     for modified, size, path in sorted(files, key=lambda entry: entry[0]):
         old = time.time() - modified > OLDEST_DAYS * 86400
         if (old or total > LARGEST_BYTES) and not is_being_written(path):
             with contextlib.suppress(
                 OSError
             ):  # what cannot be removed keeps no other journal from being written
+                words = _kept_words(path, modified=modified, old=old)
                 path.unlink(missing_ok=True)
                 total -= size
+                removed.append(words)
+    return tuple(removed)
+
+
+def limits_in_words() -> str:
+    """How long, and how much, journals keep."""
+    return (
+        f"for {OLDEST_DAYS} days, and no more than {LARGEST_BYTES / 1e9:.0f} GB of all such results together"
+    )
+
+
+def date_in_words(modified: float) -> str:
+    """When a journal was written last, in local time: "30 Nov 2026, 14:05"."""
+    moment = time.localtime(modified)
+    return f"{moment.tm_mday} {time.strftime('%b %Y, %H:%M', moment)}"
+
+
+def _kept_words(path: Path, *, modified: float, old: bool) -> str:
+    begun = next(read_journal(path), None)
+    name = str((begun.note.get("name") if begun else None) or "a scan")
+    why = (
+        f"they are older than {OLDEST_DAYS} days"
+        if old
+        else "all results kept took more than the 4 GB that they may"
+    )
+    why = why.replace("4 GB", f"{LARGEST_BYTES / 1e9:.0f} GB")
+    return f"unsaved results of {name} of {date_in_words(modified)} are no longer kept: {why}"
 
 
 def _record(note: Mapping[str, Any], arrays: Arrays) -> bytes:
