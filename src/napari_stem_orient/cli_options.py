@@ -198,7 +198,8 @@ def crystal_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="NAME_OR_CIF",
-        help="a built-in crystal or a CIF; may be given again for more phases",
+        help="a built-in crystal or a CIF (file.cif#name where it holds several structures); may be given again "
+        "for more phases",
     )
 
 
@@ -260,10 +261,19 @@ def given_calibration(arguments: argparse.Namespace, known: Calibration) -> Cali
 
 
 def chosen_crystals(arguments: argparse.Namespace) -> tuple[Crystal, ...]:
-    """Load the crystals that the user named."""
+    """Load the crystals that the user named; what had to be decided about them is told beside the results."""
+    return load_crystals(arguments.crystal)
+
+
+def load_crystals(names: Iterable[str]) -> tuple[Crystal, ...]:
+    """Load crystals by name, CIF, or structure of a CIF ("file.cif#name"), and tell what had to be decided."""
     from napari_stem_orient.core.crystal import load_crystal
 
-    return tuple(load_crystal(name) for name in arguments.crystal)
+    crystals = tuple(load_crystal(name) for name in names)
+    for crystal in crystals:
+        for note in crystal.notes:
+            tell(f"{crystal.name}: {note}")
+    return crystals
 
 
 def chosen_mask(

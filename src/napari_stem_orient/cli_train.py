@@ -20,6 +20,7 @@ from napari_stem_orient.cli_options import (
     build_model,
     given_values,
     job_options,
+    load_crystals,
     one_line,
 )
 
@@ -143,7 +144,6 @@ def _note(step: TrainingStep | LibraryStep) -> str:
 
 
 def _new_task(arguments: argparse.Namespace) -> _Task:
-    from napari_stem_orient.core.crystal import load_crystal
     from napari_stem_orient.network.recipe import TrainingParameters
     from napari_stem_orient.network.training import common_structure_type, recipe_to_start_from
     from napari_stem_orient.network.training_checks import check_reach, make_model_folder
@@ -153,7 +153,7 @@ def _new_task(arguments: argparse.Namespace) -> _Task:
     if arguments.member and len(arguments.crystal) > 1:
         raise UsageError("--member belongs to one --crystal: train a model for each structure type")
     recipe = build_model(arguments, TrainingParameters)
-    crystals = tuple(load_crystal(name) for name in (*arguments.crystal, *(arguments.member or ())))
+    crystals = load_crystals((*arguments.crystal, *(arguments.member or ())))
     whole = arguments.whole_structure_type or bool(arguments.member)
     if whole:
         try:
@@ -199,13 +199,12 @@ def _clear(output: Path, *, start_over: bool) -> None:
 
 def _resumed_task(arguments: argparse.Namespace) -> _Task:
     """The training of a checkpoint; options that were given again must be the same as then."""
-    from napari_stem_orient.core.crystal import load_crystal
     from napari_stem_orient.network.checkpoint import read_checkpoint
     from napari_stem_orient.network.recipe import TrainingParameters
 
     if arguments.output is None and not arguments.crystal:
         raise UsageError("--resume needs the folder of the training: give --output")
-    named = tuple(load_crystal(name) for name in (*(arguments.crystal or ()), *(arguments.member or ())))
+    named = load_crystals((*(arguments.crystal or ()), *(arguments.member or ())))
     output = _output(arguments, "-".join(crystal.name for crystal in named))
     earlier = read_checkpoint(output).settings
     _refuse_contradictions(arguments, earlier)

@@ -267,3 +267,12 @@ def test_directions_and_planes_are_quoted_in_the_users_cell() -> None:
     # the plane (200) of the cube: intercepts give h' = k + l over 2 and so on
     assert copper.quoted_indices(np.array([[2, 0, 0], [1, 1, 1]])).tolist() == [[0, 1, 1], [1, 1, 1]]
     assert Crystal.from_dict(copper.to_dict()) == copper
+
+
+def test_atoms_that_are_listed_three_times_make_no_lattice() -> None:
+    # as programs write thirds with four digits: three copies of one atom a thousandth of an Å apart
+    copies = np.array([[0.3333, 0.6667, 0.25], [0.3333, 0.6666, 0.25], [0.3334, 0.6667, 0.25]])
+    atoms = np.concatenate([copies, 1 - copies])
+    crystal = Crystal("Ti", (2.95, 2.95, 4.68, 90, 90, 120), ("Ti",) * 6, atoms, np.full(6, 1 / 3), 194)
+    assert len(crystal.centring_translations) == 1
+    assert np.linalg.det(crystal.primitive_basis) != 0

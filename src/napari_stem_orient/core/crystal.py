@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from napari_stem_orient.core.builtin_crystals import BUILTIN_STRUCTURES, crystal_system_of, structure_type_of
 from napari_stem_orient.core.cif import read_structure
@@ -33,6 +34,9 @@ BUILTIN_CRYSTALS: tuple[str, ...] = tuple(BUILTIN_STRUCTURES)
 
 #: Root-mean-square thermal displacement in Å where nothing better is known (room-temperature metals: 0.06-0.1).
 DEFAULT_THERMAL_SIGMA = 0.08
+
+#: Å; no lattice has a shorter translation.
+SHORTEST_TRANSLATION = 0.5
 
 
 @dataclass(frozen=True)
@@ -244,10 +248,20 @@ class Crystal:
     @cached_property
     def centring_translations(self) -> FloatArray:
         """Fractional lattice translations (n, 3) that map the whole structure onto itself, (0, 0, 0) among them."""
-        first = self.fractional[[e == self.elements[0] for e in self.elements]]
-        candidates = np.round((first - first[0]) % 1.0, 9) % 1.0
-        kept = [t for t in candidates if self._is_translation(t)]
-        return np.array(kept) if kept else np.zeros((1, 3))
+        site, kinds = _sites(self)
+        rarest = np.flatnonzero(kinds == np.bincount(kinds)[1:].argmin() + 1)
+        places = _inside(self.fractional[site])
+        tree = cKDTree(places, boxsize=np.ones(3))
+        kept = []
+        for step in places[rarest] - places[rarest[0]]:
+            distance, there = tree.query(_inside(places + step), p=np.inf)
+            if np.max(distance) < 1e-4 and np.array_equal(kinds[there], kinds):
+                kept.append(step)
+        translations: FloatArray = np.round(np.array(kept) % 1.0, 9) % 1.0
+        # Atoms that are listed twice, a hair apart, make no lattice.
+        length = np.linalg.norm((translations - np.rint(translations)) @ self.direct_basis, axis=1)
+        lattice: FloatArray = translations[(length > SHORTEST_TRANSLATION) | (length == 0)]
+        return lattice
 
     @cached_property
     def primitive_basis(self) -> FloatArray:
@@ -262,15 +276,6 @@ class Crystal:
         normal = np.cross(first, second)
         third = next(v for v in vectors if abs(normal @ v) > 1e-3 * self.volume)
         return np.array([first, second, third])
-
-    def _is_translation(self, translation: FloatArray) -> bool:
-        shifted = self.fractional + translation
-        difference = shifted[:, None, :] - self.fractional[None, :, :]
-        distance = np.abs(difference - np.rint(difference)).max(axis=-1)
-        elements = np.array(self.elements)
-        same = elements[:, None] == elements[None, :]
-        same &= np.isclose(self.occupancy[:, None], self.occupancy[None, :])
-        return bool(np.all(((distance < 1e-4) & same).any(axis=1)))
 
     @property
     def formula(self) -> str:
@@ -382,18 +387,20 @@ def crystal_from_cif(path: str | Path, *, block: str | None = None) -> Crystal:
 
 def _sites(crystal: Crystal) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First atom of each site, and a number for what sits there (elements with their occupancies)."""
-    difference = crystal.fractional[:, None] - crystal.fractional[None]
-    together = np.abs(difference - np.rint(difference)).max(axis=-1) < 1e-3
-    owner = together.argmax(axis=1)
+    places = _inside(crystal.fractional)
+    tree = cKDTree(places, boxsize=np.ones(3))
+    together = [tree.query_ball_point(place, 1e-3, p=np.inf) for place in places]
+    owner = np.array([min(atoms) for atoms in together])
     site = np.flatnonzero(owner == np.arange(len(owner)))
     contents = [
-        tuple(
-            sorted(
-                (crystal.elements[j], round(float(crystal.occupancy[j]), 3))
-                for j in np.flatnonzero(together[i])
-            )
-        )
+        tuple(sorted((crystal.elements[j], round(float(crystal.occupancy[j]), 3)) for j in together[i]))
         for i in site
     ]
     kinds = {content: k for k, content in enumerate(sorted(set(contents)), start=1)}
     return site, np.array([kinds[content] for content in contents])
+
+
+def _inside(fractional: FloatArray) -> FloatArray:
+    """Positions (n, 3) inside the cell: 0 to 1, 1 excluded."""
+    inside: FloatArray = fractional % 1.0
+    return np.where(inside >= 1.0, 0.0, inside)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from psygnal import Signal
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, load_crystal
+from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal
 from napari_stem_orient.gui.crystal_chooser import builtin_groups, heading
+from napari_stem_orient.gui.crystal_question import load_for
 from napari_stem_orient.gui.file_dialogs import ask_open_file
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.step_panel import JobPanel
@@ -54,7 +54,7 @@ class CrystalBox(QWidget):
 
     def choose(self, name_or_path: str | Path) -> None:
         """Choose a built-in crystal by its name, or one from a CIF file."""
-        crystal = self._panel.attempt(partial(load_crystal, name_or_path))
+        crystal = load_for(self._panel, name_or_path)
         if crystal is not None:
             if crystal.name not in BUILTIN_CRYSTALS and crystal not in self._from_files:
                 self._from_files = (*self._from_files, crystal)

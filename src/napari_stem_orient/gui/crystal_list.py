@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +15,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, load_crystal
+from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal
 from napari_stem_orient.gui.crystal_chooser import CrystalChooser
+from napari_stem_orient.gui.crystal_question import load_for, notes_text
 from napari_stem_orient.gui.file_dialogs import ask_open_file
 from napari_stem_orient.gui.step_panel import JobPanel
 
@@ -107,11 +107,9 @@ class CrystalList(QWidget):
 
     def add(self, name_or_path: str | Path) -> None:
         """Add a crystal by its built-in name or its CIF file; one that is there already stays once."""
-        crystal = self._panel.attempt(partial(load_crystal, name_or_path))
-        if crystal is None:
-            return
-        self._panel.show_message("")
-        self._add(crystal)
+        crystal = load_for(self._panel, name_or_path)
+        if crystal is not None:
+            self._add(crystal)
 
     def _add(self, crystal: Crystal) -> None:
         if crystal not in self._chosen.crystals:
@@ -147,6 +145,10 @@ class CrystalList(QWidget):
             self.add_box.set_yours(tuple(self._yours))
         self.list.clear()
         self.list.addItems([crystal_text(crystal) for crystal in crystals])
+        for row, crystal in enumerate(crystals):
+            item = self.list.item(row)
+            if item is not None:
+                item.setToolTip(crystal_tooltip(crystal))
         self.list.setVisible(bool(crystals))
         rows = min(ROWS_SHOWN, max(1, len(crystals)))
         self.list.setFixedHeight(rows * max(18, self.list.sizeHintForRow(0)) + 2 * self.list.frameWidth() + 8)
@@ -156,6 +158,17 @@ class CrystalList(QWidget):
 def crystal_text(crystal: Crystal) -> str:
     """Say a crystal in a line: name, structure type or space group, and cell."""
     a, b, c, *_ = crystal.lattice
-    kind = crystal.structure_type or f"space group {crystal.space_group}"
+    kind = crystal.structure_type or f"space group {crystal.space_group_name}"
     lengths = f"a = {a:.4g}" if a == b == c else f"a, b, c = {a:.4g}, {b:.4g}, {c:.4g}"
     return f"{crystal.name} · {kind} · {lengths} Å"
+
+
+def crystal_tooltip(crystal: Crystal) -> str:
+    """Say all of a crystal that tells whether it is the right one: content, space group, cell, what was decided."""
+    a, b, c, alpha, beta, gamma = crystal.lattice
+    lines = [
+        f"{crystal.formula} in the cell, space group {crystal.space_group_name}",
+        f"a, b, c = {a:.5g}, {b:.5g}, {c:.5g} Å; α, β, γ = {alpha:.5g}, {beta:.5g}, {gamma:.5g}°",
+        notes_text(crystal),
+    ]
+    return "\n".join(line for line in lines if line)
