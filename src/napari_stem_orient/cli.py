@@ -26,7 +26,7 @@ from napari_stem_orient.cli_calibrate import (
 from napari_stem_orient.cli_detect import detect_options, run_detect
 from napari_stem_orient.cli_files import UsageError, check_files, reads_file, writes_file
 from napari_stem_orient.cli_index import index_options, run_index
-from napari_stem_orient.cli_options import existing, one_line, scan_options
+from napari_stem_orient.cli_options import calibration_options, existing, one_line, scan_options
 from napari_stem_orient.cli_train import run_train, train_options
 from napari_stem_orient.cli_virtual import run_virtual, virtual_options
 
@@ -124,6 +124,7 @@ def _info_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(tells_notes=False)  # they are among the lines
     scan_options(parser)
+    calibration_options(parser)
 
 
 def run_info(arguments: argparse.Namespace) -> str:

@@ -284,7 +284,7 @@ def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected
 def _require_calibration(calibration: Calibration) -> None:
     """Refuse to index without pixel size and voltage before hours of work are spent; name the options."""
     needed = {
-        "--pixel-size-inv-angstrom": calibration.pixel_size_inv_angstrom,
+        "--pixel-size-inv-angstrom": calibration.pixel_size_inv_angstrom or calibration.pixel_angle_mrad,
         "--voltage-kv": calibration.voltage_kv,
     }
     missing = [option for option, value in needed.items() if value is None]

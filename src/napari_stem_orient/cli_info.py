@@ -117,6 +117,8 @@ def _calibration_lines(calibration: Calibration) -> Lines:
         if getattr(calibration, name) not in (None, field.default)
     }
     lines = [(name.lower(), value) for name, value in known.items()]
+    if calibration.pixel_size_inv_angstrom is None and calibration.pixel_angle_mrad is not None:
+        lines.append(("", "the pixel size follows from it as soon as the voltage is given"))
     missing = calibration.missing_for_indexing()
     if missing:
         lines.append(("missing", ", ".join(missing)))

@@ -257,7 +257,12 @@ def _ways_out(fit: FramesDoNotFit) -> str:
 
 def given_calibration(arguments: argparse.Namespace, known: Calibration) -> Calibration:
     """What is known of the calibration, with the values that the user gave instead."""
-    return build_model(arguments, type(known), **known.model_dump())
+    both = {"pixel_angle_mrad", "pixel_size_inv_angstrom"}
+    if both <= given_values(arguments, type(known)).keys():
+        raise UsageError(
+            "--pixel-angle-mrad and --pixel-size-inv-angstrom say the same thing: give one of them"
+        )
+    return build_model(arguments, type(known), **known.model_dump()).following(known)
 
 
 def chosen_crystals(arguments: argparse.Namespace) -> tuple[Crystal, ...]:

@@ -132,6 +132,22 @@ def test_a_typed_pixel_size_reaches_scan_and_peaks_and_is_missing_no_more(
     assert "accelerating voltage (kV)" in panel.missing_label.text()
 
 
+def test_a_pixel_angle_becomes_a_pixel_size_with_the_voltage_and_follows_it(
+    until: Until, panel: OpenWidget
+) -> None:
+    known = Calibration(pixel_angle_mrad=0.5)
+    panel.session.set_datacube(DataCube(_lazy(patterns(2, 3, 16, 16)), known))
+    until(lambda: is_open(panel))
+    assert "0.5 mrad a pixel: the pixel size follows from the voltage" in panel.missing_label.text()
+    for voltage, wavelength in ((300, 0.019687), (200, 0.025079)):
+        editor = panel.form.editor("voltage_kv")
+        editor.set_number(voltage)
+        editor.valueChanged.emit(float(voltage))
+        size = panel.session.calibration.pixel_size_inv_angstrom
+        assert size == pytest.approx(0.5e-3 / wavelength, rel=1e-4)
+        assert panel.form.editor("pixel_size_inv_angstrom").number() == pytest.approx(size)
+
+
 def test_a_stack_asks_for_its_scan_shape_and_opens_with_the_answer(
     until: Until, panel: OpenWidget, tmp_path: Path
 ) -> None:

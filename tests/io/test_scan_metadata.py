@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from napari_stem_orient.io.scan_metadata import (
@@ -11,6 +12,7 @@ from napari_stem_orient.io.scan_metadata import (
     microscope_settings,
     pixel_size,
     plain_unit,
+    read_axes,
     scan_step,
 )
 
@@ -37,6 +39,9 @@ def axes(scan: tuple[object, object], detector: tuple[object, object]) -> list[d
         ("µm", "um"),
         ("\u03bcm", "um"),
         ("mrad", "mrad"),
+        ("Å−1", "1/a"),
+        ("degrees", "deg"),
+        ("°", "deg"),
         (None, ""),
         ("<undefined>", "<undefined>"),
     ],
@@ -59,6 +64,16 @@ def test_spellings_of_one_unit_are_one(text: object, unit: str) -> None:
         (None, "1/Å", None),
         (4e16, "1/nm", None),
         (0.5, "mrad", 0.5e-3 / 0.0196875),
+        (5e-4, "rad", 0.5e-3 / 0.0196875),
+        (0.028648, "deg", 0.5e-3 / 0.0196875),
+        (0.028648, "2th_deg", 0.5e-3 / 0.0196875),
+        (5e-4, "2th_rad", 0.5e-3 / 0.0196875),
+        (0.25, "k_nm^-1", 0.025),
+        (0.025, "k_A^-1", 0.025),
+        (0.025, "$k_A^{-1}$", 0.025),
+        (0.025 * 2 * np.pi, "q_A^-1", 0.025),  # q = 2 pi k
+        (0.25 * 2 * np.pi, "q_nm^-1", 0.025),
+        (0.02, "px", None),
     ],
 )
 def test_pixel_sizes_are_converted_or_left_out(scale: object, unit: object, expected: float | None) -> None:
@@ -93,10 +108,70 @@ def test_axes_become_a_calibration() -> None:
     assert calibration.voltage_kv == 200
 
 
-def test_pixels_that_are_not_square_are_left_out() -> None:
+@pytest.mark.parametrize(("rows", "columns"), [(0.025, 0.05), (0.04, 0.03), (0.02, 0.025)])
+def test_rings_on_pixels_that_are_not_square_become_circles(rows: float, columns: float) -> None:
+    uneven = axes((2, "nm"), (rows, "1/Å"))
+    uneven[-1]["scale"] = columns
+    read = read_axes(uneven, voltage_kv=None)
+    # a ring of 0.5 1/Å: as many pixels along rows and columns as their widths make of it
+    angle = np.linspace(0, 2 * np.pi, 37)
+    x_px, y_px = 0.5 * np.cos(angle) / columns, 0.5 * np.sin(angle) / rows
+    q_x, q_y = read.calibration.pixels_to_q(x_px, y_px, origin_px=(0, 0))
+    assert np.allclose(q_x, 0.5 * np.cos(angle))
+    assert np.allclose(q_y, 0.5 * np.sin(angle))
+    assert "pixels are not square" in read.notes[0]
+    assert f"{rows:.4g} 1/Å high and {columns:.4g} 1/Å wide" in read.notes[0]
+
+
+def test_pixels_that_are_too_oblong_are_left_out_and_told() -> None:
     uneven = axes((2, "nm"), (0.2, "1/nm"))
-    uneven[-1]["scale"] = 0.25
-    assert calibration_of_axes(uneven, voltage_kv=None).pixel_size_inv_angstrom is None
+    uneven[-1]["scale"] = 0.5
+    read = read_axes(uneven, voltage_kv=None)
+    assert read.calibration.pixel_size_inv_angstrom is None
+    assert "Bin the longer" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("scan", "down", "right", "expected"),
+    [
+        ((1, 1), 1, 1, (1, 1)),
+        ((1, 1), 1, -1, (-1, 1)),
+        ((1, 1), -1, 1, (1, -1)),
+        ((1, 1), -1, -1, (-1, -1)),
+        ((-1, 1), -1, 1, (1, 1)),  # both have y upwards: the detector is as the scan is
+    ],
+)
+def test_an_axis_that_runs_backwards_mirrors_the_detector(
+    scan: tuple[int, int], down: int, right: int, expected: tuple[int, int]
+) -> None:
+    signed = axes((2, "nm"), (0.02, "1/Å"))
+    for axis, sign in zip(signed, (*scan, down, right), strict=True):
+        axis["scale"] = sign * axis["scale"]  # type: ignore[operator]
+    read = read_axes(signed, voltage_kv=None)
+    q_x, q_y = read.calibration.pixels_to_q(10, 5, origin_px=(0, 0))
+    assert (float(q_x), float(q_y)) == pytest.approx((0.2 * expected[0], 0.1 * expected[1]))
+    assert bool(read.notes) == (expected != (1, 1))
+    assert read.calibration.scan_step_nm == pytest.approx(2)
+
+
+@pytest.mark.parametrize("unit", ["mrad", "2th_rad", "deg"])
+def test_an_angle_waits_for_the_voltage_and_follows_it_until_a_pixel_size_is_given(unit: str) -> None:
+    scale = {"mrad": 0.5, "2th_rad": 0.5e-3, "deg": 0.5e-3 * 180 / np.pi}[unit]
+    known = calibration_of_axes(axes((2, "nm"), (scale, unit)), voltage_kv=None)
+    assert known.pixel_size_inv_angstrom is None
+    assert known.pixel_angle_mrad == pytest.approx(0.5)
+    assert known.missing_for_indexing() == ("accelerating voltage (kV)",)
+    # wavelengths from tables: 0.019687 Å at 300 kV, 0.025079 Å at 200 kV
+    at_300 = known.updated(voltage_kv=300)
+    assert at_300.pixel_size_inv_angstrom == pytest.approx(0.5e-3 / 0.019687, rel=1e-4)
+    assert at_300.updated(voltage_kv=200).pixel_size_inv_angstrom == pytest.approx(
+        0.5e-3 / 0.025079, rel=1e-4
+    )
+    assert at_300.updated(voltage_kv=None).pixel_size_inv_angstrom is None
+    typed = at_300.updated(pixel_size_inv_angstrom=0.03)
+    assert typed.updated(voltage_kv=200).pixel_size_inv_angstrom == 0.03
+    at_once = calibration_of_axes(axes((2, "nm"), (scale, unit)), voltage_kv=300)
+    assert at_once.updated(voltage_kv=200) == at_300.updated(voltage_kv=200)
 
 
 def test_a_stack_has_a_pixel_size_and_no_scan_step() -> None:

@@ -192,7 +192,7 @@ class BraggPeaks:
             return self._fingerprint
         digest = hashlib.blake2b(digest_size=12)
         digest.update(repr(self.scan_shape).encode())
-        digest.update(self.calibration.model_dump_json(exclude={"checked"}).encode())
+        digest.update(self.calibration.model_dump_json(exclude={"checked", "pixel_angle_mrad"}).encode())
         for values in (self.offsets, self.detected, self.q_x, self.q_y, self.intensity):
             digest.update(values.data)
         if np.isfinite(self.significance).any():

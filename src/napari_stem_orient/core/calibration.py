@@ -23,6 +23,11 @@ QUANTITY_FIELDS: dict[Quantity, tuple[str, ...]] = {
 Pixel = Annotated[float, Field(allow_inf_nan=False)]
 
 
+def pixel_size_of_angle(angle_mrad: float, voltage_kv: float) -> float:
+    """Width in Å⁻¹ of a detector pixel that is ``angle_mrad`` wide: 2 sin(θ/2)/λ."""
+    return 2 * math.sin(angle_mrad * 1e-3 / 2) / electron_wavelength_angstrom(voltage_kv)
+
+
 def electron_wavelength_angstrom(voltage_kv: float) -> float:
     """Relativistic de Broglie wavelength in Å of electrons accelerated by ``voltage_kv`` kilovolts.
 
@@ -61,6 +66,15 @@ class Calibration(BaseModel):
         title="Pixel size",
         description="Width of a detector pixel in reciprocal space in 1/Å (not 2π/d).",
         json_schema_extra={"unit": "1/Å"},
+    )
+    pixel_angle_mrad: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        title="Pixel angle",
+        description="Width of a detector pixel as a scattering angle in mrad, where it is known as an angle: the pixel "
+        "size follows from it and the voltage, until another pixel size is given.",
+        json_schema_extra={"unit": "mrad"},
     )
     origin_px: tuple[Pixel, Pixel] | None = Field(
         default=None,
@@ -140,7 +154,8 @@ class Calibration(BaseModel):
     def missing_for_indexing(self) -> tuple[str, ...]:
         """Names, for the user, of what must be known before a pattern can be indexed and is not."""
         needed = {
-            "pixel size (1/Å)": self.pixel_size_inv_angstrom,
+            # an angle becomes a pixel size as soon as the voltage is there
+            "pixel size (1/Å)": self.pixel_size_inv_angstrom or self.pixel_angle_mrad,
             "accelerating voltage (kV)": self.voltage_kv,
         }
         return tuple(name for name, value in needed.items() if value is None)
@@ -190,8 +205,27 @@ class Calibration(BaseModel):
         return self.updated(checked=tuple(quantity for quantity in self.checked if quantity not in gone))
 
     def updated(self, **changes: Any) -> Calibration:
-        """Copy with some values changed, validated like a new one."""
-        return Calibration(**{**self.model_dump(), **changes})
+        """Copy with some values changed, validated like a new one; see `following` for the pixel size."""
+        return Calibration(**{**self.model_dump(), **changes}).following(self)
+
+    def following(self, before: Calibration) -> Calibration:
+        """What a calibration is after a change: the pixel size follows angle and voltage until another one is given.
+
+        Parameters
+        ----------
+        before
+            The calibration before the change.
+        """
+        angle, voltage = self.pixel_angle_mrad, self.voltage_kv
+        if angle is None:
+            return self
+        changed = {name for name in type(self).model_fields if getattr(self, name) != getattr(before, name)}
+        if "pixel_angle_mrad" not in changed and "pixel_size_inv_angstrom" in changed:
+            return self.model_copy(update={"pixel_angle_mrad": None})
+        if not changed & {"pixel_angle_mrad", "voltage_kv"}:
+            return self
+        size = None if voltage is None else pixel_size_of_angle(angle, voltage)
+        return self.model_copy(update={"pixel_size_inv_angstrom": size})
 
     def detector_to_sample(self) -> FloatArray:
         """Matrix that maps a pixel offset from the direct beam to a scattering vector.

@@ -33,7 +33,14 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.core.datacube import DataCube, ScanSummary
 
-ADVANCED = ("ellipse_ratio", "ellipse_angle_deg", "scan_rotation_deg", "flip", "precession_angle_deg")
+ADVANCED = (
+    "pixel_angle_mrad",
+    "ellipse_ratio",
+    "ellipse_angle_deg",
+    "scan_rotation_deg",
+    "flip",
+    "precession_angle_deg",
+)
 
 
 class OpenWidget(StepPanel):
@@ -161,7 +168,8 @@ class OpenWidget(StepPanel):
             self.open_path(self._path)
 
     def _on_form_changed(self, calibration: Calibration) -> None:
-        self.session.set_calibration(calibration)
+        before = self.session.calibration
+        self.session.set_calibration(calibration if before is None else calibration.following(before))
 
     # --- what the job brings -------------------------------------------------------------------------------
 
@@ -370,7 +378,11 @@ def missing_text(calibration: Calibration | None) -> str:
         return ""
     missing = list(calibration.missing_for_indexing())
     lines = [f"Missing for indexing: {', '.join(missing)}. Click one to fill it in."] if missing else []
-    if calibration.pixel_size_inv_angstrom is None:
+    if calibration.pixel_size_inv_angstrom is None and calibration.pixel_angle_mrad is not None:
+        lines.append(
+            f"The file gives {calibration.pixel_angle_mrad:.4g} mrad a pixel: the pixel size follows from the voltage."
+        )
+    elif calibration.pixel_size_inv_angstrom is None:
         lines.append("The step Calibrate can find the pixel size from the disks of a known crystal.")
     if calibration.scan_step_nm is None:
         lines.append("Without a scan step the maps count positions, not nm.")

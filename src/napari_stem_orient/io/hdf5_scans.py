@@ -18,7 +18,7 @@ from napari_stem_orient.io.hdf5_links import walk_datasets
 from napari_stem_orient.io.hdf5_missing import find_missing
 from napari_stem_orient.io.py4dstem_calibration import find_py4dstem_calibration
 from napari_stem_orient.io.rosettasciio_scans import read_with_rosettasciio
-from napari_stem_orient.io.scan_metadata import calibration_of_axes
+from napari_stem_orient.io.scan_metadata import read_axes
 from napari_stem_orient.io.scan_source import MissingData, ScanSource, UnreadableScan
 
 #: Names of the pieces that a DECTRIS detector cuts a stack into.
@@ -128,7 +128,8 @@ def _with_axes(path: Path, source: ScanSource) -> ScanSource:
         return source
     if len(axes) != 4:
         return source
-    return replace(source, calibration=calibration_of_axes(axes, voltage_kv=None))
+    read = read_axes(axes, voltage_kv=None)
+    return replace(source, calibration=read.calibration, notes=(*source.notes, *read.notes))
 
 
 def _dectris_stack(path: Path, pieces: dict[str, Any]) -> ScanSource:

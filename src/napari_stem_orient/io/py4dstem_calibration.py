@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.io.scan_metadata import pixel_size, scan_step
+from napari_stem_orient.io.scan_metadata import pixel_angle, pixel_size, scan_step
 
 Float64 = NDArray[np.float64]
 
@@ -55,10 +55,12 @@ def read_py4dstem_calibration(group: Any) -> Py4dstemCalibration:
     convergence = _number(values, "convergence_semiangle_mrad")
     rotation, flip = _rotation(values)
     size = pixel_size(values.get("Q_pixel_size"), values.get("Q_pixel_units"), voltage)
+    pixel_mrad = pixel_angle(values.get("Q_pixel_size"), values.get("Q_pixel_units"))
     return Py4dstemCalibration(
         Calibration(
             voltage_kv=voltage,
             pixel_size_inv_angstrom=None if size is None else size / math.sqrt(ratio),
+            pixel_angle_mrad=None if pixel_mrad is None else pixel_mrad / math.sqrt(ratio),
             scan_step_nm=scan_step(values.get("R_pixel_size"), values.get("R_pixel_units")),
             origin_px=None if origin is None else (float(origin[:, 0].mean()), float(origin[:, 1].mean())),
             ellipse_ratio=ratio,

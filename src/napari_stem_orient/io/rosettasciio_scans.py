@@ -19,10 +19,10 @@ from napari_stem_orient.core.datacube import CHUNK_BYTES
 from napari_stem_orient.io.file_arrays import Hdf5Array, file_token, import_h5py
 from napari_stem_orient.io.hdf5_missing import find_missing
 from napari_stem_orient.io.scan_metadata import (
-    calibration_of_axes,
     is_scan_last,
     is_spectral,
     microscope_settings,
+    read_axes,
     with_noted_geometry,
 )
 from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
@@ -143,13 +143,14 @@ def source_of_signal(signal: dict[str, Any], path: Path, index: int, module: str
         data, axes = data.transpose(2, 3, 0, 1), axes[2:] + axes[:2]
     signal_type = str((signal.get("metadata") or {}).get("Signal", {}).get("signal_type") or "")
     spectral = is_spectral(axes) or signal_type.upper().startswith(("EELS", "EDS", "EDX"))
-    calibration = calibration_of_axes(axes, **settings)
+    read = read_axes(axes, **settings)
     name_in_file = _name_in_hspy(path, index, data.shape) if module == "hspy" else ""
     return ScanSource(
         find_missing=partial(find_missing, path, name_in_file) if name_in_file else None,
         data=data,
-        calibration=with_noted_geometry(calibration, signal, data.shape[-2:]),
+        calibration=with_noted_geometry(read.calibration, signal, data.shape[-2:]),
         dataset=dataset,
+        notes=read.notes,
         kind="spectra" if spectral else "patterns",
         n_promised=_promised_frames(signal) if module == "quantumdetector" else None,
     )

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from napari_stem_orient.core.calibration import Calibration, electron_wavelength_angstrom
+from napari_stem_orient.core.calibration import Calibration, pixel_size_of_angle
 
 #: One unit of a detector axis in Å⁻¹, after `plain_unit`.
 RECIPROCAL_UNITS = {"1/nm": 0.1, "1/a": 1.0, "1/pm": 100.0, "1/um": 1e-4, "1/m": 1e-10}
 #: One unit of a detector axis in rad.
-ANGLE_UNITS = {"mrad": 1e-3, "rad": 1.0, "urad": 1e-6}
+ANGLE_UNITS = {"mrad": 1e-3, "rad": 1.0, "urad": 1e-6, "deg": math.pi / 180, "mdeg": math.pi / 180e3}
 #: One unit of a scan axis in nm.
 LENGTH_UNITS = {"nm": 1.0, "a": 0.1, "um": 1e3, "pm": 1e-3, "mm": 1e6, "m": 1e9}
+#: Pixels whose sides differ by less are square, as far as anybody measures; and how oblong they may be.
+SQUARE, MOST_OBLONG = 1.0005, 2.0
+#: Pixel sizes in mrad that a detector can have.
+PIXEL_ANGLES_MRAD = (1e-4, 200.0)
 #: Pixel sizes in Å⁻¹ that a detector can have: outside lie placeholders and other quantities.
 PIXEL_SIZES = (1e-5, 0.99)
 
@@ -24,6 +29,11 @@ _GEOMETRY = ("ellipse_ratio", "ellipse_angle_deg", "scan_rotation_deg", "flip")
 
 _SPELLINGS = {
     "angstrom": "a",
+    "°": "deg",
+    "degree": "deg",
+    "radian": "rad",
+    "milliradian": "mrad",
+    "microradian": "urad",
     "ang": "a",
     "å": "a",
     "micron": "um",
@@ -44,6 +54,7 @@ def plain_unit(text: object) -> str:
         .replace("Ångström", "Å")
         .replace("ångström", "Å")
         .replace("⁻¹", "^-1")
+        .replace("−", "-")
         .replace("µ", "u")
     )
     unit = unit.replace("μ", "u").lower()
@@ -71,14 +82,46 @@ def pixel_size(scale: object, unit: object, voltage_kv: float | None) -> float |
     value = _positive(scale)
     if value is None or value == 1:
         return None
-    name = plain_unit(unit)
-    if name in RECIPROCAL_UNITS:
-        value *= RECIPROCAL_UNITS[name]
-    elif name in ANGLE_UNITS and voltage_kv is not None:
-        value = 2 * math.sin(value * ANGLE_UNITS[name] / 2) / electron_wavelength_angstrom(voltage_kv)
+    angle = pixel_angle(scale, unit)
+    factor = RECIPROCAL_UNITS.get(reciprocal_unit(unit))
+    if factor is not None:
+        value *= factor * (1 / (2 * math.pi) if is_angular_wavenumber(unit) else 1)
+    elif angle is not None and voltage_kv is not None:
+        value = pixel_size_of_angle(angle, voltage_kv)
     else:
         return None
     return value if PIXEL_SIZES[0] <= value <= PIXEL_SIZES[1] else None
+
+
+def pixel_angle(scale: object, unit: object) -> float | None:
+    """Width of a detector pixel in mrad of the scattering angle, or None where it is no angle, or a placeholder."""
+    value, factor = _positive(scale), ANGLE_UNITS.get(plain_unit(_without_quantity(unit, "2th")))
+    if value is None or factor is None or value == 1:
+        return None
+    angle = value * factor * 1e3
+    return angle if PIXEL_ANGLES_MRAD[0] <= angle <= PIXEL_ANGLES_MRAD[1] else None
+
+
+def reciprocal_unit(unit: object) -> str:
+    """The unit of a detector axis without the name of the quantity that pyxem puts in front: k_nm^-1, q_A^-1."""
+    return plain_unit(_without_quantity(_without_quantity(unit, "k"), "q"))
+
+
+def is_angular_wavenumber(unit: object) -> bool:
+    """Whether a unit is one of q = 2π k, as pyxem writes it: q_nm^-1."""
+    return _text(unit).lower().startswith("q_")
+
+
+def _without_quantity(unit: object, quantity: str) -> str:
+    text = _text(unit)
+    return text[len(quantity) + 1 :] if text.lower().startswith(f"{quantity}_") else text
+
+
+def _text(unit: object) -> str:
+    if unit is None:
+        return ""
+    text = unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit)
+    return text.strip().strip("$").strip()
 
 
 def scan_step(scale: object, unit: object) -> float | None:
@@ -103,21 +146,107 @@ def is_scan_last(axes: Sequence[Mapping[str, Any]]) -> bool | None:
     return False if kinds == ["scan", "detector"] else None
 
 
+@dataclass(frozen=True, slots=True)
+class AxesRead:
+    """A calibration that was read from axes, and sentences about what of it should be known."""
+
+    calibration: Calibration
+    notes: tuple[str, ...] = ()
+
+
 def calibration_of_axes(
     axes: Sequence[Mapping[str, Any]], *, voltage_kv: float | None, **known: Any
 ) -> Calibration:
-    """Calibration from axes with the keys scale and units; the last two are the detector's.
+    """Calibration from axes with the keys scale and units; see `read_axes`."""
+    return read_axes(axes, voltage_kv=voltage_kv, **known).calibration
 
-    Values that differ between the two axes of a plane by over 1 % are left out.
+
+def read_axes(axes: Sequence[Mapping[str, Any]], *, voltage_kv: float | None, **known: Any) -> AxesRead:
+    """Calibration from axes with the keys scale and units, of which the last two are the detector's, rows first.
+
+    Pixels that are not square become pixel size and ellipse: a ring is wider in px where the pixels are narrower. An
+    axis that runs backwards mirrors the detector, unless the scan's runs backwards with it. Scan steps that differ
+    by over 1 % are left out.
     """
-    detector = [pixel_size(axis.get("scale"), axis.get("units"), voltage_kv) for axis in axes[-2:]]
-    scan = [scan_step(axis.get("scale"), axis.get("units")) for axis in axes[:-2]] if len(axes) == 4 else []
-    return Calibration(
+    notes: list[str] = []
+    scan = [scan_step(_size(axis), axis.get("units")) for axis in axes[:-2]] if len(axes) == 4 else []
+    sizes = [pixel_size(_size(axis), axis.get("units"), voltage_kv) for axis in axes[-2:]]
+    angles = [pixel_angle(_size(axis), axis.get("units")) for axis in axes[-2:]]
+    angle = size = None
+    shape: dict[str, Any] = {}
+    if len(angles) == 2 and angles[0] is not None and angles[1] is not None:
+        angle, shape = _square_and_ellipse(angles[0], angles[1], "mrad", notes)
+        size = None if voltage_kv is None or angle is None else pixel_size_of_angle(angle, voltage_kv)
+    elif len(sizes) == 2 and sizes[0] is not None and sizes[1] is not None:
+        size, shape = _square_and_ellipse(sizes[0], sizes[1], "1/Å", notes)
+    if size is not None or angle is not None:
+        shape |= _mirrored(axes, notes)
+    calibration = Calibration(
         voltage_kv=voltage_kv,
-        pixel_size_inv_angstrom=_common(detector),
+        pixel_size_inv_angstrom=size,
+        pixel_angle_mrad=angle,
         scan_step_nm=_common(scan),
-        **known,
+        **{**shape, **known},
     )
+    return AxesRead(calibration, tuple(notes))
+
+
+def _square_and_ellipse(
+    rows: float, columns: float, unit: str, notes: list[str]
+) -> tuple[float | None, dict[str, Any]]:
+    """Pixel size and ellipse of pixels that are ``rows`` high and ``columns`` wide.
+
+    The ellipse is made a circle of the same area: sizes s and S along its major and minor axis are those of
+    a pixel size of sqrt(s S) with a ratio of S/s.
+    """
+    size, ratio = math.sqrt(rows * columns), max(rows, columns) / min(rows, columns)
+    if ratio <= SQUARE:
+        return size, {}
+    text = f"pixels are not square, {rows:.4g} {unit} high and {columns:.4g} {unit} wide"
+    if ratio > MOST_OBLONG:
+        notes.append(
+            f"{text}: more than a factor of {MOST_OBLONG:.0f}, which is not corrected. Bin the longer rows or columns"
+        )
+        return None, {}
+    ratio = min(ratio, float(MOST_OBLONG))
+    angle = 90.0 if rows < columns else 0.0
+    direction = "down" if rows < columns else "across"
+    notes.append(
+        f"{text}: taken as a pixel size of {size:.4g} {unit} and an ellipse of {ratio:.4g} with its major axis "
+        f"{direction} the detector ({angle:.0f}°)"
+    )
+    return size, {"ellipse_ratio": ratio, "ellipse_angle_deg": angle}
+
+
+def _mirrored(axes: Sequence[Mapping[str, Any]], notes: list[str]) -> dict[str, Any]:
+    """Mirroring and rotation of a detector whose axes run backwards against those of the scan."""
+    signs = [_sign(axis) for axis in axes]
+    scan = signs[:-2] if len(axes) == 4 else [1, 1]
+    down, right = signs[-2] * scan[0], signs[-1] * scan[1]
+    if down > 0 and right > 0:
+        return {}
+    which = "rows and columns" if down < 0 and right < 0 else "rows" if down < 0 else "columns"
+    notes.append(
+        f"the {which} of the detector run backwards against the scan (a negative scale): taken as "
+        + ("turned by 180°" if down < 0 and right < 0 else "mirrored")
+    )
+    # mirrored is "x changes its sign": rows that run backwards are that and half a turn
+    return {"flip": down * right < 0, "scan_rotation_deg": 180.0 if down < 0 else 0.0}
+
+
+def _size(axis: Mapping[str, Any]) -> float | None:
+    """Absolute scale of an axis."""
+    try:
+        return abs(float(axis.get("scale")))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+
+def _sign(axis: Mapping[str, Any]) -> int:
+    try:
+        return -1 if float(axis.get("scale")) < 0 else 1  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return 1
 
 
 def microscope_settings(signal: Mapping[str, Any]) -> dict[str, float | None]:
@@ -176,10 +305,9 @@ def with_noted_geometry(
 
 
 def _kind(unit: object) -> str:
-    name = plain_unit(unit)
-    if name in RECIPROCAL_UNITS or name in ANGLE_UNITS:
+    if reciprocal_unit(unit) in RECIPROCAL_UNITS or plain_unit(_without_quantity(unit, "2th")) in ANGLE_UNITS:
         return "detector"
-    return "scan" if name in LENGTH_UNITS else "?"
+    return "scan" if plain_unit(unit) in LENGTH_UNITS else "?"
 
 
 def _common(values: Sequence[float | None]) -> float | None:
