@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -193,3 +195,28 @@ def test_every_reason_has_a_sentence() -> None:
     sentences = {reason.sentence for reason in Reason}
     assert len(sentences) == len(Reason)
     assert all(sentence.endswith((".", "?")) for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("runner_up", "expected_error", "asked", "decided"),
+    [
+        (0.84, 0.8, True, True),  # as good, and yet sure
+        (0.86, 0.8, True, True),  # even better by the pattern alone
+        (0.60, 0.8, True, False),  # the pattern itself tells
+        (0.84, 35.0, True, False),  # nobody told
+        (0.84, 0.8, False, False),  # nobody was asked
+        (None, 0.8, True, False),
+    ],
+)
+def test_neighbours_decided_where_a_runner_up_is_as_good_and_the_answer_is_sure(
+    runner_up: float | None, expected_error: float, asked: bool, decided: bool
+) -> None:
+    orientation_map = replace(empty_map((3, 4)), parameters={"neighbours": asked, "refine": True})
+    assert orientation_map.method == "transformer"
+    orientation_map.phase_id[0] = 0
+    orientation_map.score[0], orientation_map.confidence_deg[0] = 0.85, expected_error
+    if runner_up is not None:
+        orientation_map.alternative_phase_id[0] = 0
+        orientation_map.alternative_quaternion[0] = [0, 1, 0, 0]
+        orientation_map.alternative_score[0] = runner_up
+    assert orientation_map.at(0, 0).neighbours_decided is decided

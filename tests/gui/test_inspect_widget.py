@@ -287,6 +287,23 @@ def test_blocks_that_arrive_at_the_shown_position_show_themselves(inspect, sessi
     qtbot.waitUntil(lambda: "Cu" in inspect.panel.text)
 
 
+def test_that_the_neighbours_decided_is_said_beside_the_expected_error(indexed, session, scene, qtbot):
+    asked = {"neighbours": True, "refine": True}
+    orientation_map = replace(session.current_map, parameters=asked)
+    orientation_map.alternative_score[:] = orientation_map.score
+    session.set_map(orientation_map)
+    go_to(indexed, session, qtbot, (10, 12))
+    qtbot.waitUntil(lambda: "the neighbours decided" in indexed.panel.text)
+    lines = indexed.panel.text.splitlines()
+    error = next(number for number, line in enumerate(lines) if line.startswith("± "))
+    assert lines[error + 1] == "The runner-up fits this pattern as well: the neighbours decided."
+    assert "by its neighbours" in status_text(orientation_map, (10, 12))
+    indexed.panel.choices.setCurrentIndex(1)  # of the runner-up there is no expected error
+    assert "the neighbours decided" not in indexed.panel.text
+    go_to(indexed, session, qtbot, (10, 13))  # no runner-up
+    assert "the neighbours decided" not in indexed.panel.text
+
+
 def test_peaks_without_a_scan_show_circles_and_solution(inspect, session, scene, qtbot):
     session.set_peaks(scene.peaks)
     run_map(session, scene)

@@ -311,6 +311,8 @@ class OrientationMap:
             unexplained_disks=int(self.unexplained_disks[index]),
             phase_probability=float(self.phase_probability[index]),
             n_crystals=len(self.crystals),
+            neighbours_heard=self.method != "template"
+            and bool(self.parameters.get("neighbours") and self.parameters.get("refine")),
         )
 
     def _answer_at(self, index: int, which: str) -> Alternative | None:

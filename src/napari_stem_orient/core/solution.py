@@ -12,6 +12,12 @@ from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import euler_bunge_deg, format_zone_axis, zone_axis_uvw
 from napari_stem_orient.core.reason import Reason
 
+#: A runner-up whose score is at most so much lower explains the pattern as well as the answer does.
+AS_GOOD = 0.02
+
+#: An expected error below this, in degrees, says that the choice between answers is made.
+DECIDED_DEG = 10.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alternative:
@@ -55,6 +61,7 @@ class Solution:
     unexplained_disks : disks that it does not explain; both 0 where unknown
     phase_probability : of the phase among all that were searched, 0 to 1; NaN where unknown
     n_crystals : how many crystals were searched
+    neighbours_heard : whether the neighbours in the scan had a say
     """
 
     position: tuple[int, int]
@@ -73,6 +80,17 @@ class Solution:
     unexplained_disks: int = 0
     phase_probability: float = math.nan
     n_crystals: int = 1
+    neighbours_heard: bool = False
+
+    @property
+    def neighbours_decided(self) -> bool:
+        """Whether the pattern by itself would leave it open: its runner-up is as good, and yet the answer is sure.
+
+        Scores are of the pattern alone; the expected error counts what the neighbours say.
+        """
+        if not (self.indexed and self.neighbours_heard) or self.alternative is None:
+            return False
+        return self.alternative.score >= self.score - AS_GOOD and self.confidence_deg < DECIDED_DEG
 
     @property
     def indexed(self) -> bool:

@@ -77,8 +77,11 @@ class PatternView(pg.PlotWidget):
         plot.setMenuEnabled(False)
         plot.getViewBox().setDefaultPadding(0.0)
         plot.getViewBox().sigRangeChangedManually.connect(self._on_zoomed)
-        plot.hideButtons()  # pyqtgraph's own fits nothing: the items have no bounds
+        plot.hideButtons()
         self.fit_button = FitButton(self, self.reset_view)
+        plot.autoBtn.clicked.connect(
+            self.fit_button.click
+        )  # pyqtgraph's own fits nothing: the items have no bounds
         for axis in (plot.getAxis("bottom"), plot.getAxis("left")):
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickTextOffset=3)

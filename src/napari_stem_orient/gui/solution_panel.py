@@ -17,6 +17,7 @@ from napari_stem_orient.gui.solution_text import (
     confidence_text,
     disks_text,
     euler_text,
+    neighbours_text,
     overlined,
     probability_text,
 )
@@ -47,6 +48,7 @@ class SolutionPanel(QWidget):
         self.view = PatternView()
         self._phase, self._zone_axis, self._euler = QLabel(), QLabel(), QLabel()
         self._score, self._error, self._disks = QLabel(), QLabel(), QLabel()
+        self._neighbours = QLabel()
         self._facts, self._words = QWidget(), QWidget()
         self.exploratory = ExploratoryNote()
         self._build()
@@ -121,6 +123,13 @@ class SolutionPanel(QWidget):
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             self._form.addRow(name, value)
+            if value is self._error:
+                self._form.addRow(self._neighbours)
+        self._neighbours.setWordWrap(True)
+        self._neighbours.setToolTip(
+            "<qt>Two orientations explain the pattern about equally well. The expected error counts what the eight "
+            "neighbours in the scan say: without them it would be large.</qt>"
+        )
 
     def set_title(self, title: str) -> None:
         """Name the method; hidden when empty."""
@@ -162,7 +171,8 @@ class SolutionPanel(QWidget):
     def _height_of_words(self) -> int:
         """Return the room for a choice and all facts: the picture shall not jump from one position to the next."""
         row = self._phase.fontMetrics().height() + self._form.verticalSpacing()
-        return self._choice.sizeHint().height() + 3 + (1 + self._form.rowCount()) * row
+        of_neighbours = 1  # a line more than the others
+        return self._choice.sizeHint().height() + 3 + (1 + self._form.rowCount() + of_neighbours) * row
 
     def chosen(self) -> tuple[Crystal, NDArray[np.float64]] | None:
         """Return crystal and quaternion of what is chosen: the solution or its runner-up; None if not indexed."""
@@ -183,6 +193,7 @@ class SolutionPanel(QWidget):
             self._euler.text(),
             self._score.text(),
             self._error.text(),
+            self._neighbours.text(),
             self._disks.text(),
             self._message.text(),
         )
@@ -226,6 +237,8 @@ class SolutionPanel(QWidget):
         error = confidence_text(solution.confidence_deg) if solution is not None and best else ""
         disks = disks_text(solution).replace(" disks", "") if solution is not None and best else ""
         self._set_row(self._error, error)
+        decided = neighbours_text(solution) if solution is not None and best and error else ""
+        self._set_row(self._neighbours, decided)
         self._set_row(self._disks, disks if chosen is solution else "")
 
     def _set_row(self, value: QLabel, text: str) -> None:

@@ -32,7 +32,8 @@ def status_text(orientation_map: OrientationMap, position: tuple[int, int]) -> s
         probability_text(solution),
         f"φ₁ Φ φ₂ = {euler_text(solution.euler_deg)}",
         f"score {solution.score:.2f}",
-        confidence_text(solution.confidence_deg),
+        confidence_text(solution.confidence_deg)
+        + (" by its neighbours" if solution.neighbours_decided else ""),
         disks_text(solution),
         "" if alternative is None else f"next: {answer_text(alternative)}",
         "exploratory" if orientation_map.calibration.unchecked() else "",
@@ -77,6 +78,13 @@ def euler_text(euler_deg: tuple[float, float, float]) -> str:
 def confidence_text(confidence_deg: float) -> str:
     """Return the expected error as "± 0.8°"; empty where it is unknown."""
     return "" if math.isnan(confidence_deg) else f"± {confidence_deg:.1f}°"
+
+
+def neighbours_text(solution: Solution) -> str:
+    """Return that the neighbours chose between two answers which the pattern leaves open; empty where it does not."""
+    if not solution.neighbours_decided:
+        return ""
+    return "The runner-up fits this pattern as well: the neighbours decided."
 
 
 def overlined(text: str) -> str:
