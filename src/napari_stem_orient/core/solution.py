@@ -13,7 +13,7 @@ from napari_stem_orient.core.orientation import euler_bunge_deg, format_zone_axi
 from napari_stem_orient.core.reason import Reason
 
 #: A runner-up whose score is at most so much lower explains the pattern as well as the answer does.
-AS_GOOD = 0.02
+AS_GOOD = 0.0125
 
 #: An expected error below this, in degrees, says that the choice between answers is made.
 DECIDED_DEG = 10.0
