@@ -50,8 +50,8 @@ STACKS = {
 #: What holds no scan, and words of the reason.
 REFUSED = {
     "ag_sped/SPED_Ag_labels.hspy": "masks",
-    "calibration/au_xgrating_20cm.tif": "unknown format",
-    "calibration/moo3_20cm.tif": "unknown format",
+    "calibration/au_xgrating_20cm.tif": "single image",
+    "calibration/moo3_20cm.tif": "single image",
     "formats/arina/test_00.h5": "no stack of patterns",
     "formats/de/ROI_Random_Scan_Sum.mrc": "single image of 29 x 12",
     "formats/dm/EELS_SI.dm4": "spectra",

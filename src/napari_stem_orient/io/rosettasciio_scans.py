@@ -23,6 +23,7 @@ from napari_stem_orient.io.scan_metadata import (
     is_spectral,
     microscope_settings,
     read_axes,
+    step_along_line,
     with_noted_geometry,
 )
 from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
@@ -145,12 +146,17 @@ def source_of_signal(signal: dict[str, Any], path: Path, index: int, module: str
     spectral = is_spectral(axes) or signal_type.upper().startswith(("EELS", "EDS", "EDX"))
     read = read_axes(axes, **settings)
     name_in_file = _name_in_hspy(path, index, data.shape) if module == "hspy" else ""
+    step = step_along_line(axes) if data.ndim == 3 else None
+    line = None if step is None else (1, int(data.shape[0]))
+    known = read.calibration if step is None else read.calibration.updated(scan_step_nm=step)
+    line_notes = () if line is None else (f"a line of {line[1]:,} positions: the scan is 1 x {line[1]:,}",)
     return ScanSource(
         find_missing=partial(find_missing, path, name_in_file) if name_in_file else None,
         data=data,
-        calibration=with_noted_geometry(read.calibration, signal, data.shape[-2:]),
+        calibration=with_noted_geometry(known, signal, data.shape[-2:]),
         dataset=dataset,
-        notes=read.notes,
+        notes=(*read.notes, *line_notes),
+        scan_shape=line,
         kind="spectra" if spectral else "patterns",
         n_promised=_promised_frames(signal) if module == "quantumdetector" else None,
     )
@@ -204,15 +210,12 @@ def _tags(tree: Any, name: str) -> list[Any]:
 
 
 def empad_xml(path: Path) -> Path:
-    """The .xml file that describes an EMPAD .raw file: the one beside it that names it."""
+    """The .xml file that describes an EMPAD .raw file: the one beside it that names it; UnreadableScan without."""
     # the whole name: "scan.raw" is part of "other_scan.raw"
     named = re.compile(rf"""["'>/\\]\s*{re.escape(path.name)}\s*["'<]""")
     described = [xml for xml in sorted(path.parent.glob("*.xml")) if named.search(_text_of(xml))]
     if not described:
-        raise UnreadableScan(
-            f"{path.name} holds bare numbers: EMPAD writes an .xml file that describes them; "
-            f"put it into the same folder and open it"
-        )
+        raise UnreadableScan(f"there is no .xml file beside {path.name} that describes it")
     return described[0]
 
 

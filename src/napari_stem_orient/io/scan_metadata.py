@@ -138,6 +138,13 @@ def is_spectral(axes: Sequence[Mapping[str, Any]]) -> bool:
     return any(unit in ("ev", "kev") for unit in units) or any("energy" in name for name in names)
 
 
+def step_along_line(axes: Sequence[Mapping[str, Any]]) -> float | None:
+    """Distance in nm of positions along a line, of three axes; None where the first just counts frames."""
+    if len(axes) != 3 or any(_kind(axis.get("units")) != "detector" for axis in axes[1:]):
+        return None
+    return scan_step(_size(axes[0]), axes[0].get("units"))
+
+
 def is_scan_last(axes: Sequence[Mapping[str, Any]]) -> bool | None:
     """Whether the units say that the scan's axes are the last two of four; None where they do not tell."""
     kinds = ["".join(sorted({_kind(axis.get("units")) for axis in pair})) for pair in (axes[:2], axes[2:])]

@@ -12,6 +12,7 @@ import numpy as np
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.frames import FrameChoice
 from napari_stem_orient.io.array_scans import read_npy
+from napari_stem_orient.io.empad_raw import is_empad_raw, read_empad_raw
 from napari_stem_orient.io.file_arrays import is_hdf5
 from napari_stem_orient.io.hdf5_links import hdf5_trouble
 from napari_stem_orient.io.hdf5_scans import read_hdf5
@@ -26,6 +27,7 @@ from napari_stem_orient.io.scan_source import (
     UnreadableScan,
     WrongFrameCount,
 )
+from napari_stem_orient.io.tiff_scans import TIFF_EXTENSIONS, read_tiff
 from napari_stem_orient.io.zarr_scans import is_ome_zarr, read_zarr
 
 __all__ = [
@@ -43,7 +45,8 @@ __all__ = [
 
 ZARR_EXTENSIONS = (".zarr", ".zspy")
 HDF5_EXTENSIONS = (".emd", ".h5", ".hdf5", ".hdf", ".mat", ".nxs")
-#: File endings, in lower case, of everything that `open_datacube` tries to read.
+#: File endings, in lower case, of everything that `open_datacube` tries to read and that napari is to offer it for;
+#: pictures (.tif) are napari's own.
 SUPPORTED_EXTENSIONS = tuple(sorted({*FORMATS, *HDF5_EXTENSIONS, ".hdr", ".npy", ".raw", *ZARR_EXTENSIONS}))
 
 
@@ -129,7 +132,7 @@ def may_be_scan(path: str | Path) -> bool:
             return len(np.load(path, mmap_mode="r", allow_pickle=False).shape) >= 3
         return False
     if ending == ".raw":
-        return any(path.parent.glob("*.xml"))
+        return any(path.parent.glob("*.xml")) or (path.is_file() and is_empad_raw(path))
     return True
 
 
@@ -141,7 +144,10 @@ def _existing(path: str | Path) -> Path:
         raise UnreadableScan(f"{path.name} is empty (0 bytes): the copy or the acquisition failed")
     if path.suffix.lower() == ".hdr" and path.with_suffix(".mib").exists():
         return path.with_suffix(".mib")
-    return empad_xml(path) if path.suffix.lower() == ".raw" else path
+    if path.suffix.lower() == ".raw":
+        with contextlib.suppress(UnreadableScan):  # known by its size then
+            return empad_xml(path)
+    return path
 
 
 def _sources(path: Path, *, scan_shape: tuple[int, int] | None = None) -> list[ScanSource]:
@@ -152,15 +158,18 @@ def _sources(path: Path, *, scan_shape: tuple[int, int] | None = None) -> list[S
             return read_zarr(path)
         if ending == ".npy":
             return read_npy(path)
+        if ending == ".raw":
+            return read_empad_raw(path)
+        if ending in TIFF_EXTENSIONS:
+            return read_tiff(path)
         if ending in FORMATS and ending != ".app5":
             return read_with_rosettasciio(path, scan_shape=scan_shape)
         if is_hdf5(path):
             return _read_any_hdf5(path)
         if ending in HDF5_EXTENSIONS:
             raise UnreadableScan(_no_hdf5(path))
-    raise UnreadableScan(
-        f"{path.name}: unknown format. Scans are read from {', '.join(SUPPORTED_EXTENSIONS)}"
-    )
+    known = ", ".join(sorted({*SUPPORTED_EXTENSIONS, *TIFF_EXTENSIONS}))
+    raise UnreadableScan(f"{path.name}: unknown format. Scans are read from {known}")
 
 
 def _no_hdf5(path: Path) -> str:
@@ -219,6 +228,10 @@ def _explanation(path: Path, error: Exception) -> str:
     if "part 000" in lowered:
         first = f"{path.stem[:-3]}000{path.suffix}"
         return f"{path.name} is a later part of a TVIPS recording: open its first part, {first}"
+    if "imagecodecs" in lowered:
+        return (
+            f"{path.name} is compressed in a way that needs the package imagecodecs: pip install imagecodecs"
+        )
     if isinstance(error, MemoryError):
         return f"{path.name} asks for more memory than there is: it is damaged or of another format"
     truncated = (
