@@ -135,7 +135,7 @@ def test_a_short_loop_is_right_where_all_atoms_are_listed(tmp_path: Path) -> Non
         ("Cu4", "Cu", 0, 0.5, 0.5),
     ]
     crystal = read(tmp_path, cubic(3.6149), four, name="F m -3 m", operations=["x, y, z"])
-    assert (crystal.formula, crystal.structure_type) == ("Cu4", "fcc")
+    assert (crystal.formula, crystal.structure_type, crystal.notes) == ("Cu4", "fcc", ())
 
 
 def test_the_formula_decides_whether_a_short_loop_was_meant(tmp_path: Path) -> None:
@@ -263,6 +263,14 @@ def test_a_number_alone_is_the_standard_setting_if_the_atoms_allow(tmp_path: Pat
         read(tmp_path, PBNM_CELL, LAMNO3, number=62)
 
 
+def test_symbols_that_contradict_each_other_are_told_or_refused(tmp_path: Path) -> None:
+    # with the body-centred group the cell would hold 2 units, says Z; with the face-centred one 4
+    tags = {"hall": "-I 4 2 3", "name": "F m -3 m", "formula": "Cu"}
+    crystal = read(tmp_path, cubic(3.615), CU, z=4, **tags)
+    assert (crystal.formula, crystal.space_group) == ("Cu4", 225)
+    assert "the Hall symbol is that of I m -3 m, the file names F m -3 m" in crystal.notes[0]
+
+
 def test_no_space_group_is_refused_with_what_to_add(tmp_path: Path) -> None:
     with pytest.raises(CrystalError, match=r"does not tell its symmetry; add the symmetry operations"):
         read(tmp_path, cubic(3.6), CU)
@@ -337,7 +345,7 @@ def test_shared_sites_are_read_in_any_setting(tmp_path: Path) -> None:
 # --- elements ---
 
 
-@pytest.mark.parametrize("symbol", ["Wat", "M1", "X", "OH", "O-H", "H2O", "Qq"])
+@pytest.mark.parametrize("symbol", ["Wat", "T", "M1", "X", "OH", "O-H", "H2O", "Qq"])
 def test_what_is_no_element_is_refused_by_name(tmp_path: Path, symbol: str) -> None:
     with pytest.raises(
         CrystalError, match=r"no chemical element; give each site its element in _atom_site_type"
@@ -480,6 +488,23 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "crystal.cif"
     path.write_text(text_of(cubic(3.615), [*CU, ("Cu2", "Cu", 0.5)], name="F m -3 m"))
     with pytest.raises(CrystalError, match=r"crystal\.cif cannot be read as a CIF \(line \d+: "):
+        load_crystal(path)
+
+
+def test_version_2_and_a_long_list_of_reflections_are_no_hindrance(tmp_path: Path) -> None:
+    path = tmp_path / "crystal.cif"
+    reflections = "loop_\n_refln_index_h\n_refln_index_k\n_refln_F_meas\n" + "1 2 3.5(2)\n" * 20_000
+    path.write_text("#\\#CIF_2.0\n" + text_of(cubic(3.615), CU, name="F m -3 m") + reflections)
+    assert load_crystal(path).formula == "Cu4"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", b"data_x\n", b"data_x\nloop_\n"]
+)
+def test_what_is_no_structure_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "crystal.cif"
+    path.write_bytes(content)
+    with pytest.raises(CrystalError, match=r"crystal\.cif (has no atoms|cannot be read as a CIF)"):
         load_crystal(path)
 
 

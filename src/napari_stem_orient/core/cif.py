@@ -30,6 +30,14 @@ _HERMANN_MAUGUIN = (
     "_space_group_name_h-m_alt_name",
 )
 _NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
+_OF_INTEREST = (
+    "_cell_",
+    "_symmetry_",
+    "_space_group_",
+    "_atom_site",
+    "_chemical_formula_",
+    "_exptl_crystal_density",
+)
 _NUMBER_OF_ATOMS = re.compile(r"([A-Za-z]{1,2})\s*([0-9.]*)(?:\([0-9]+\))?")
 
 
@@ -165,7 +173,7 @@ def formula_of(text: str) -> dict[str, float]:
         if "".join(a + b for a, b in pieces) != re.sub(r"\([0-9]+\)", "", part) or "+" in part:
             return {}
         for symbol, count in pieces if part else ():
-            element = {"D": "H", "T": "H"}.get(symbol.capitalize(), symbol.capitalize())
+            element = "H" if symbol.capitalize() == "D" else symbol.capitalize()
             try:
                 numbers[element] = numbers.get(element, 0.0) + float(count or 1)
             except ValueError:
@@ -191,8 +199,10 @@ def _blocks(path: Path) -> list[CifBlock]:
         for item in block:
             if item.pair is not None:
                 tag, value = cast("tuple[str, str]", item.pair)
-                items.setdefault(_old_name(tag), (cif.as_string(value) or value,))
-            elif item.loop is not None:
+                if _old_name(tag).startswith(_OF_INTEREST):
+                    items.setdefault(_old_name(tag), (cif.as_string(value) or value,))
+            elif item.loop is not None and _old_name(item.loop.tags[0]).startswith(_OF_INTEREST):
+                # not the reflections, of which there may be hundred thousands
                 width, values = item.loop.width(), item.loop.values
                 for column, tag in enumerate(item.loop.tags):
                     texts = tuple(cif.as_string(value) or value for value in values[column::width])

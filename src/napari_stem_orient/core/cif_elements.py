@@ -47,11 +47,11 @@ def element_of_label(label: str, formula: Collection[str]) -> str | None:
 
 
 def _known(letters: str) -> str | None:
-    """The element with this symbol, whatever the case; deuterium and tritium are hydrogen."""
+    """The element with this symbol, whatever the case; deuterium is hydrogen, T is a site of a zeolite."""
     import gemmi
 
     symbol = letters.capitalize()
-    if symbol in ("D", "T"):
+    if symbol == "D":
         return "H"
     element = gemmi.Element(symbol)
     known = 1 <= element.atomic_number <= HEAVIEST and element.name == symbol

@@ -52,7 +52,7 @@ def read_sites(block: CifBlock, basis: FloatArray) -> tuple[tuple[Site, ...], tu
         if occupancy == 0:
             continue
         element = _element(block, label, symbol)
-        deuterium |= element == "H" and (symbol or label)[:1].upper() in "DT"
+        deuterium |= element == "H" and (symbol or label)[:1].upper() == "D"
         multiplicity = number_of(_known(multiplicities, row)) or 0
         sites.append(Site(label, element, position, occupancy, int(multiplicity)))
     if not sites:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,8 @@ def structure_of(block: CifBlock) -> Structure:
     basis = lattice_basis(lattice)
     sites, notes = read_sites(block, basis)
     readings = _that_fit_the_cell(block, declared_symmetry(block), lattice)
-    trial = _chosen(block, _trials(block, sites, readings, basis))
+    trials = _trials(block, sites, readings, basis)
+    trial = _without_idle_notes(_chosen(block, trials), trials)
     contact = trial.evidence.contact
     told = [trial.reading.note, *notes, *trial.content.notes]
     if trial.evidence.formula is False:
@@ -144,6 +145,16 @@ def _chosen(block: CifBlock, trials: list[_Trial]) -> _Trial:
         f"{block.file_name} can be read as {names}, which are different crystals; write the one that is meant into "
         "_space_group_name_H-M_alt, or add the symmetry operations (_space_group_symop_operation_xyz)"
     )
+
+
+def _without_idle_notes(chosen: _Trial, trials: Sequence[_Trial]) -> _Trial:
+    """Say nothing of a list of operations that was completed where the file lists all the atoms as well."""
+    for other in trials:
+        if other.reading.rank > chosen.reading.rank and _same_atoms(other.content, chosen.content):
+            return replace(
+                chosen, reading=replace(chosen.reading, note=""), content=replace(chosen.content, notes=())
+            )
+    return chosen
 
 
 def _same_atoms(one: CellContent, other: CellContent) -> bool:

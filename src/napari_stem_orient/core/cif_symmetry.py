@@ -91,11 +91,24 @@ def declared_symmetry(block: CifBlock) -> tuple[Reading, ...]:
 def _named(block: CifBlock) -> tuple[Reading, ...]:
     """The readings of Hall symbol, Hermann-Mauguin symbols and number, without the operations that are listed."""
     hall = group_of_hall(block.hall_symbol) if block.hall_symbol else None
-    if hall is not None:
-        entry = hall.table_entry()
-        if entry is None:
-            return (Reading(hall, block.hall_symbol, 0),)
+    if hall is None:
+        return _of_names(block)
+    entry = hall.table_entry()
+    if entry is None:
+        return (Reading(hall, block.hall_symbol, 0),)
+    others = _of_names(block)
+    if not others or any(r.number == entry.number for r in others):
         return (Reading(hall, entry.xhm(), entry.number),)
+    # They contradict each other: the atoms decide, or nobody.
+    note = f"the Hall symbol is that of {entry.xhm()}, the file names {others[0].name}: "
+    return (
+        Reading(hall, entry.xhm(), entry.number, note=f"{note}{entry.xhm()} was taken"),
+        *(Reading(r.operations, r.name, r.number, r.rank, f"{note}{r.name} was taken") for r in others),
+    )
+
+
+def _of_names(block: CifBlock) -> tuple[Reading, ...]:
+    """The readings of Hermann-Mauguin symbols and number."""
     number = block.group_number
     for symbol in block.symbols:
         # newer files give the choice of axes or origin apart from the symbol

@@ -6,6 +6,7 @@ the conventional cell, and their directions quoted in the file's. Every other ce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,9 @@ from napari_stem_orient.core.space_groups import Operations, group_name, standar
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+Content = tuple[tuple[str, float], ...]
+"""The elements on a place, each with its occupancy."""
 
 _SYMMETRY_TOLERANCE = 1e-2  # Å
 
@@ -59,7 +63,7 @@ def symmetric_cell(
     """
     import spglib
 
-    place, kind = _places(content)
+    place, kind, contents = _places(content)
     found = spglib.get_symmetry_dataset(
         (content.basis, content.fractional[place], kind), symprec=_SYMMETRY_TOLERANCE
     )
@@ -86,29 +90,14 @@ def symmetric_cell(
     whole = abs(abs(np.linalg.det(change)) - 1.0) < 1e-3 or centrings == declared.centrings
     if _shows(rotations) and whole:
         return replace(as_declared, space_group=int(found.number), rotations=rotations, note=note)
-    return _conventional(content, found, change, note)
+    return _conventional(found, contents, change, note)
 
 
-def _conventional(content: CellContent, found: Any, change: FloatArray, note: str) -> SymmetricCell:
-    """The conventional cell of a structure, x' = P x + p of the file's x, with the file's axes in its own."""
+def _conventional(found: Any, contents: Sequence[Content], change: FloatArray, note: str) -> SymmetricCell:
+    """The conventional cell that spglib found, x' = P x + p of the file's x; ``change`` is P."""
     lattice = lattice_of(np.asarray(found.std_lattice, dtype=np.float64))
-    inverse = np.linalg.inv(change)
-    # The new cell may hold several of the file's, or be a part of one: fill it, and take each atom once.
-    reach = np.ceil(np.abs(inverse).sum(axis=1)).astype(int) + 1
-    steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1).reshape(
-        -1, 3
-    )
-    elements: list[str] = []
-    occupancy: list[float] = []
-    rows: list[FloatArray] = []
-    for site in range(len(content.sites)):
-        atoms = content.fractional[content.owner == site]
-        moved = ((atoms[:, None] + steps) @ change.T + found.origin_shift).reshape(-1, 3) % 1.0
-        first = np.unique(np.round(moved + 2.718e-7, 4) % 1.0, axis=0, return_index=True)[1]
-        inside = np.where(np.abs(moved[np.sort(first)] - 1.0) < 1e-9, 0.0, moved[np.sort(first)])
-        rows.append(inside)
-        elements += [content.sites[site].element] * len(inside)
-        occupancy += [content.sites[site].occupancy] * len(inside)
+    there = [contents[kind - 1] for kind in found.std_types]
+    owner = np.repeat(np.arange(len(there)), [len(content) for content in there])
     number = int(found.number)
     a, b, c, alpha, beta, gamma = (f"{value:.4g}" for value in lattice)
     told = (
@@ -117,9 +106,9 @@ def _conventional(content: CellContent, found: Any, change: FloatArray, note: st
     )
     return SymmetricCell(
         lattice,
-        tuple(elements),
-        np.concatenate(rows),
-        np.array(occupancy),
+        tuple(element for content in there for element, _ in content),
+        np.asarray(found.std_positions, dtype=np.float64)[owner] % 1.0,
+        np.array([occupancy for content in there for _, occupancy in content]),
         number,
         standard_rotations(number),
         quoted_axes=np.round(change.T, 12) + 0.0,
@@ -147,15 +136,20 @@ def _includes(rotations: IntArray, others: IntArray) -> bool:
     return all(tuple(r.ravel().tolist()) in there for r in others)
 
 
-def _places(content: CellContent) -> tuple[IntArray, IntArray]:
-    """The first atom of each place (m,), and a number for what sits there: elements that share it are one kind."""
+def _places(content: CellContent) -> tuple[IntArray, IntArray, list[Content]]:
+    """The first atom of each place (m,), the kind of place (m,) from 1, and what sits on each kind.
+
+    Elements that share a place are one kind for the search for symmetry.
+    """
     labels = np.round(content.fractional, 6) % 1.0
     _, first, which = np.unique(labels, axis=0, return_index=True, return_inverse=True)
     there: list[list[tuple[str, float]]] = [[] for _ in first]
     for place, element, occupancy in zip(which.ravel(), content.elements, content.occupancy, strict=True):
-        there[place].append((element, round(float(occupancy), 3)))
-    kinds = {what: k for k, what in enumerate(sorted({tuple(sorted(t)) for t in there}), start=1)}
-    return first, np.array([kinds[tuple(sorted(t))] for t in there])
+        there[place].append((element, float(occupancy)))
+    whats = [tuple(sorted(what)) for what in there]
+    contents = sorted(set(whats))
+    kinds = {what: kind for kind, what in enumerate(contents, start=1)}
+    return first, np.array([kinds[what] for what in whats]), contents
 
 
 def _number(declared: Operations, content: CellContent) -> int:
