@@ -11,6 +11,7 @@ from example_maps import CALIBRATION, empty_map, example_block, example_map
 from inspect_scene import make_scene
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.ipf import map_colours
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES
 from napari_stem_orient.gui.layers import (
     MAP_KINDS,
     LayerKind,
@@ -25,15 +26,16 @@ from napari_stem_orient.gui.layers import (
     paint,
     phase_colour,
     scan_grid,
+    show_whole,
     without_gaps,
 )
+from napari_stem_orient.gui.own_layers import add_own
 
 ALL_MAPS = (*MAP_KINDS, LayerKind.IPF_Y)
 
 
 def shown(layer_tuple) -> Layer:
-    viewer = ViewerModel()
-    return viewer.add_layer(Layer.create(*layer_tuple))
+    return add_own(ViewerModel(), layer_tuple)
 
 
 def test_all_maps_lie_on_one_grid_in_nm():
@@ -59,8 +61,9 @@ def test_ipf_layers_have_the_colours_of_the_key_and_are_black_where_not_indexed(
     layer = shown(map_layer(orientation_map, kind))
     assert layer.rgb
     expected = map_colours(orientation_map, direction=kind.value[-1]).reshape(3, 4, 3)
-    np.testing.assert_array_equal(layer.data, expected)
-    assert not layer.data.reshape(-1, 3)[~orientation_map.indexed].any()
+    np.testing.assert_array_equal(layer.data[..., :3], expected)
+    assert not layer.data[..., :3].reshape(-1, 3)[~orientation_map.indexed].any()
+    assert (layer.data[..., 3] == 255).all()
 
 
 def test_phase_labels_tell_the_name_and_colour_of_each_crystal():
@@ -68,7 +71,7 @@ def test_phase_labels_tell_the_name_and_colour_of_each_crystal():
     layer = shown(map_layer(orientation_map, LayerKind.PHASE))
     flat = layer.data.ravel()
     np.testing.assert_array_equal(flat, orientation_map.phase_id + 1)
-    assert list(layer.features["phase"]) == ["not indexed", "Cu", "Cu2O"]
+    assert list(layer.features["phase"]) == ["not indexed", "Cu", "Cu2O", "not indexed yet"]
     assert layer.opacity == 1
     np.testing.assert_allclose(layer.get_color(1)[:3], _rgb(phase_colour(0)), atol=1e-6)
     np.testing.assert_allclose(layer.get_color(2)[:3], _rgb(phase_colour(1)), atol=1e-6)
@@ -139,6 +142,44 @@ def test_layers_tell_what_they_show_and_others_do_not():
     assert layer_identity(ViewerModel().add_image(np.zeros((3, 3)))) is None
 
 
+@pytest.mark.parametrize("kind", ALL_MAPS)
+def test_positions_that_are_not_done_yet_are_seen_through_and_others_are_not(kind):
+    """Of twelve positions, the first eight are done; number 0, 3 and 6 have too few disks."""
+    orientation_map = empty_map()
+    block = example_block(12)
+    orientation_map.fill(
+        replace(block, **{name: getattr(block, name)[:8] for name in ("positions", *ARRAY_NAMES)})
+    )
+    layer = shown(map_layer(orientation_map, kind))
+    colours = seen(layer)
+    np.testing.assert_array_equal(colours[8:, 3], 0)
+    np.testing.assert_array_equal(colours[:8, 3], 1)
+    np.testing.assert_array_equal(colours[[0, 3, 6], :3], 0)
+    assert colours[1, :3].any()
+
+
+def test_a_whole_map_shows_low_values_whatever_the_contrast_limits():
+    """While positions are to come, what lies below the limits is seen through; not so afterwards."""
+    layer = shown(map_layer(empty_map(), LayerKind.SCORE))
+    assert layer.colormap.low_color is not None
+    show_whole(layer, example_map())
+    assert layer.colormap.low_color is None
+    layer.colormap = "gray"
+    show_whole(layer, empty_map())
+    assert layer.colormap.name == "gray"  # which is the user's choice
+
+
+def seen(layer: Layer) -> np.ndarray:
+    """(n, 4) colours, 0 to 1, in which a layer shows its pixels."""
+    data = layer.data.reshape(-1, *layer.data.shape[2:])
+    if data.ndim == 2:
+        return data / 255
+    if data.dtype.kind == "f":
+        low, high = layer.contrast_limits
+        data = np.where(np.isnan(data), np.nan, (np.clip(data, low, high) - low) / (high - low))
+    return np.asarray(layer.colormap.map(data)).reshape(-1, 4)
+
+
 def test_a_subsample_becomes_a_coarse_picture():
     image = np.full((4, 6), np.nan, dtype=np.float32)
     image[0, 0], image[3, 5] = 1, 2
@@ -166,8 +207,7 @@ def test_peaks_without_a_scan_make_a_dark_field_of_their_disks():
 
 
 def test_the_marker_lies_on_its_position():
-    data, keywords = marker_layer((2, 3))
-    points = ViewerModel().add_points(data, **keywords)
+    points = shown(marker_layer((2, 3)))
     np.testing.assert_array_equal(points.data, [[2, 3], [2, 3]])
 
 

@@ -18,7 +18,7 @@ from inspect_scene import blocks, make_scene
 from napari_stem_orient.core.datacube import summarise
 from napari_stem_orient.core.ipf import map_colours
 from napari_stem_orient.core.orientation_map import OrientationMap, Reason
-from napari_stem_orient.gui.layers import LayerKind, layer_identity
+from napari_stem_orient.gui.layers import NOT_DONE_LABEL, LayerKind, layer_identity
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.session import session_of
 from opened_scan import read_scan
@@ -116,14 +116,18 @@ def test_blocks_paint_themselves_while_the_job_runs(maps, viewer, session, scene
         session.fill_map(block)
     qtbot.waitUntil(lambda: bool(layer.data[4].any()))
     truth = map_colours(scene.truth).reshape(12, 16, 3)
-    np.testing.assert_array_equal(layer.data[:5], truth[:5])
+    np.testing.assert_array_equal(layer.data[:5, :, :3], truth[:5])
+    assert (layer.data[:5, :, 3] == 255).all()
     assert not layer.data[5:].any()
     phase = maps.layer(LayerKind.PHASE, "transformer")
-    assert set(np.unique(phase.data)) == {0, 1}
+    assert set(np.unique(phase.data)) == {0, 1, NOT_DONE_LABEL}
+    maps.show_all()
+    assert maps.layer(LayerKind.SCORE, "transformer").colormap.low_color is not None
     for block in made[5:]:
         session.fill_map(block)
     session.set_map(session.current_map)
-    np.testing.assert_array_equal(layer.data, truth)
+    np.testing.assert_array_equal(layer.data[..., :3], truth)
+    assert maps.layer(LayerKind.SCORE, "transformer").colormap.low_color is None
     assert set(np.unique(phase.data)) == {0, 1, 2}
 
 
@@ -231,7 +235,7 @@ def test_ipf_y_is_made_when_asked_for(maps, viewer, session, scene):
     run_map(session, scene)
     maps.show_ipf(LayerKind.IPF_Y)
     expected = map_colours(scene.truth, direction="y").reshape(12, 16, 3)
-    np.testing.assert_array_equal(viewer.layers["IPF-Y"].data, expected)
+    np.testing.assert_array_equal(viewer.layers["IPF-Y"].data[..., :3], expected)
     assert not viewer.layers["IPF-Z"].visible
     run_map(session, scene)
     assert names(viewer).count("IPF-Y") == 1
@@ -418,12 +422,12 @@ def test_other_layers_and_tools_keep_the_mouse(maps, viewer, session, scene):
     )
     drag(viewer, [(5, 5)])
     assert session.position is None
-    viewer.layers.selection.active = viewer.layers["Phase"]
-    viewer.layers["Phase"].visible = True
-    viewer.layers["Phase"].mode = "pick"
+    viewer.layers.selection.active = viewer.layers["IPF-X"]
+    viewer.layers["IPF-X"].visible = True
+    viewer.layers["IPF-X"].mode = "transform"
     drag(viewer, [(5, 5)])
     assert session.position is None
-    viewer.layers["Phase"].mode = "pan_zoom"
+    viewer.layers["IPF-X"].mode = "pan_zoom"
     drag(viewer, [(5, 5)])
     assert session.position == (2, 2)
 

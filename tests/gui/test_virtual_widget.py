@@ -382,11 +382,12 @@ def test_another_scan_takes_images_and_region_away(ready: VirtualWidget, until: 
     ready.bright_button.click()
     ready.chooser.draw_button.click()
     until(lambda: all_computed(ready))
-    read_scan(ready.session, drifting_scan(origin_px=(20, 24)))
+    read_scan(ready.session, drifting_scan(drift_px=1, origin_px=(20, 24)))
     names = [layer.name for layer in ready.viewer.layers]
     assert names == ["Virtual dark field"]
     (entry,) = ready.detectors.entries  # of the same detector: it stays
     assert ready.list_view.note(entry.key) == "○ not computed"
+    assert ready.message_label.text() == "Detectors as in the last scan."
 
 
 def test_images_are_saved_with_their_detectors(

@@ -11,6 +11,8 @@ from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colorma
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.ipf import SampleDirection, map_colours
+from napari_stem_orient.core.orientation_map import Reason
+from napari_stem_orient.gui.own_layers import LayerTuple, is_own
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -21,7 +23,13 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.orientation_map import OrientationMap
 
 METADATA_KEY = "napari_stem_orient"
-"""The entry of a layer's metadata that says which map it shows."""
+"""The entry of a layer's metadata that says which map it shows, and of which scan; a duplicate has it, too."""
+
+NOT_DONE_LABEL = 255
+"""Of positions that a run has not come to yet, in the phase map: transparent."""
+
+NOT_DONE_VALUE = -np.inf
+"""The same in maps of numbers: below all contrast limits, and left out where napari looks for them."""
 
 PHASE_COLOURS = (
     "#e69f00",
@@ -42,6 +50,7 @@ CONFIDENCE_LIMIT_DEG = 10.0
 _DIRECT_BEAM_INV_ANGSTROM = 0.1
 _DIRECT_BEAM_PX = 8.0
 _THUMBNAIL_PX = 32
+_UNFINISHED = ", unfinished"  # of the colormap of a map with positions to come
 
 
 class LayerKind(StrEnum):
@@ -114,9 +123,6 @@ _IPF_DIRECTIONS: dict[LayerKind, SampleDirection] = {
     LayerKind.IPF_Z: "z",
 }
 
-LayerTuple = tuple[NDArray[Any], dict[str, Any], str]
-"""Layer data, keywords and "image" or "labels": what napari's Layer.create takes."""
-
 
 def scan_grid(calibration: Calibration) -> dict[str, Any]:
     """Return the layer keywords that every map of a scan shares: scale, units and axis labels.
@@ -135,11 +141,23 @@ def layer_name(kind: LayerKind, method: str | None) -> str:
 
 
 def layer_identity(layer: Layer) -> tuple[LayerKind, str] | None:
-    """Return what map a layer shows and by which method ("" for the dark field), or None for somebody else's layer."""
+    """Return what a layer of ours shows and by which method ("" for the dark field), or None for the user's layers."""
     entry = layer.metadata.get(METADATA_KEY)
-    if not isinstance(entry, dict) or entry.get("kind") not in set(LayerKind):
+    if not is_own(layer) or not isinstance(entry, dict) or entry.get("kind") not in set(LayerKind):
         return None
     return LayerKind(entry["kind"]), str(entry.get("method", ""))
+
+
+def of_scan(layer_tuple: LayerTuple, token: str) -> LayerTuple:
+    """Note in a layer's metadata which scan it shows; see `ScanIdentity.token`."""
+    layer_tuple[1]["metadata"][METADATA_KEY]["scan"] = token
+    return layer_tuple
+
+
+def shows_scan(layer: Layer, token: str) -> bool:
+    """Whether a layer, ours or what the user has made of it, shows a scan, position by position."""
+    entry = layer.metadata.get(METADATA_KEY)
+    return isinstance(entry, dict) and entry.get("scan") == token
 
 
 def dark_field_layer(dark_field: NDArray[np.floating[Any]], calibration: Calibration) -> LayerTuple:
@@ -241,9 +259,9 @@ def map_layer(
 
     Returns
     -------
-    data : IPF maps (scan_y, scan_x, 3) uint8, black where not indexed; phase (scan_y, scan_x) uint8, 0 where not
+    data : IPF maps (scan_y, scan_x, 4) uint8, black where not indexed; phase (scan_y, scan_x) uint8, 0 where not
         indexed and else phase_id + 1; score, expected error and phase probability (scan_y, scan_x) float32, NaN
-        where not indexed
+        where not indexed. Where the run has not been yet: transparent, NOT_DONE_LABEL and NOT_DONE_VALUE
     """
     data = blank(kind, orientation_map.scan_shape)
     paint(data, orientation_map, kind, positions=np.arange(orientation_map.n_positions))
@@ -251,18 +269,18 @@ def map_layer(
         **scan_grid(orientation_map.calibration),
         "name": layer_name(kind, orientation_map.method if method_in_name else None),
         "metadata": _identity(kind, orientation_map.method),
-        **_appearance(kind, orientation_map.crystals),
+        **_appearance(kind, orientation_map.crystals, whole=orientation_map.is_complete),
     }
     return data, keywords, "labels" if kind is LayerKind.PHASE else "image"
 
 
 def blank(kind: LayerKind, scan_shape: tuple[int, int]) -> NDArray[Any]:
-    """Return the data of a layer on which nothing is indexed yet."""
+    """Return the data of a layer on which nothing is done yet: all of it is transparent."""
     if kind in _IPF_DIRECTIONS:
-        return np.zeros((*scan_shape, 3), dtype=np.uint8)
+        return np.zeros((*scan_shape, 4), dtype=np.uint8)
     if kind is LayerKind.PHASE:
-        return np.zeros(scan_shape, dtype=np.uint8)
-    return np.full(scan_shape, np.nan, dtype=np.float32)
+        return np.full(scan_shape, NOT_DONE_LABEL, dtype=np.uint8)
+    return np.full(scan_shape, NOT_DONE_VALUE, dtype=np.float32)
 
 
 def paint(
@@ -275,16 +293,18 @@ def paint(
     data : as `map_layer` returns it; C-contiguous
     positions : (m,) int64; flat, row-major scan positions
     """
+    done = orientation_map.reason[positions] != Reason.NOT_DONE
     if kind in _IPF_DIRECTIONS:
         colours = map_colours(orientation_map, direction=_IPF_DIRECTIONS[kind], positions=positions)
-        data.reshape(-1, 3)[positions] = colours
+        data.reshape(-1, 4)[positions, :3] = colours
+        data.reshape(-1, 4)[positions, 3] = np.where(done, 255, 0)
         return
-    flat = data.reshape(-1)
+    flat, phase_id = data.reshape(-1), orientation_map.phase_id[positions]
     if kind is LayerKind.PHASE:
-        flat[positions] = (orientation_map.phase_id[positions] + 1).astype(np.uint8)
+        flat[positions] = np.where(done, phase_id + 1, NOT_DONE_LABEL).astype(np.uint8)
         return
-    values = getattr(orientation_map, VALUE_ARRAYS[kind])
-    flat[positions] = np.where(orientation_map.phase_id[positions] >= 0, values[positions], np.nan)
+    values = getattr(orientation_map, VALUE_ARRAYS[kind])[positions]
+    flat[positions] = np.where(done, np.where(phase_id >= 0, values, np.nan), NOT_DONE_VALUE)
 
 
 def thumbnail(layer: Layer) -> NDArray[np.uint8]:
@@ -298,10 +318,10 @@ def thumbnail(layer: Layer) -> NDArray[np.uint8]:
     )
     small = np.asarray(layer.data[np.ix_(rows, columns)])
     if small.ndim == 3:
-        return np.concatenate([small, np.full_like(small[..., :1], 255)], axis=2)
+        return small
     if small.dtype.kind == "f":
         low, high = layer.contrast_limits
-        small = np.clip((small - low) / (high - low), 0.0, 1.0)
+        small = (np.clip(small, low, high) - low) / (high - low)
     colours = np.asarray(layer.colormap.map(small)).reshape(*small.shape, 4)
     return np.asarray(np.round(255 * colours), dtype=np.uint8)
 
@@ -324,11 +344,29 @@ def take_map(layer: Layer, layer_tuple: LayerTuple) -> None:
     set_grid(layer, keywords)
     if layer_type == "labels":
         layer.colormap, layer.features = keywords["colormap"], keywords["features"]
+    elif "colormap" in keywords:
+        _take_colormap(layer, keywords["colormap"])
 
 
-def marker_layer(position: tuple[int, int]) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """Return points and keywords of the mark on the inspected position (y, x): a white square in a black one."""
-    return np.array([position, position], dtype=np.float64), {
+def show_whole(layer: Layer, orientation_map: OrientationMap) -> None:
+    """Let a layer of a map that has been painted block by block show that no positions are to come, where none are."""
+    identity = layer_identity(layer)
+    if identity is not None:
+        look = _appearance(identity[0], orientation_map.crystals, whole=orientation_map.is_complete)
+        if identity[0] is not LayerKind.PHASE and "colormap" in look:
+            _take_colormap(layer, look["colormap"])
+
+
+def _take_colormap(layer: Layer, colormap: Colormap) -> None:
+    """Give a map with positions to come, or a whole one, its colours, unless the user has chosen others."""
+    before, after = layer.colormap.name, colormap.name
+    if before != after and before.removesuffix(_UNFINISHED) == after.removesuffix(_UNFINISHED):
+        layer.colormap = colormap
+
+
+def marker_layer(position: tuple[int, int]) -> LayerTuple:
+    """Return the layer that marks the inspected position (y, x): a white square in a black one."""
+    keywords = {
         "name": LayerKind.MARKER.label,
         "metadata": _identity(LayerKind.MARKER, ""),
         "symbol": "square",
@@ -339,6 +377,7 @@ def marker_layer(position: tuple[int, int]) -> tuple[NDArray[np.float64], dict[s
         "border_width": 0.09,
         "blending": "translucent_no_depth",
     }
+    return np.array([position, position], dtype=np.float64), keywords, "points"
 
 
 def phase_colour(phase_id: int) -> str:
@@ -347,8 +386,8 @@ def phase_colour(phase_id: int) -> str:
 
 
 def phase_colormap(n_phases: int) -> DirectLabelColormap:
-    """Return the colours of labels 0 (not indexed, black) to n_phases."""
-    colours: dict[int | None, str] = {None: "black", 0: "black"}
+    """Return the colours of labels 0 (not indexed, black) to n_phases; transparent where a run has not been yet."""
+    colours: dict[int | None, str] = {None: "black", 0: "black", NOT_DONE_LABEL: "transparent"}
     colours.update({phase_id + 1: phase_colour(phase_id) for phase_id in range(n_phases)})
     return DirectLabelColormap(color_dict=colours)
 
@@ -356,13 +395,13 @@ def phase_colormap(n_phases: int) -> DirectLabelColormap:
 def phase_features(crystals: Sequence[Crystal]) -> dict[str, list[Any]]:
     """Return the features that tell the phase at the cursor: one row a label, 0 for not indexed."""
     return {
-        "index": list(range(len(crystals) + 1)),
-        "phase": ["not indexed", *(crystal.name for crystal in crystals)],
+        "index": [*range(len(crystals) + 1), NOT_DONE_LABEL],
+        "phase": ["not indexed", *(crystal.name for crystal in crystals), "not indexed yet"],
     }
 
 
-def _appearance(kind: LayerKind, crystals: Sequence[Crystal]) -> dict[str, Any]:
-    """Return the keywords of a map's layer that say how it looks."""
+def _appearance(kind: LayerKind, crystals: Sequence[Crystal], *, whole: bool) -> dict[str, Any]:
+    """Return the keywords of a map's layer that say how it looks; while positions are to come, those see-through."""
     if kind in _IPF_DIRECTIONS:
         return {"rgb": True}
     if kind is LayerKind.PHASE:
@@ -372,20 +411,27 @@ def _appearance(kind: LayerKind, crystals: Sequence[Crystal]) -> dict[str, Any]:
             "features": phase_features(crystals),
         }
     if kind in (LayerKind.SCORE, LayerKind.PHASE_PROBABILITY):
-        return {"colormap": _on_black("viridis"), "contrast_limits": (0.0, 1.0)}
+        return {"colormap": _on_black("viridis", whole=whole), "contrast_limits": (0.0, 1.0)}
     return {
-        "colormap": _on_black("viridis", name="viridis reversed", reverse=True),
+        "colormap": _on_black("viridis", name="viridis reversed", reverse=True, whole=whole),
         "contrast_limits": (0.0, CONFIDENCE_LIMIT_DEG),
     }
 
 
-def _on_black(colormap: str, *, name: str | None = None, reverse: bool = False) -> Colormap:
-    """Return a napari colormap that is black where the data are NaN."""
+def _on_black(
+    colormap: str, *, name: str | None = None, reverse: bool = False, whole: bool = True
+) -> Colormap:
+    """Return a napari colormap that is black where the data are NaN and, unless whole, nothing below its limits.
+
+    A whole map has no use for that, and shows low values in the lowest colour whatever limits the user chooses.
+    """
     colours = np.asarray(ensure_colormap(colormap).map(np.linspace(0.0, 1.0, 64)))
     return Colormap(
         colors=colours[::-1] if reverse else colours,
-        name=f"{name or colormap} on black",
+        # napari knows colormaps by their names: one name, one colormap
+        name=f"{name or colormap} on black{'' if whole else _UNFINISHED}",
         nan_color="black",
+        low_color=None if whole else "transparent",
     )
 
 

@@ -17,7 +17,6 @@ from napari_stem_orient.gui.layers import (
     MAP_KINDS,
     VALUE_ARRAYS,
     LayerKind,
-    LayerTuple,
     contrast_limits,
     dark_field_layer,
     dark_field_of_peaks,
@@ -26,16 +25,20 @@ from napari_stem_orient.gui.layers import (
     layer_name,
     make_thumbnail,
     map_layer,
+    of_scan,
     paint,
     scan_grid,
     set_grid,
+    show_whole,
     take_map,
     without_gaps,
 )
 from napari_stem_orient.gui.map_pointer import MapPointer
 from napari_stem_orient.gui.one_by_one import OneByOne
+from napari_stem_orient.gui.own_layers import LayerTuple, add_own, rename_own
 from napari_stem_orient.gui.status_text import StatusText
 from napari_stem_orient.gui.warm_up import start_warm_up
+from napari_stem_orient.gui.world import same_grid
 
 if TYPE_CHECKING:
     import napari
@@ -62,8 +65,8 @@ def map_layers_of(napari_viewer: napari.Viewer, session: Session) -> MapLayers:
 class MapLayers:
     """Paints the virtual dark field and the orientation maps of a Session into one viewer.
 
-    Lives in the main thread. Layers are found by what their metadata say, so that the user may rename or delete
-    them; a deleted one comes back with the next run.
+    Lives in the main thread. It paints and removes only layers that it has made itself: one that the user renames, and
+    every duplicate, is the user's. Those that are missing are made again with the next run.
 
     Parameters
     ----------
@@ -279,7 +282,7 @@ class MapLayers:
             return
         grid = scan_grid(calibration)
         ours = [layer for layer in viewer.layers if layer_identity(layer) is not None]
-        if all(tuple(layer.scale) == grid["scale"] for layer in ours):
+        if all(same_grid(layer, grid) for layer in ours):
             return
         for layer in ours:
             set_grid(layer, grid)
@@ -298,6 +301,7 @@ class MapLayers:
             return
         self.refresh()
         for layer in self._layers_of(orientation_map.method):
+            show_whole(layer, orientation_map)
             make_thumbnail(layer)
         painted = self._painted.get(orientation_map.method)
         there = self.layer(LayerKind.IPF_Z, orientation_map.method) is not None
@@ -382,9 +386,7 @@ class MapLayers:
         return made
 
     def _add(self, viewer: napari.Viewer, layer_tuple: LayerTuple, *, index: int) -> Layer:
-        data, keywords, layer_type = layer_tuple
-        layer = Layer.create(data, keywords, layer_type)
-        viewer.layers.insert(index, layer)
+        layer = add_own(viewer, of_scan(layer_tuple, self._session.identity.token), index=index)
         layer.name_overlay.visible = viewer.canvas.grid.enabled
         identity = layer_identity(layer)
         if identity is not None and identity[0] in VALUE_ARRAYS:
@@ -404,7 +406,7 @@ class MapLayers:
             for layer in self._layers_of(method):
                 kind, _ = layer_identity(layer) or (None, "")
                 if kind is not None and layer.name in {layer_name(kind, None), layer_name(kind, method)}:
-                    layer.name = layer_name(kind, method if several else None)
+                    rename_own(layer, layer_name(kind, method if several else None))
 
     def _forget_dark_field(self) -> None:
         """Remove it, and with it the images of virtual detectors: they are of another scan."""
@@ -436,6 +438,6 @@ def _look_equal(painted: OrientationMap, other: OrientationMap) -> bool:
     if painted.scan_shape != other.scan_shape or painted.crystals != other.crystals:
         return False
     names = ("phase_id", "quaternion", *VALUE_ARRAYS.values())
-    return all(
+    return np.array_equal(painted.done, other.done) and all(
         np.array_equal(getattr(painted, n), getattr(other, n), equal_nan=n != "phase_id") for n in names
     )

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
+from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_stem_orient.gui.connections import Connections
-from napari_stem_orient.gui.layers import LayerKind, layer_identity, marker_layer
+from napari_stem_orient.gui.layers import LayerKind, layer_identity, marker_layer, of_scan, shows_scan
+from napari_stem_orient.gui.own_layers import add_own
 from napari_stem_orient.gui.throttle import Throttle
+from napari_stem_orient.gui.world import align, alignment_of, world_to_layer
 
 if TYPE_CHECKING:
     import napari
@@ -42,14 +45,14 @@ class MapPointer:
     def __init__(self, napari_viewer: napari.Viewer, session: Session) -> None:
         self._viewer = ref(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self._session = session
-        self.hovered_position: Position | None = None
+        self._hovered: Position | None = None
         napari_viewer.mouse_drag_callbacks.append(self._on_drag)
         napari_viewer.mouse_move_callbacks.append(self._on_move)
         self._move_marker = Throttle(self._place_marker, interval_ms=MARKER_INTERVAL_MS)
         self._connections = Connections()
         self._connections.connect(napari_viewer.canvas.grid.events.enabled, self._on_grid_changed)
         self._connections.connect(session.position_changed, self._move_marker)
-        self._connections.connect(session.datacube_changed, self.forget_marker)
+        self._connections.connect(session.datacube_changed, self._on_another_scan)
 
     def close(self) -> None:
         """Take the callbacks, which napari holds strongly, out of the viewer."""
@@ -65,14 +68,37 @@ class MapPointer:
             if own in callbacks:
                 callbacks.remove(own)
 
+    @property
+    def hovered_position(self) -> Position | None:
+        """The probe position (y, x) under the cursor; None where there is none, or it was of a larger scan."""
+        hovered = self._hovered
+        return hovered if hovered is not None and self._session.contains(hovered) else None
+
+    @hovered_position.setter
+    def hovered_position(self, position: Position | None) -> None:
+        self._hovered = position
+
     def position_at(self, world: tuple[float, ...]) -> Position | None:
-        """Return the probe position (y, x) at world coordinates (nm or positions), None outside the scan."""
-        viewer, shape = self._viewer(), self._session.scan_shape
-        layer = None if viewer is None else _any_map(viewer)
-        if layer is None or shape is None:
+        """Return the probe position (y, x) at a place in the viewer, in its units; None outside the scan."""
+        viewer = self._viewer()
+        layer = None if viewer is None else self._looked_at(viewer)
+        if viewer is None or layer is None:
             return None
-        y, x = (int(value) for value in np.floor(np.asarray(layer.world_to_data(world))[-2:] + 0.5))
-        return (y, x) if 0 <= y < shape[0] and 0 <= x < shape[1] else None
+        y, x = (int(value) for value in np.floor(world_to_layer(viewer, layer, world)[-2:] + 0.5))
+        return (y, x) if self._session.contains((y, x)) else None
+
+    def _looked_at(self, viewer: napari.Viewer) -> Layer | None:
+        """Return the map that the mouse is over: the active one, else the topmost; the user may have moved one."""
+        active = viewer.layers.selection.active
+        if active is not None and active.visible and self._shows_positions(active):
+            return active
+        return _any_map(viewer)
+
+    def _shows_positions(self, layer: Layer) -> bool:
+        """Whether a layer shows this scan, one pixel a position: a map, or what the user has made of one."""
+        if not isinstance(layer, (Image, Labels)) or layer.data.shape[:2] != self._session.scan_shape:
+            return False
+        return shows_scan(layer, self._session.identity.token)
 
     # --- the mouse -----------------------------------------------------------------------------------------
 
@@ -82,7 +108,8 @@ class MapPointer:
         if event.button != 1 or modifiers - {"Shift"} or not self._may_choose(viewer):
             return
         panning = "Shift" in modifiers
-        start = np.asarray(event.position)[-2:]
+        shown = list(viewer.dims.displayed[-2:])
+        start = np.asarray(event.position)[shown]
         if not panning and self.position_at(event.position) is None:
             return
         camera = viewer.scene.camera
@@ -93,7 +120,7 @@ class MapPointer:
             yield
             while event.type == "mouse_move":
                 if panning:
-                    moved = start - np.asarray(event.position)[-2:]
+                    moved = start - np.asarray(event.position)[shown]
                     camera.center = (*camera.center[:-2], *(np.asarray(camera.center[-2:]) + moved))
                 else:
                     self._choose(event.position)
@@ -105,7 +132,8 @@ class MapPointer:
         active = viewer.layers.selection.active
         if active is None:
             return _any_map(viewer) is not None
-        return layer_identity(active) is not None and str(active.mode) == "pan_zoom"
+        is_map = layer_identity(active) is not None or self._shows_positions(active)
+        return is_map and str(active.mode) == "pan_zoom"
 
     def _choose(self, world: tuple[float, ...]) -> None:
         position = self.position_at(world)
@@ -117,9 +145,14 @@ class MapPointer:
         self._hover(self.position_at(event.position))
 
     def _hover(self, position: Position | None) -> None:
-        if position != self.hovered_position:
-            self.hovered_position = position
+        if position != self._hovered:
+            self._hovered = position
             self.hovered.emit(position)
+
+    def _on_another_scan(self) -> None:
+        """Forget the cursor's place until it moves: it was over another scan."""
+        self._hover(None)
+        self.forget_marker()
 
     # --- the marker ----------------------------------------------------------------------------------------
 
@@ -128,15 +161,14 @@ class MapPointer:
         if viewer is None:
             return
         marker = _marker(viewer)
-        grid = _any_map(viewer)
+        grid = self._looked_at(viewer)
         if position is None or grid is None:
             if marker is not None:
                 _set_visible(marker, False)
             return
         if marker is None:
             marker = self._add_marker(viewer, grid, position)
-        if tuple(marker.scale) != tuple(grid.scale):
-            marker.scale, marker.units, marker.axis_labels = grid.scale, grid.units, grid.axis_labels
+        align(marker, grid)
         marker.data = np.array([position, position], dtype=np.float64)
         _set_visible(marker, not viewer.canvas.grid.enabled)
 
@@ -158,9 +190,8 @@ class MapPointer:
     def _add_marker(self, viewer: napari.Viewer, grid: Layer, position: Position) -> Points:
         """Add the marker above the maps and leave the active layer as it is."""
         active = viewer.layers.selection.active
-        data, keywords = marker_layer(position)
-        keywords.update(scale=grid.scale, units=grid.units, axis_labels=grid.axis_labels)
-        marker = viewer.add_points(data, **keywords)
+        data, keywords, layer_type = of_scan(marker_layer(position), self._session.identity.token)
+        marker = add_own(viewer, (data, {**keywords, **alignment_of(grid)}, layer_type))
         marker.selected_data = set()
         viewer.layers.selection.active = active
         return marker

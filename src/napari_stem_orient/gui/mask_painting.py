@@ -9,6 +9,8 @@ import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_stem_orient.gui.world import in_world_units
+
 if TYPE_CHECKING:
     import napari
     from napari.layers import Labels, Layer
@@ -45,7 +47,7 @@ class MaskPainter:
             return
         self.stop()
         self._hide_others(viewer)
-        grid = _grid_over(viewer.layers, (pattern.shape[0], pattern.shape[1]))
+        grid = _grid_over(viewer, (pattern.shape[0], pattern.shape[1]))
         counts = np.nan_to_num(pattern, nan=0.0, posinf=0.0, neginf=0.0)
         low, high = (float(value) for value in np.percentile(counts, (1.0, 99.3)))
         image = viewer.add_image(
@@ -110,19 +112,20 @@ class MaskPainter:
         viewer.canvas.overlays.scale_bar.visible = False  # it would measure the detector in nm
 
 
-def _grid_over(layers: list[Layer], shape: tuple[int, int]) -> dict[str, Any]:
-    """Where the pattern stands: over the maps, so that the view fits it, in their units, which napari wants equal."""
-    maps = [layer for layer in layers if layer.ndim == 2]
+def _grid_over(viewer: napari.Viewer, shape: tuple[int, int]) -> dict[str, Any]:
+    """Where the pattern stands: over the maps, so that the view fits it, and in the units that the cursor has."""
+    maps = [layer for layer in viewer.layers if layer.ndim == 2]
     if not maps:
         return {"scale": (1.0, 1.0), "axis_labels": ("y", "x")}
     extent = np.asarray(maps[0].extent.world)
     step = float(max((extent[1] - extent[0]).max(), 1e-9) / max(shape))
-    return {
+    grid = {
         "scale": (step, step),
         "translate": tuple(extent[0]),
         "units": tuple(maps[0].units),
         "axis_labels": tuple(maps[0].axis_labels),
     }
+    return in_world_units(viewer, grid)
 
 
 def _colours() -> DirectLabelColormap:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.gui.layers import LayerTuple, contrast_limits
+from napari_stem_orient.gui.layers import contrast_limits
+from napari_stem_orient.gui.own_layers import LayerTuple
 
 if TYPE_CHECKING:
     import napari

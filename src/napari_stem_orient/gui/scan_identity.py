@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -18,16 +19,25 @@ class ScanIdentity:
 
     There is more than one fingerprint where the user has said that a result belongs to the scan in spite of another
     one: files are copied, and their times change.
+
+    Attributes
+    ----------
+    name
+        Of the scan, or of the result that was opened first.
+    token
+        Another one for each scan that is opened in this window: for layers, which may outlive it.
     """
 
     def __init__(self) -> None:
         self._fingerprints: set[str] = set()
         self.name = ""
+        self.token = uuid4().hex
 
     def forget(self) -> None:
-        """Know no scan."""
+        """Know no scan; the next one gets a token of its own."""
         self._fingerprints.clear()
         self.name = ""
+        self.token = uuid4().hex
 
     def join(self, something: OfScan) -> None:
         """Count a scan or a result, and all that comes from the same data, as of this scan."""

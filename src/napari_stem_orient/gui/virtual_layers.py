@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import ref
 
 import numpy as np
 from napari.layers import Layer
 from numpy.typing import NDArray
 
-from napari_stem_orient.gui.layers import contrast_limits, scan_grid, virtual_image_layer, virtual_key
+from napari_stem_orient.gui.layers import (
+    contrast_limits,
+    of_scan,
+    scan_grid,
+    set_grid,
+    virtual_image_layer,
+    virtual_key,
+)
+from napari_stem_orient.gui.own_layers import add_own, rename_own
+from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.throttle import Throttle
+from napari_stem_orient.gui.world import same_grid
 
 if TYPE_CHECKING:
     import napari
@@ -30,8 +40,8 @@ Float32 = NDArray[np.float32]
 class VirtualLayers:
     """Puts the images of virtual detectors into a viewer; lives in the main thread.
 
-    Layers are found by what their metadata say: the user may rename or delete them, and a deleted one comes back with
-    the next run.
+    It paints only layers that it has made itself: one that the user renames, and every duplicate, is the user's. Those
+    that are missing are made again with the next run.
 
     Parameters
     ----------
@@ -104,15 +114,13 @@ class VirtualLayers:
         layer, old = self.layer(key), self._names.get(key)
         self._names[key] = name
         if layer is not None and layer.name == old:
-            layer.name = name
+            rename_own(layer, name)
 
     def _add(self, viewer: napari.Viewer, key: int, image: Float32) -> None:
         assert self._calibration is not None
-        data, keywords, kind = virtual_image_layer(
-            image.copy(), self._calibration, name=self._names[key], key=key
-        )
-        keywords["contrast_limits"] = self._new_limits(image)
-        layer = viewer.add_layer(Layer.create(data, keywords, kind))
+        made = virtual_image_layer(image.copy(), self._calibration, name=self._names[key], key=key)
+        made[1]["contrast_limits"] = self._new_limits(image)
+        layer = add_own(viewer, of_scan(made, session_of(viewer).identity.token))
         viewer.canvas.overlays.scale_bar.visible = True
         self._limits[key] = tuple(layer.contrast_limits)
         if self._framing is not None:
@@ -120,7 +128,9 @@ class VirtualLayers:
 
     def _repaint(self, layer: Layer, key: int, image: Float32) -> None:
         assert self._calibration is not None
-        _set_grid(layer, scan_grid(self._calibration))
+        grid = scan_grid(self._calibration)
+        if not same_grid(layer, grid):
+            set_grid(layer, grid)
         untouched = tuple(layer.contrast_limits) == self._limits.get(key)
         layer.data = image.copy()  # the layer's own: a run that follows writes into another
         if untouched:
@@ -148,8 +158,3 @@ def _nearest(known: NDArray[np.int64], size: int) -> NDArray[np.intp]:
     """(size,) indices of the nearest known place of each along an axis."""
     between = (known[1:] + known[:-1]) / 2
     return np.searchsorted(between, np.arange(size))
-
-
-def _set_grid(layer: Layer, grid: dict[str, Any]) -> None:
-    if tuple(layer.scale) != tuple(grid["scale"]):
-        layer.scale, layer.units, layer.axis_labels = grid["scale"], grid["units"], grid["axis_labels"]
