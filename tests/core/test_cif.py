@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,66 +9,14 @@ import gemmi
 import numpy as np
 import pytest
 
+from cif_texts import LAMNO3, PBNM_CELL, cubic, hexagonal, text_of
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.crystal_error import CrystalError, SeveralStructures
 from napari_stem_orient.core.orientation import TOWARD_GUN, matrix_to_quaternion, zone_axis_uvw
 
-TAGS = {
-    "label": "_atom_site_label",
-    "type": "_atom_site_type_symbol",
-    "x": "_atom_site_fract_x",
-    "y": "_atom_site_fract_y",
-    "z": "_atom_site_fract_z",
-    "occ": "_atom_site_occupancy",
-    "mult": "_atom_site_site_symmetry_multiplicity",
-    "flag": "_atom_site_calc_flag",
-}
 CU = [("Cu1", "Cu", 0, 0, 0)]
 FD3M_2 = [op.triplet() for op in gemmi.SpaceGroup("F d -3 m:2").operations()]
 SPINEL = [("Mg", "Mg", 0.125, 0.125, 0.125), ("Al", "Al", 0.5, 0.5, 0.5), ("O", "O", 0.2624, 0.2624, 0.2624)]
-LAMNO3 = [
-    ("La", "La", 0.99, 0.02, 0.25),
-    ("Mn", "Mn", 0.5, 0, 0),
-    ("O1", "O", 0.06, 0.49, 0.25),
-    ("O2", "O", 0.73, 0.28, 0.03),
-]
-PBNM_CELL = (5.49, 5.47, 7.75, 90, 90, 90)
-
-
-def cubic(a: float) -> tuple[float, ...]:
-    return (a, a, a, 90, 90, 90)
-
-
-def hexagonal(a: float, c: float) -> tuple[float, ...]:
-    return (a, a, c, 90, 90, 120)
-
-
-def text_of(
-    cell: Sequence[Any],
-    sites: Sequence[Sequence[Any]],
-    *,
-    columns: str = "label type x y z",
-    operations: Sequence[str] = (),
-    block: str = "x",
-    **tags: Any,
-) -> str:
-    """A CIF; other data names are given as keywords: name, number, hall, formula, z."""
-    names = {
-        "name": "_symmetry_space_group_name_H-M",
-        "number": "_symmetry_Int_Tables_number",
-        "hall": "_symmetry_space_group_name_Hall",
-        "formula": "_chemical_formula_sum",
-        "z": "_cell_formula_units_Z",
-        "density": "_exptl_crystal_density_diffrn",
-    }
-    lines = [f"data_{block}"]
-    lengths = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
-    lines += [f"_cell_{tag} {value}" for tag, value in zip(lengths, cell, strict=True)]
-    lines += [f"{names[tag]} '{value}'" for tag, value in tags.items()]
-    if operations:
-        lines += ["loop_", "_symmetry_equiv_pos_as_xyz", *(f"'{op}'" for op in operations)]
-    lines += ["loop_", *(TAGS[column] for column in columns.split())]
-    return "\n".join([*lines, *(" ".join(map(str, site)) for site in sites)]) + "\n"
 
 
 def read(folder: Path, *args: Any, **tags: Any) -> Crystal:
@@ -291,6 +238,14 @@ def test_rhombohedral_axes_are_seen_from_the_cell(tmp_path: Path) -> None:
     assert "directions and planes are given in the axes of the file" in " ".join(crystal.notes)
 
 
+def test_the_choice_of_origin_may_stand_apart(tmp_path: Path) -> None:
+    path = tmp_path / "crystal.cif"
+    text = text_of(cubic(5.431), CU, name="F d -3 m")
+    for choice, formula in (("1", "Cu8"), ("2", "Cu16")):
+        path.write_text(text.replace("loop_", f"_space_group.IT_coordinate_system_code {choice}\nloop_", 1))
+        assert load_crystal(path).formula == formula
+
+
 def test_a_short_monoclinic_symbol_has_the_axis_that_the_cell_has(tmp_path: Path) -> None:
     iron = [("Fe", "Fe", 0.1, 0.2, 0.3)]
     crystal = read(tmp_path, (5, 6, 7, 90, 90, 100), iron, name="P 21/b")
@@ -475,6 +430,20 @@ def test_a_number_of_formula_units_that_differs_is_told(tmp_path: Path) -> None:
     crystal = read(tmp_path, cubic(3.615), CU, name="F m -3 m", formula="Cu", z=2)
     assert crystal.notes == ("the file says Z = 2, but the cell holds 4 units of the sum formula",)
     assert read(tmp_path, cubic(3.615), CU, name="F m -3 m", formula="Cu4", z=4).notes == ()
+
+
+def test_a_density_that_differs_is_told(tmp_path: Path) -> None:
+    # copper has 8.93 g/cm³: 4 x 63.55 u in (3.615 Å)³
+    crystal = read(tmp_path, cubic(3.615), CU, name="F m -3 m", density=2.23)
+    assert crystal.notes == ("the file says 2.23 g/cm³, but the cell has 8.93 g/cm³",)
+
+
+def test_vanadyl_bonds_are_no_reason_to_worry_but_metals_that_touch_are(tmp_path: Path) -> None:
+    # V=O of V2O5 is 1.58 Å; two iron atoms have never been nearer than 2.2 Å in a metal
+    vanadyl = [("V1", "V", 0, 0, 0), ("O1", "O", 0, 0, 0.158)]
+    assert read(tmp_path, cubic(10), vanadyl, name="P 4 m m").notes == ()
+    crystal = read(tmp_path, cubic(1.9), [("Fe", "Fe", 0, 0, 0)], name="P m -3 m")
+    assert crystal.notes == ("atoms Fe and Fe are only 1.90 Å apart: check the file",)
 
 
 # --- files ---

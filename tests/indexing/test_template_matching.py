@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cif_texts import LAMNO3, PBNM_CELL, text_of
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
@@ -19,6 +21,7 @@ from napari_stem_orient.core.orientation import (
     quaternion_to_matrix,
     random_quaternions,
     symmetry_quaternions,
+    zone_axis_uvw,
 )
 from napari_stem_orient.core.orientation_map import OrientationMap, Reason
 from napari_stem_orient.indexing.template_matching import (
@@ -122,6 +125,28 @@ def test_monoclinic_crystal_of_any_orientation_comes_back() -> None:
     result = index(peaks_of(patterns), MONOCLINIC, parameters=parameters)
     errors = disorientation_angle_deg(truth, result.quaternion, MONOCLINIC.proper_point_group)
     assert np.median(errors) < 4.0
+
+
+@pytest.mark.usefixtures("py4dstem")
+@pytest.mark.parametrize("name", ["P b n m", "P 1 1 21/b"])
+def test_a_crystal_in_its_own_setting_is_found_and_quoted_in_its_own_axes(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "crystal.cif"
+    cell = PBNM_CELL if name == "P b n m" else (5.15, 5.32, 5.21, 90, 90, 99.2)
+    sites = (
+        LAMNO3 if name == "P b n m" else [("Zr", "Zr", 0.275, 0.208, 0.04), ("O", "O", 0.07, 0.345, 0.332)]
+    )
+    path.write_text(text_of(cell, sites, name=name))
+    crystal = load_crystal(path)
+    # some degrees off the user's [001], whatever the standard setting calls it
+    truth = multiply(from_euler_bunge_deg((0.0, 4.0, 25.0)), np.array([0.0, 1.0, 0.0, 0.0]))
+    parameters = TemplateMatchingParameters(
+        angle_step_zone_axis_deg=3, coarse_step_deg=6, angle_step_in_plane_deg=3, q_max_inv_angstrom=1.0
+    )
+    result = index(peaks_of([py4dstem_pattern(crystal, truth)]), crystal, parameters=parameters)
+    assert disorientation_angle_deg(truth, result.quaternion[0], crystal.proper_point_group) < 3.0
+    near = zone_axis_uvw(result.quaternion[0], crystal, tolerance_deg=9.0)
+    assert np.abs(near).tolist() == [0, 0, 1]
+    np.testing.assert_allclose(crystal.quoted_basis[2], crystal.direct_basis[2])
 
 
 @pytest.mark.usefixtures("py4dstem")

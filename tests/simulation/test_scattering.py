@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -73,3 +74,21 @@ def test_reflections_of_a_large_cell_are_worked_in_pieces(monkeypatch: pytest.Mo
     whole = structure_factors(crystal, hkl)
     monkeypatch.setattr(scattering, "PIECE", 7)
     np.testing.assert_allclose(structure_factors(crystal, hkl), whole, rtol=1e-12, atol=1e-15)
+
+
+def test_structure_factors_of_every_cif_at_hand_equal_py4dstem(
+    measured_data: Path, py4dstem: ModuleType
+) -> None:
+    from napari_stem_orient.indexing.template_plan import py4dstem_crystal
+
+    for path in sorted((measured_data / "cifs").glob("*.cif")):
+        crystal = load_crystal(path)
+        if "Sr" in crystal.elements:  # py4DSTEM 0.14 has the scattering factors of Rb and Sr exchanged
+            continue
+        theirs = py4dstem_crystal(crystal)
+        theirs.calculate_structure_factors(1.0)
+        ours = structure_factors(crystal, theirs.hkl.T.astype(int), thermal_sigma_angstrom=0)
+        largest = np.abs(theirs.struct_factors).max()
+        np.testing.assert_allclose(
+            np.abs(ours), np.abs(theirs.struct_factors), atol=1e-5 * largest, err_msg=path.name
+        )

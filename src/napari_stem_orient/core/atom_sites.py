@@ -28,6 +28,9 @@ _LARGEST_MOVE = 0.15  # Å: farther from a symmetry element an atom is not taken
 _SAME_PLACE = 0.05  # Å: sites of two elements nearer than this are one site that they share
 
 
+_MULTIPLE_BONDS = ("H", "B", "C", "N", "O", "F")
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """An atom site of a file.
@@ -121,12 +124,21 @@ def fill_cell(sites: Sequence[Site], operations: Operations, basis: FloatArray) 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Two atoms that are close: labels of their sites, distance in Å, and that over the sum of their radii."""
+    """Two atoms that are close.
+
+    Attributes
+    ----------
+    first, second : labels of their sites
+    distance : in Å
+    ratio : of the distance to the sum of their covalent radii
+    light : whether one of them forms multiple bonds, which are short: 1.6 Å for V=O, 1.8 Å for U=O
+    """
 
     first: str
     second: str
     distance: float
     ratio: float
+    light: bool
 
 
 def closest_contact(content: CellContent) -> Contact | None:
@@ -156,8 +168,9 @@ def closest_contact(content: CellContent) -> Contact | None:
         ratio = np.where(apart, distance / (radius[others] + radius[site]), np.inf)
         best = int(ratio.argmin())
         if found is None or ratio[best] < found.ratio - 1e-9:
-            labels = content.sites[site].label, content.sites[others[best]].label
-            found = Contact(*labels, float(distance[best]), float(ratio[best]))
+            pair = content.sites[site], content.sites[others[best]]
+            light = any(one.element in _MULTIPLE_BONDS for one in pair)
+            found = Contact(pair[0].label, pair[1].label, float(distance[best]), float(ratio[best]), light)
     return found
 
 

@@ -207,8 +207,9 @@ def _blocks(path: Path) -> list[CifBlock]:
                 for column, tag in enumerate(item.loop.tags):
                     texts = tuple(cif.as_string(value) or value for value in values[column::width])
                     items.setdefault(_old_name(tag), texts)
-        taken = sum(b.name.split(" (")[0] == block.name for b in blocks)
-        name = f"{block.name} ({taken + 1})" if taken else block.name
+        own = block.name or f"structure {len(blocks) + 1}"
+        taken = sum(b.name.split(" (")[0] == own for b in blocks)
+        name = f"{own} ({taken + 1})" if taken else own
         blocks.append(CifBlock(path.name, name, items))
     return blocks
 

@@ -15,7 +15,6 @@ from napari_stem_orient.core.cif_symmetry import Reading, declared_symmetry
 from napari_stem_orient.core.crystal_checks import (
     LARGEST_STRAIN,
     TOO_CLOSE,
-    UNUSUALLY_CLOSE,
     Evidence,
     cell_strain,
     composition_text,
@@ -71,7 +70,7 @@ def structure_of(block: CifBlock) -> Structure:
             f"the cell holds {composition_text(trial.content.composition)}, not in the proportions of the sum formula"
         )
     told.append(formula_note(trial.content, block))
-    if contact is not None and contact.ratio < UNUSUALLY_CLOSE:
+    if contact is not None and trial.evidence.is_tight:
         told.append(
             f"atoms {contact.first} and {contact.second} are only {contact.distance:.2f} Å apart: check the file"
         )
@@ -124,7 +123,7 @@ def _chosen(block: CifBlock, trials: list[_Trial]) -> _Trial:
         return first
     fewest = min(t.evidence.contradictions for t in trials)
     best = [t for t in trials if t.evidence.contradictions == fewest]
-    likely = [t for t in best if t.evidence.ratio >= UNUSUALLY_CLOSE] or best
+    likely = [t for t in best if not t.evidence.is_tight] or best
     lowest = min(t.reading.rank for t in likely)
     likely = [t for t in likely if t.reading.rank == lowest]
     if len(likely) == 1:

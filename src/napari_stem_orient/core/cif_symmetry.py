@@ -111,7 +111,10 @@ def _of_names(block: CifBlock) -> tuple[Reading, ...]:
     """The readings of Hermann-Mauguin symbols and number."""
     number = block.group_number
     for symbol in block.symbols:
-        found = settings_of_symbol(symbol)
+        # newer files give the choice of axes or origin apart from the symbol
+        choice = block.text(("_space_group_it_coordinate_system_code",))
+        found = settings_of_symbol(f"{symbol}:{choice}") if choice and ":" not in symbol else ()
+        found = found or settings_of_symbol(symbol)
         if found:
             return _of_symbol(block, symbol, found, number)
     if number is None:

@@ -22,6 +22,7 @@ TOO_CLOSE = 0.6
 """Two atoms nearer than this part of the sum of their covalent radii are no crystal."""
 
 UNUSUALLY_CLOSE = 0.75
+"""Nearer than this they are told of; but for light atoms, whose multiple bonds are as short."""
 
 _HYDROGEN = ("H",)
 _U_IN_GRAMS_PER_CUBIC_ANGSTROM = 1.66053907
@@ -48,6 +49,11 @@ class Evidence:
     def ratio(self) -> float:
         """Shortest distance over the sum of the radii."""
         return np.inf if self.contact is None else self.contact.ratio
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether two atoms are nearer to each other than is usual."""
+        return self.contact is not None and not self.contact.light and self.ratio < UNUSUALLY_CLOSE
 
     @property
     def contradictions(self) -> int:
@@ -108,9 +114,20 @@ def formula_note(content: CellContent, block: CifBlock) -> str:
     notes = []
     if units and z and not _is_z(units, z, block.formula):
         notes.append(f"the file says Z = {z:g}, but the cell holds {units:.3g} units of the sum formula")
+    if not (units and z) and _right_number(content, block, units) is False:
+        said = block.number("_exptl_crystal_density_diffrn")
+        notes.append(f"the file says {said:g} g/cm³, but the cell has {density_of(content):.3g} g/cm³")
     if block.formula.get("H", 0) > 0 and "H" not in composition:
         notes.append("the hydrogen of the sum formula has no positions in the file, and is left out")
     return "; ".join(notes)
+
+
+def density_of(content: CellContent) -> float:
+    """Density of a content in g/cm³."""
+    import gemmi
+
+    mass = sum(gemmi.Element(element).weight * count for element, count in content.composition.items())
+    return float(mass * _U_IN_GRAMS_PER_CUBIC_ANGSTROM / abs(np.linalg.det(content.basis)))
 
 
 def composition_text(composition: Mapping[str, float]) -> str:
@@ -132,8 +149,4 @@ def _right_number(content: CellContent, block: CifBlock, units: float | None) ->
     density = block.number("_exptl_crystal_density_diffrn")
     if density is None or density <= 0:
         return None
-    import gemmi
-
-    mass = sum(gemmi.Element(element).weight * count for element, count in content.composition.items())
-    volume = abs(float(np.linalg.det(content.basis)))
-    return abs(mass * _U_IN_GRAMS_PER_CUBIC_ANGSTROM / volume / density - 1) <= 0.2
+    return abs(density_of(content) / density - 1) <= 0.2
