@@ -177,10 +177,10 @@ def test_a_second_training_reads_the_libraries_that_the_first_one_simulated(
 ) -> None:
     import platformdirs
 
-    from napari_stem_orient.gui.training_jobs import TrainingTask, training_job
     from napari_stem_orient.io import bloch_cache
     from napari_stem_orient.io.bloch_cache import cached_library_path
     from napari_stem_orient.network.transformer import TransformerConfig
+    from napari_stem_orient.training_task import TrainingTask, training_job
 
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_args, **_keywords: tmp_path)
     brief = {"steps": 2, "batch_size": 8, "zone_axes": 100, "variants": 1, "q_max_high_inv_angstrom": 1.0}

@@ -172,7 +172,8 @@ def test_threads_are_started_in_one_file_only() -> None:
         used |= {
             node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
         }
-        assert path.name == "workers.py" or not used & starters, path
+        # the other one waits for its parent's word, in the process of a training, where there is no Qt
+        assert path.name in {"workers.py", "training_process.py"} or not used & starters, path
 
 
 # --- the manifest ---

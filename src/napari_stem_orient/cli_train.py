@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.network.checkpoint import TrainingSettings
     from napari_stem_orient.network.recipe import TrainingParameters
+    from napari_stem_orient.network.training_phase import TrainingPhase
     from napari_stem_orient.network.training_run import TrainingStep
-    from napari_stem_orient.simulation.bloch_library import LibraryStep
 
 NEAREST, NONE = "nearest", "none"
 MODEL_FILES = ("config.json", "report.md")
@@ -130,12 +130,12 @@ def run_train(arguments: argparse.Namespace) -> str:
     return f"{(folder / REPORT_NAME).read_text(encoding='utf-8')}\n{folder}: model written"
 
 
-def _note(step: TrainingStep | LibraryStep) -> str:
+def _note(step: TrainingStep | TrainingPhase) -> str:
     """What is shown beside the bar."""
-    from napari_stem_orient.network.training_run import TrainingStep
+    from napari_stem_orient.network.training_phase import TrainingPhase
 
-    if not isinstance(step, TrainingStep):
-        return "simulating dynamical patterns"
+    if isinstance(step, TrainingPhase):
+        return step.text[:1].lower() + step.text[1:]
     if step.notice:
         return step.notice
     lowest = step.lowest_held_out_deg

@@ -16,6 +16,7 @@ from qtpy.QtCore import QCoreApplication, QEvent
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.gui import train_widget
 from napari_stem_orient.gui.index_widget import IndexWidget
 from napari_stem_orient.gui.range_box import RangeBox
 from napari_stem_orient.gui.session import session_of
@@ -28,6 +29,7 @@ from napari_stem_orient.network.hold_out import PIECE
 from napari_stem_orient.network.model_folder import models_home, read_card, shipped_models, trained_models
 from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
+from napari_stem_orient.training_task import training_job
 from patience import Until
 
 NAME = "napari-stem-orient"
@@ -43,6 +45,7 @@ def quick_and_tidy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(training_run, "QUICK_HELD_OUT", PIECE)
     monkeypatch.setattr(training_run, "FULL_HELD_OUT", PIECE)
     monkeypatch.setattr(training_run, "_REPORT_EVERY_S", 0.02)
+    monkeypatch.setattr(train_widget, "train_in_child", training_job)  # see test_training_process.py
     monkeypatch.setattr(platformdirs, "user_data_path", lambda *_args, **_keywords: tmp_path)
 
 

@@ -21,6 +21,7 @@ from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.network.schedule import FINAL_PART, LearningSchedule, TrainingStage
 from napari_stem_orient.network.trainer import DivergedError, Trainer
 from napari_stem_orient.network.training import train_model
+from napari_stem_orient.network.training_phase import TrainingPhase
 from napari_stem_orient.network.training_run import TrainingStep
 from napari_stem_orient.network.transformer import OrientationTransformer, TransformerConfig
 from napari_stem_orient.simulation.bloch_library import (
@@ -265,7 +266,7 @@ def test_dynamical_patterns_are_simulated_first_and_judged_by_other_ones(tmp_pat
     kinds = [type(record) for record in records]
     first = kinds.index(TrainingStep)
     assert first > 0
-    assert set(kinds[:first]) == {LibraryStep}
+    assert set(kinds[:first]) == {TrainingPhase}
     assert set(kinds[first:]) == {TrainingStep}
     (seed, spacing), (other_seed, other_spacing) = asked
     assert seed != other_seed

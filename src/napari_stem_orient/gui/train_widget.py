@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.gui.folding import Folding
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.step_panel import JobPanel, plain_label
@@ -30,21 +29,20 @@ from napari_stem_orient.gui.training_form import TrainingForm
 from napari_stem_orient.gui.training_jobs import (
     FolderContent,
     TrainingChoices,
-    TrainingResult,
-    TrainingTask,
     folder_content,
     reach_of,
     training_choices,
-    training_job,
 )
 from napari_stem_orient.gui.training_plot import TrainingPlot
 from napari_stem_orient.gui.workers import JobHandle, one_step_job
+from napari_stem_orient.network.training_phase import TrainingPhase
+from napari_stem_orient.training_process import Silence, train_in_child
+from napari_stem_orient.training_task import TrainingResult, TrainingTask
 
 if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.network.training_run import TrainingStep
-    from napari_stem_orient.simulation.bloch_library import LibraryStep
 
 DRAWN_EVERY_MS = 300
 _STATE_TOOLTIP = (
@@ -67,7 +65,7 @@ class TrainWidget(JobPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self._choices_asked = False
-        self._job: JobHandle[TrainingStep | LibraryStep, TrainingResult] | None = None
+        self._job: JobHandle[TrainingStep | TrainingPhase | Silence, TrainingResult] | None = None
         self._task: TrainingTask | None = None
         self._latest: TrainingStep | None = None
         self._content: FolderContent | None = None
@@ -140,7 +138,7 @@ class TrainWidget(JobPanel):
     def _start(self, task: TrainingTask) -> None:
         self._task, self._latest, self._result, self._pausing = task, None, None, False
         self._job = self.run(
-            training_job(task),
+            train_in_child(task),
             title="Training",
             on_record=self._on_record,
             on_done=self._on_done,
@@ -157,11 +155,11 @@ class TrainWidget(JobPanel):
             self.pause_button.setEnabled(False)
             self._job.cancel()
 
-    def _on_record(self, record: TrainingStep | LibraryStep) -> None:
-        from napari_stem_orient.network.training_run import TrainingStep
-
-        if not isinstance(record, TrainingStep):
-            self.state_label.setText(f"Simulating dynamical patterns: {_part(record.progress)}")
+    def _on_record(self, record: TrainingStep | TrainingPhase | Silence) -> None:
+        if isinstance(record, Silence):
+            return
+        if isinstance(record, TrainingPhase):
+            self.state_label.setText(phase_text(record))
             return
         self._latest = record
         self.plot.add(record)
@@ -391,5 +389,8 @@ def step_text(step: TrainingStep, *, running: bool = True) -> str:
     return " · ".join(words)
 
 
-def _part(progress: Progress) -> str:
-    return f"{100 * progress.fraction:.0f} %"
+def phase_text(phase: TrainingPhase) -> str:
+    """Say what a training does before it learns."""
+    if phase.progress.total < 2:
+        return f"{phase.text} …"
+    return f"{phase.text}: {phase.progress}"

@@ -18,7 +18,7 @@ from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.range_box import RangeBox
 from napari_stem_orient.gui.step_panel import JobPanel
-from napari_stem_orient.gui.training_jobs import TrainingTask
+from napari_stem_orient.training_task import TrainingTask
 
 if TYPE_CHECKING:
     from napari_stem_orient.gui.training_jobs import TrainingChoices

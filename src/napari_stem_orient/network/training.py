@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import choose_device
 from napari_stem_orient.network.checkpoint import (
     CheckpointError,
@@ -20,6 +21,7 @@ from napari_stem_orient.network.model_folder import read_card
 from napari_stem_orient.network.pattern_sampler import library_parameters
 from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.network.trainer import HELD_OUT_SEED, Trainer
+from napari_stem_orient.network.training_phase import TrainingPhase, as_phase
 from napari_stem_orient.network.training_run import TrainingRun, TrainingStep
 from napari_stem_orient.simulation.bloch_library import (
     BlochLibrary,
@@ -65,7 +67,7 @@ def train_model(
     start_from: str | Path | None = None,
     resume: bool = False,
     build_library: LibraryBuilder = build_bloch_library,
-) -> Generator[TrainingStep | LibraryStep, None, Path]:
+) -> Generator[TrainingStep | TrainingPhase, None, Path]:
     """Train a model for some crystals and write its folder.
 
     Parameters
@@ -91,8 +93,8 @@ def train_model(
 
     Yields
     ------
-    LibraryStep
-        While the libraries of dynamical patterns are simulated.
+    TrainingPhase
+        While the libraries of dynamical patterns are read or simulated, and the network is set up.
     TrainingStep
         After every few batches. Peak memory: about 1 GB for a cubic crystal at the default batch size.
 
@@ -147,7 +149,7 @@ def _trainer(
     device: torch.device,
     start_from: str | Path | None,
     build_library: LibraryBuilder,
-) -> Generator[LibraryStep, None, Trainer]:
+) -> Generator[TrainingPhase, None, Trainer]:
     """The network and its patterns, after those that are dynamical have been simulated."""
     libraries, held_out_libraries = yield from _libraries(settings, device, build_library)
     return Trainer(
@@ -162,7 +164,7 @@ def _trainer(
 
 def _libraries(
     settings: TrainingSettings, device: torch.device, build: LibraryBuilder
-) -> Generator[LibraryStep, None, tuple[list[BlochLibrary] | None, list[BlochLibrary] | None]]:
+) -> Generator[TrainingPhase, None, tuple[list[BlochLibrary] | None, list[BlochLibrary] | None]]:
     """Each phase's dynamical patterns to learn from, and those of other zone axes and voltages to judge by."""
     parameters = settings.parameters
     if parameters.simulation == "kinematic":
@@ -173,13 +175,20 @@ def _libraries(
     held_out_parameters = parameters.model_copy(update={"zone_axes": fewer})
     libraries: list[BlochLibrary] = []
     held_out: list[BlochLibrary] = []
+    total = 2 * len(settings.phases)
     for members in settings.phases:
-        for recipe, seed, place in (
-            (parameters, parameters.seed, libraries),
-            (held_out_parameters, parameters.seed + HELD_OUT_SEED, held_out),
+        for recipe, seed, place, use in (
+            (parameters, parameters.seed, libraries, "to learn from"),
+            (held_out_parameters, parameters.seed + HELD_OUT_SEED, held_out, "to judge by"),
         ):
             wanted = library_parameters(members, recipe)
-            place.append((yield from build(members, parameters=wanted, seed=seed, device=device)))
+            names = members[0].name if len(members) == 1 else f"{len(members)} crystals"
+            number = len(libraries) + len(held_out) + 1
+            text = f"Simulating dynamical patterns of {names} {use} (part {number} of {total})"
+            yield TrainingPhase(text, Progress(0, 1, "steps"))
+            job = build(members, parameters=wanted, seed=seed, device=device)
+            place.append((yield from as_phase(job, text)))
+    yield TrainingPhase("Setting up the network", Progress(0, 1, "steps"))
     return libraries, held_out
 
 

@@ -165,6 +165,7 @@ def build_bloch_library(
     total = sum(len(v.rotation) for v in variants)
     done = 0
     q, intensity = [], []
+    yield LibraryStep(Progress(0, total, "zone axes"))
     for variant in variants:
         for chunk in _chunks(variant, crystals[variant.member], parameters, thickness, device):
             q.append(chunk[0])
