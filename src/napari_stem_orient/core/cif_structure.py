@@ -87,6 +87,9 @@ def _that_fit_the_cell(block: CifBlock, readings: Sequence[Reading], lattice: La
             f"{block.file_name}: no cell {numbers} (Å, °) has the symmetry {readings[0].name}; correct "
             "_cell_length_... and _cell_angle_..., or the space group"
         )
+    if len(fitting) == 1 and fitting[0].rank == 0 and len(readings) > 1:
+        # Hexagonal or rhombohedral axes: the cell has told, and there is nothing else to tell.
+        return [replace(fitting[0], note="")]
     return fitting
 
 

@@ -99,9 +99,9 @@ def _conventional(found: Any, contents: Sequence[Content], change: FloatArray, n
     there = [contents[kind - 1] for kind in found.std_types]
     owner = np.repeat(np.arange(len(there)), [len(content) for content in there])
     number = int(found.number)
-    a, b, c, alpha, beta, gamma = (f"{value:.4g}" for value in lattice)
+    edges = ", ".join(f"{value:.4g}" for value in lattice[:3])
     told = (
-        f"calculated in the conventional cell of {group_name(number)}, {a} {b} {c} Å, {alpha} {beta} {gamma}°; "
+        f"calculated in the conventional cell of {group_name(number)}, a, b, c = {edges} Å; "
         "directions and planes are given in the axes of the file"
     )
     return SymmetricCell(
