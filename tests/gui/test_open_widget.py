@@ -12,6 +12,7 @@ from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QPushButton
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
@@ -161,6 +162,52 @@ def test_a_stack_asks_for_its_scan_shape_and_opens_with_the_answer(
     until(lambda: is_open(panel))
     assert panel.session.scan_shape == (3, 8)
     assert panel.shape_row.isHidden()
+
+
+def test_a_frame_too_many_can_be_left_out_by_a_button_and_by_the_boxes(
+    until: Until, panel: OpenWidget, tmp_path: Path
+) -> None:
+    frames = patterns(25, 16, 16)
+    np.save(tmp_path / "stack.npy", frames)
+    panel.open_path(tmp_path / "stack.npy")
+    until(lambda: not panel.shape_row.isHidden())
+    panel.shape_box.setEditText("4 x 6")
+    panel.shape_button.click()
+    until(lambda: "One too many for 4 x 6" in panel.message_label.text())
+    until(lambda: not panel.shape_row.ways_out.isHidden())
+    assert panel.shape_box.currentText() == "4 x 6"
+    assert panel.session.datacube is None
+    buttons = panel.shape_row.ways_out.findChildren(QPushButton)
+    assert [button.text() for button in buttons if not button.isHidden()] == [
+        "Leave out the first",
+        "Leave out the last",
+    ]
+    next(button for button in buttons if button.text() == "Leave out the first").click()
+    until(lambda: is_open(panel))
+    assert np.array_equal(panel.session.datacube.pattern(0, 0), frames[1])
+    assert "Frames 2 to 25 of 25 are the scan" in panel.info_label.text()
+    panel.frames_button.click()  # opened again, with the other end
+    assert panel.shape_row.first_box.number() == 2
+    panel.shape_row.first_box.set_number(None)
+    panel.shape_row.last_box.set_number(24)
+    panel.shape_button.click()
+    until(lambda: is_open(panel) and "Frames 1 to 24 of 25" in panel.info_label.text())
+    assert np.array_equal(panel.session.datacube.pattern(0, 0), frames[0])
+
+
+def test_a_lost_frame_can_be_said_and_is_told(until: Until, panel: OpenWidget, tmp_path: Path) -> None:
+    np.save(tmp_path / "stack.npy", patterns(23, 16, 16))
+    panel.open_path(tmp_path / "stack.npy", scan_shape=(4, 6))
+    until(lambda: not panel.shape_row.ways_out.isHidden())
+    panel.shape_box.setEditText("4 x 6")
+    panel.shape_row.lost_line.setText("banana")
+    panel.shape_button.click()
+    assert "'banana' is no position of the scan" in panel.message_label.text()
+    panel.shape_row.lost_line.setText("7")
+    panel.shape_button.click()
+    until(lambda: is_open(panel))
+    assert "1 of 24 positions have no pattern" in panel.info_label.text()
+    assert np.array_equal(panel.session.datacube.missing.ravel().nonzero()[0], [6])
 
 
 def test_patterns_that_are_missing_and_peaks_that_were_left_out_are_told(

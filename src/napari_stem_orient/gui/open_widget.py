@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
@@ -22,6 +22,7 @@ from napari_stem_orient.gui.leaving import leaving_of
 from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.scan_identity import doubts
+from napari_stem_orient.gui.scan_shape_row import ScanShapeRow
 from napari_stem_orient.gui.session import Session, Step
 from napari_stem_orient.gui.step_jobs import OpenedFile, ScanShapeQuestion, open_any
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.core.datacube import DataCube, ScanSummary
+    from napari_stem_orient.core.frames import FrameChoice
 
 ADVANCED = (
     "pixel_angle_mrad",
@@ -60,12 +62,21 @@ class OpenWidget(StepPanel):
         self._dataset: str | None = None
         self.setAcceptDrops(True)
         self.content.addLayout(self._path_row())
-        self.shape_row = self._shape_row()
+        self.shape_row = ScanShapeRow()
+        self.shape_row.hide()
+        self.shape_row.wanted.connect(self._on_shape_chosen)
+        self.shape_box, self.shape_label = self.shape_row.shape_box, self.shape_row.label
+        self.shape_button = self.shape_row.use_button
         self.content.addWidget(self.shape_row)
         self.dataset_row = self._dataset_row()
         self.content.addWidget(self.dataset_row)
         self.info_label = plain_label()
         self.content.addWidget(self.info_label)
+        self.frames_button = QPushButton("Scan shape and frames…")
+        self.frames_button.setFlat(True)
+        self.frames_button.setToolTip("Open this scan with another shape, or leave frames out.")
+        self.frames_button.clicked.connect(self._on_frames_asked)
+        self.content.addWidget(self.frames_button, 0, Qt.AlignmentFlag.AlignLeft)
         self.form = ParameterForm(
             Calibration(),
             skip=("origin_px", "checked"),
@@ -121,16 +132,23 @@ class OpenWidget(StepPanel):
 
     # --- what the user does --------------------------------------------------------------------------------
 
-    def open_path(self, path: Path, *, scan_shape: tuple[int, int] | None = None) -> None:
+    def open_path(
+        self,
+        path: Path,
+        *,
+        scan_shape: tuple[int, int] | None = None,
+        frames: FrameChoice | None = None,
+    ) -> None:
         """Open a file or folder in a worker; what it holds then becomes the Session's."""
         if path != self._path:
             self._dataset = None
+            self.shape_row.forget_frames()
         self._path = path
         self.path_line.setText(str(path))
         self.shape_row.hide()
         dataset = self._dataset
         self.run(
-            one_step_job(lambda: open_any(path, scan_shape=scan_shape, dataset=dataset)),
+            one_step_job(lambda: open_any(path, scan_shape=scan_shape, dataset=dataset, frames=frames)),
             title=f"Opening {path.name}",
             step=Step.OPEN,
             on_done=partial(self._on_opened, path),
@@ -159,8 +177,22 @@ class OpenWidget(StepPanel):
             self.show_message(
                 f"{self.shape_box.currentText()!r} is no scan shape: write rows x columns, as in 64 x 48"
             )
-        elif self._path is not None:
-            self.open_path(self._path, scan_shape=shape)
+            return
+        try:
+            frames = self.shape_row.frames()
+        except ValueError as error:
+            self.show_message(f"Lost: {error}")
+            return
+        if self._path is not None:
+            self.open_path(self._path, scan_shape=shape, frames=frames)
+
+    def _on_frames_asked(self) -> None:
+        """Show the shape of the scan that is open, to be changed; or hide it again."""
+        shape = self.session.scan_shape
+        if not self.shape_row.isHidden() or shape is None:
+            self.shape_row.hide()
+            return
+        self.shape_row.ask_again(shape)
 
     def _on_dataset_chosen(self, index: int) -> None:
         self._dataset = self.dataset_box.itemText(index)
@@ -216,14 +248,12 @@ class OpenWidget(StepPanel):
         self.dataset_row.setVisible(bool(names))
 
     def _ask_scan_shape(self, question: ScanShapeQuestion) -> None:
-        self.shape_box.clear()
-        self.shape_box.addItems([f"{rows} x {columns}" for rows, columns in question.proposals])
-        promised = question.n_promised
-        lost = "" if promised is None else f" of the {promised:,} that the header tells of"
         if self._path is not None:
-            self._not_open(f"the scan shape of {self._path.name}")
-        self.shape_label.setText(f"{question.n_frames:,} frames{lost}; rows x columns of the scan:")
-        self.shape_row.show()
+            which = f"that fits {self._path.name}" if question.problem else f"of {self._path.name}"
+            self._not_open(f"{'a' if question.problem else 'the'} scan shape {which}")
+        self.shape_row.ask(question)
+        if question.problem:
+            self.show_message(question.problem)
         self.asks.emit()
 
     def _on_datacube_changed(self, datacube: DataCube | None) -> None:
@@ -263,6 +293,8 @@ class OpenWidget(StepPanel):
         said = still + info_text(session), doubts(session)
         self.info_label.setText("\n".join(filter(None, said)))
         self.info_label.setVisible(bool(self.info_label.text()))
+        cube = session.datacube
+        self.frames_button.setVisible(cube is not None and cube.path is not None)
         changeable = self.form.isEnabled()
         self.missing_label.setText(self._with_links(missing_text(calibration)) if changeable else "")
         self.missing_label.setVisible(bool(self.missing_label.text()))
@@ -287,18 +319,6 @@ class OpenWidget(StepPanel):
         row.addWidget(self.open_button)
         row.addWidget(self.folder_button)
         return row
-
-    def _shape_row(self) -> QWidget:
-        self.shape_label = plain_label()
-        self.shape_box = QComboBox()
-        self.shape_box.setEditable(True)
-        self.shape_box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.shape_box.setToolTip(
-            "Rows x columns of the scan, the most square proposals first; others can be typed."
-        )
-        self.shape_button = QPushButton("Use")
-        self.shape_button.clicked.connect(self._on_shape_chosen)
-        return _row(self.shape_label, self.shape_box, self.shape_button)
 
     def _dataset_row(self) -> QWidget:
         self.dataset_box = narrow_box()
@@ -345,10 +365,12 @@ def info_text(session: Session) -> str:
     if session.datacube is not None:
         cube = session.datacube
         scan, detector = cube.scan_shape, cube.detector_shape
-        return (
+        what = (
             f"{cube.name}: scan {scan[0]} x {scan[1]}, detector {detector[0]} x {detector[1]} px, "
             f"{cube.data.dtype}, {size_text(cube.data.nbytes)}"
         )
+        missing = f"{cube.n_missing:,} of {cube.n_positions:,} positions have no pattern."
+        return "\n".join([what, *([missing] if cube.n_missing else []), *map(_sentence, cube.notes)])
     if session.peaks is not None:
         scan = session.peaks.scan_shape
         return (
@@ -358,6 +380,10 @@ def info_text(session: Session) -> str:
         scan = session.current_map.scan_shape
         return f"orientation map of {scan[0]} x {scan[1]}"
     return ""
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}{'' if note.endswith('.') else '.'}"
 
 
 def field_words() -> dict[str, str]:

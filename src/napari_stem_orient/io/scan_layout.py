@@ -102,7 +102,9 @@ def _without_known_losses(found: MissingData, choice: FrameChoice) -> FrameChoic
     absent = set(np.flatnonzero(found.positions).tolist())
     if len(absent) == found.positions.size or not absent <= set(choice.lost):
         whole = len(absent) == found.positions.size
-        raise PatternsElsewhere(found.refusal, "" if whole else found.refused_positions)
+        sizes = found.positions.squeeze().shape
+        shape = (int(sizes[0]), int(sizes[1])) if len(sizes) == 2 else (1, found.positions.size)
+        raise PatternsElsewhere(found.refusal, "" if whole else found.refused_positions, shape)
     return FrameChoice(choice.first, choice.last, tuple(sorted(set(choice.lost) - absent)))
 
 

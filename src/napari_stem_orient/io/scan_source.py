@@ -33,12 +33,18 @@ class WrongFrameCount(UnreadableScan):
 class PatternsElsewhere(UnreadableScan):
     """A file that refers to patterns which are not there; it opens once it is said that ``positions`` are lost.
 
-    ``positions`` are counted as people count them, "33-64"; empty where there are no others.
+    ``positions`` are counted as people count them, "33-64"; empty where there are no others. ``scan_shape`` is that of
+    the file, 1 x n for a stack.
     """
 
-    def __init__(self, text: str, positions: str) -> None:
+    def __init__(self, text: str, positions: str, scan_shape: tuple[int, int]) -> None:
         super().__init__(text)
-        self.positions = positions
+        self.positions, self.scan_shape = positions, scan_shape
+
+    @property
+    def n_patterns(self) -> int:
+        """Number of patterns that the file refers to."""
+        return self.scan_shape[0] * self.scan_shape[1]
 
 
 class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
