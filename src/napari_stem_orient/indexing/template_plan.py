@@ -263,10 +263,10 @@ def _plan_options(
 def py4dstem_crystal(crystal: Crystal) -> Any:
     """The same structure as a py4DSTEM Crystal, in the same Cartesian frame (e1 along a, e3 along c*)."""
     diffraction = import_py4dstem("py4DSTEM.process.diffraction")
-    element_symbols = import_py4dstem("py4DSTEM.process.diffraction.utils").element_symbols
+    number = _numbers_in_py4dstem()
     planned = diffraction.Crystal(
         positions=np.asarray(crystal.fractional, dtype=np.float64),
-        numbers=np.array([1 + element_symbols.index(element) for element in crystal.elements]),
+        numbers=np.array([number[element] for element in crystal.elements]),
         cell=np.asarray(crystal.direct_basis, dtype=np.float64),
         occupancy=np.asarray(crystal.occupancy, dtype=np.float64),
     )
@@ -274,6 +274,20 @@ def py4dstem_crystal(crystal: Crystal) -> Any:
     # pattern.
     planned.pymatgen_available = False
     return planned
+
+
+def _numbers_in_py4dstem() -> dict[str, int]:
+    """The atomic number under which py4DSTEM has the scattering factor of each element."""
+    symbols = import_py4dstem("py4DSTEM.process.diffraction.utils").element_symbols
+    number = {str(symbol): z for z, symbol in enumerate(symbols, start=1)}
+    table = import_py4dstem("py4DSTEM.process.utils").single_atom_scatter()
+    rubidium, strontium = (
+        float(table.electron_scattering_factor(number[element], np.zeros(1))[0]) for element in ("Rb", "Sr")
+    )
+    if rubidium > strontium:
+        # Version 0.14 has the two exchanged: f_e(0) is 11.8 Å of Rb and 13.1 Å of Sr (International Tables C, 4.3.1).
+        number["Rb"], number["Sr"] = number["Sr"], number["Rb"]
+    return number
 
 
 def zone_axis_range(point_group: Symmetry) -> FloatArray | str:
