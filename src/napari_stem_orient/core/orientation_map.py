@@ -263,6 +263,17 @@ class OrientationMap:
             )
         return self.copy()
 
+    def has_same_answers(self, other: OrientationMap) -> bool:
+        """Whether another map has the same phase, orientation and certainty at every position, or none as this one."""
+        if self is other:
+            return True
+        if self.scan_shape != other.scan_shape or self.crystals != other.crystals:
+            return False
+        names = ("phase_id", "quaternion", "score", "confidence_deg", "phase_probability")
+        return np.array_equal(self.done, other.done) and all(
+            np.array_equal(getattr(self, n), getattr(other, n), equal_nan=n != "phase_id") for n in names
+        )
+
     def is_made_from(self, peaks: BraggPeaks) -> bool:
         """Whether the map was made from these Bragg peaks, as they are now."""
         return self.peaks_fingerprint == peaks.fingerprint

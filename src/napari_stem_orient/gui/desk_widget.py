@@ -14,6 +14,8 @@ from napari_stem_orient.gui.detect_widget import DetectWidget
 from napari_stem_orient.gui.export_widget import ExportWidget
 from napari_stem_orient.gui.folding import Folding
 from napari_stem_orient.gui.index_widget import IndexWidget
+from napari_stem_orient.gui.layers_button import LayersButton
+from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.open_widget import OpenWidget
 from napari_stem_orient.gui.session import Step, StepState, session_of
 from napari_stem_orient.gui.step_panel import STATE_SIGNS, StepPanel, state_sentence
@@ -61,6 +63,8 @@ class OrientationMappingWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll_area)
+        self.layers_button = LayersButton(napari_viewer, map_layers_of(napari_viewer, self.session))
+        layout.addWidget(self.layers_button, 0, Qt.AlignmentFlag.AlignRight)
         self.setMinimumSize(WIDTH, LOWEST)
         for step, panel in self.panels.items():
             panel.asks.connect(partial(self._unfold, step))

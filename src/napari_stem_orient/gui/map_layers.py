@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
 from napari.layers import Layer
@@ -33,6 +35,7 @@ from napari_stem_orient.gui.layers import (
     take_map,
     without_gaps,
 )
+from napari_stem_orient.gui.layers_button import OfferedLayer, OffersLayers
 from napari_stem_orient.gui.map_pointer import MapPointer
 from napari_stem_orient.gui.one_by_one import OneByOne
 from napari_stem_orient.gui.own_layers import LayerTuple, add_own, rename_own
@@ -77,6 +80,7 @@ class MapLayers:
     ----------
     pointer : the mouse over the maps
     framing : the whole scan in view
+    others : that have layers to offer beside the maps
     """
 
     def __init__(self, napari_viewer: napari.Viewer, session: Session) -> None:
@@ -94,6 +98,7 @@ class MapLayers:
         self._timer.timeout.connect(self.refresh)
         self._to_come: OneByOne[tuple[OrientationMap, LayerKind]] = OneByOne(self._make_hidden)
         self.framing = Framing(napari_viewer)
+        self.others: WeakSet[OffersLayers] = WeakSet()
         self.pointer = MapPointer(napari_viewer, session)
         self._status = StatusText(napari_viewer, session, self.pointer)
         self._connections = Connections()
@@ -144,6 +149,23 @@ class MapLayers:
         if alone and missing:
             self.framing.frame()
         self._name_layers()
+
+    def offered(self) -> list[OfferedLayer]:
+        """Return all layers that there could be now, from the topmost down; see `LayersButton`."""
+        maps = self._session.orientation_maps
+        offers = []
+        for method, orientation_map in maps.items():
+            for kind in (*reversed(kinds_of(orientation_map)), LayerKind.IPF_Y):
+                title = layer_name(kind, method if len(maps) > 1 else None)
+                make = partial(self.show_map, orientation_map, kinds=(kind,))
+                offers.append(OfferedLayer(title, self.layer(kind, method), make))
+        for others in self.others:
+            offers += others.offered()
+        calibration = self._session.calibration
+        if self._dark_field is not None and calibration is not None:
+            make = partial(self._show_dark_field, calibration)
+            offers.append(OfferedLayer(LayerKind.DARK_FIELD.label, self.layer(LayerKind.DARK_FIELD), make))
+        return offers
 
     def show_all(self) -> None:
         """Make at once the layers that would come one by one."""
@@ -305,7 +327,7 @@ class MapLayers:
             make_thumbnail(layer)
         painted = self._painted.get(orientation_map.method)
         there = self.layer(LayerKind.IPF_Z, orientation_map.method) is not None
-        if painted is None or not there or not _look_equal(painted, orientation_map):
+        if painted is None or not there or not painted.has_same_answers(orientation_map):
             self.show_map(orientation_map)
 
     def _on_grid_changed(self) -> None:
@@ -410,34 +432,17 @@ class MapLayers:
 
     def _forget_dark_field(self) -> None:
         """Remove it, and with it the images of virtual detectors: they are of another scan."""
-        viewer = self._viewer()
         self._dark_field, self._dark_field_changed, self._limits = None, False, None
-        if viewer is None:
-            return
-        for layer in list(viewer.layers):
-            if (layer_identity(layer) or ("",))[0] in (LayerKind.DARK_FIELD, LayerKind.VIRTUAL_IMAGE):
-                viewer.layers.remove(layer)
+        self._remove(lambda kind, _: kind in (LayerKind.DARK_FIELD, LayerKind.VIRTUAL_IMAGE))
 
     def _drop_stale_maps(self) -> None:
         """Remove the layers of maps that the Session has let go, because they are of another scan."""
+        maps = self._session.orientation_maps
+        self._remove(lambda _, method: bool(method) and method not in maps)
+
+    def _remove(self, unwanted: Callable[[LayerKind, str], bool]) -> None:
         viewer = self._viewer()
-        if viewer is None:
-            return
-        for layer in list(viewer.layers):
+        for layer in [] if viewer is None else list(viewer.layers):
             identity = layer_identity(layer)
-            if identity is None or not identity[1]:
-                continue
-            if identity[1] not in self._session.orientation_maps:
+            if viewer is not None and identity is not None and unwanted(*identity):
                 viewer.layers.remove(layer)
-
-
-def _look_equal(painted: OrientationMap, other: OrientationMap) -> bool:
-    """Whether a finished map looks as the one that was painted block by block, which saves painting it again."""
-    if painted is other:
-        return True
-    if painted.scan_shape != other.scan_shape or painted.crystals != other.crystals:
-        return False
-    names = ("phase_id", "quaternion", *VALUE_ARRAYS.values())
-    return np.array_equal(painted.done, other.done) and all(
-        np.array_equal(getattr(painted, n), getattr(other, n), equal_nan=n != "phase_id") for n in names
-    )

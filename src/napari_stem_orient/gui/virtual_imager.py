@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
@@ -9,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_stem_orient.core.virtual_detector import VirtualDetector
 from napari_stem_orient.core.virtual_images import VirtualBlock, VirtualImages
+from napari_stem_orient.gui.layers_button import OfferedLayer
 from napari_stem_orient.gui.step_panel import JobPanel
 from napari_stem_orient.gui.throttle import Throttle
 from napari_stem_orient.gui.virtual_detectors import DetectorEntry, VirtualDetectors
@@ -90,6 +93,21 @@ class VirtualImager(QObject):
             name=scan.name,
             source_fingerprint=scan.fingerprint,
         )
+
+    def offered(self) -> list[OfferedLayer]:
+        """Return the images that there are, with their layers."""
+        scan = self._panel.session.datacube
+        entries = [entry for entry in self._detectors.entries if entry.key in self._results]
+        if scan is None:
+            return []
+        return [
+            OfferedLayer(
+                entry.detector.name,
+                self._layers.layer(entry.key),
+                partial(self._layers.bring_back, entry.key, self._results[entry.key], scan.calibration),
+            )
+            for entry in entries
+        ]
 
     # --- what is asked for ---------------------------------------------------------------------------------
 

@@ -109,6 +109,13 @@ class VirtualLayers:
             else:
                 self._repaint(layer, key, image)
 
+    def bring_back(self, key: int, image: Float32, calibration: Calibration) -> None:
+        """Make the layer of an image (scan_y, scan_x) again that was deleted."""
+        viewer = self._viewer()
+        if viewer is not None and self.layer(key) is None:
+            self._calibration = calibration
+            self._add(viewer, key, image)
+
     def rename(self, key: int, name: str) -> None:
         """Give the layer the detector's new name, unless the user has given it one of its own."""
         layer, old = self.layer(key), self._names.get(key)

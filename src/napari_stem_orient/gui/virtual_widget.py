@@ -61,10 +61,11 @@ class VirtualWidget(JobPanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
-        framing = map_layers_of(napari_viewer, self.session).framing
+        maps = map_layers_of(napari_viewer, self.session)
         self.detectors = virtual_detectors_of(self.session)
-        self.layers = VirtualLayers(napari_viewer, framing)
+        self.layers = VirtualLayers(napari_viewer, maps.framing)
         self.imager = VirtualImager(self, self.detectors, self.layers)
+        maps.others.add(self.imager)
         self.chooser = PatternChooser(self)
         self.view = DetectorView()
         self.title_label = plain_label()
