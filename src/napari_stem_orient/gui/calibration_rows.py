@@ -72,7 +72,7 @@ class QuantityRow(QWidget):
             "<qt>Set by a fit. Tick it to confirm a value that you trust from elsewhere; while it is off, results "
             "are called exploratory.</qt>"
         )
-        self.tick.clicked.connect(self.confirmed.emit)
+        self.tick.clicked.connect(self._on_ticked)
         first, second = QHBoxLayout(), QHBoxLayout()
         first.addWidget(self.title_label, 0, Qt.AlignmentFlag.AlignTop)
         first.addWidget(self.value_label, 1)
@@ -94,6 +94,10 @@ class QuantityRow(QWidget):
         self.value_label.setText(text)
         self.tick.setChecked(status is Status.CALIBRATED)
         self.tick.setEnabled(status is not None and text != "unknown")
+
+    def _on_ticked(self, ticked: bool) -> None:
+        # not connected by itself: PySide6 passes nothing to what takes any number of values, as psygnal's emit does
+        self.confirmed.emit(ticked)
 
 
 class CalibrationRows(QWidget):
