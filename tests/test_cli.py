@@ -264,6 +264,7 @@ def test_stopped_indexing_is_kept_and_resumed(
     assert "other parameters" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("py4dstem")
 def test_a_run_stopped_before_its_first_result_leaves_the_earlier_file(
     scan: Path,
     peaks: Path,
@@ -345,6 +346,7 @@ def wrong_lines(tmp_path: Path, scan: Path, peaks: Path) -> dict[str, tuple[list
     }
 
 
+@pytest.mark.usefixtures("py4dstem")
 @pytest.mark.parametrize(
     "case",
     [
@@ -416,6 +418,7 @@ def test_a_command_line_that_makes_no_sense_ends_with_two(
     assert message.count("\n") == 1
 
 
+@pytest.mark.usefixtures("py4dstem")
 @pytest.mark.parametrize(
     "option", [["--save-peaks", "again.h5"], ["--scan-shape", "2", "3"], ["--min-significance", "3"]]
 )
