@@ -84,14 +84,14 @@ class PatternMatcher:
 
     def _match(self, position: Position) -> Comparison:
         title = method_title("template")
-        if lacking := why_no_py4dstem():
-            return Comparison(title, None, f"Template matching: {lacking}")
         peaks = self._session.peaks
         current = self._session.current_map
         crystals = self._session.crystals if current is None else current.crystals
         if peaks is None or not crystals:
             missing = "Bragg peaks" if peaks is None else "a crystal"
             return Comparison(title, None, f"Template matching needs {missing}.")
+        if lacking := why_no_py4dstem():
+            return Comparison(title, None, f"Template matching: {lacking}")
         key = (position, peaks.fingerprint, crystals)
         if self._answered is not None and self._answered[0] == key:
             return self._answered[1]
