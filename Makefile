@@ -40,7 +40,7 @@ demo: $(INSTALLED) ## simulate a scan, index it, show the maps (without a screen
 	$(WINDOWED) $(BIN)/napari-stem-orient demo $(DEMO_ARGS)
 
 .PHONY: test
-test: lint types docs pytest pytest-numpy2 ## everything that has to be green
+test: lint types docs pytest pytest-numpy2 check-install ## everything that has to be green
 
 .PHONY: lint
 lint: $(INSTALLED)
@@ -64,6 +64,11 @@ pytest: $(INSTALLED) ## the tests with numpy 1 and py4DSTEM
 pytest-numpy2: $(INSTALLED_NUMPY2) ## the tests with numpy 2, the next napari, PySide6, and without py4DSTEM
 	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 QT_API=pyside6 PYTEST_QT_API=pyside6 \
 	  $(BIN_NUMPY2)/python $(PYTEST) $(PYTEST_ARGS)
+
+# Builds the wheel, asks what pip would choose on each Python and system, installs it where nothing else is and runs it.
+.PHONY: check-install
+check-install: $(INSTALLED) ## what users install is whole and works
+	$(BIN)/python tools/check_install.py --constraints constraints.txt
 
 .PHONY: format
 format: $(INSTALLED) ## format the code and mend what ruff can mend
