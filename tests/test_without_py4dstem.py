@@ -111,6 +111,7 @@ def test_comparing_methods_says_it_beside_the_pattern(qtbot: QtBot, monkeypatch:
     session, copper = Session(), load_crystal("Cu")
     truth = make_polycrystal([copper], scan_shape=(2, 2), detector_shape=(64, 64), n_grains=1, seed=1)
     session.set_peaks(simulate_bragg_peaks(truth))
+    session.set_crystals((copper,))
     matcher = PatternMatcher(session, lambda: None)
     answer = matcher.answer((0, 1))
     assert answer.solution is None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -104,21 +105,35 @@ def timed(what: str, check: Callable[[], Result]) -> Result:
     return result
 
 
-def run(command: Sequence[str | Path], **options: object) -> str:
+def run(command: Sequence[str | Path], *, timeout_s: float = 1200, **options: Any) -> str:
     """Run a command to its end and return what it printed; an InstallError with its last lines where it fails."""
-    keywords = {"cwd": ROOT, "timeout": 600, **options}
-    done = subprocess.run(
-        [str(word) for word in command],
+    words = [str(word) for word in command]
+    # in a session of its own, so that what it has started ends with it
+    with subprocess.Popen(
+        words,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        **keywords,  # type: ignore[call-overload]
-    )
-    if done.returncode != 0:
-        last = "\n".join(done.stdout.splitlines()[-25:])
-        raise InstallError(f"{' '.join(str(word) for word in command)} ended with {done.returncode}:\n{last}")
-    return str(done.stdout)
+        start_new_session=True,
+        **{"cwd": ROOT, **options},
+    ) as process:
+        try:
+            told, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            end_session(process)
+            raise InstallError(f"{' '.join(words)} was not done within {timeout_s:.0f} s") from error
+    if process.returncode != 0:
+        last = "\n".join(told.splitlines()[-25:])
+        raise InstallError(f"{' '.join(words)} ended with {process.returncode}:\n{last}")
+    return str(told)
+
+
+def end_session(process: subprocess.Popen[str]) -> None:
+    """End a process and, where the system can, all that it has started."""
+    if os.name == "nt":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 # --- the wheel -----------------------------------------------------------------------------------------------------
@@ -174,7 +189,7 @@ def install(wheel: Path, folder: Path, constraints: Path) -> Path:
     requirement = f"napari-stem-orient[all] @ {wheel.as_uri()}"
     run(
         [python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", constraints, requirement],
-        timeout=1500,
+        timeout_s=1500,
     )
     run([python, "-m", "pip", "check"])
     return python

@@ -59,7 +59,7 @@ def resolve(request: Request) -> dict[str, str]:
         wanted, kept = Path(folder) / "wanted.in", Path(folder) / "kept.txt"
         wanted.write_text(request.requirement + "\n", encoding="utf-8")
         kept.write_text("\n".join(request.kept) + "\n", encoding="utf-8")
-        options = "--quiet --no-header --no-annotate --constraints".split()
+        options = ["--quiet", "--no-header", "--no-annotate", "--constraints"]
         command = [sys.executable, "-m", "uv", "pip", "compile", *options, str(kept)]
         command += ["--python-version", request.python, "--python-platform", request.system, str(wanted)]
         # the certificates of the system, which a company's or a laboratory's proxy may need; pip takes them, too
@@ -133,7 +133,7 @@ def as_numbers(version: str) -> tuple[int, ...]:
 
 def table(requests: Sequence[Request], answers: Sequence[dict[str, str] | UnresolvableError]) -> str:
     """A row for each request, a column for each package that matters to users."""
-    rows = [("install", "Python", "system", *SHOWN)]
+    rows: list[tuple[str, ...]] = [("install", "Python", "system", *SHOWN)]
     for request, versions in zip(requests, answers, strict=True):
         found = {} if isinstance(versions, UnresolvableError) else versions
         cells = (found.get(name, "-" if found else "none") for name in SHOWN)
