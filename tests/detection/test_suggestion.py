@@ -211,3 +211,14 @@ def test_patterns_whose_background_was_subtracted_have_no_more_false_disks(backg
     assert suggestion.parameters.min_absolute_intensity > 0
     found = detect_in_frames(frames, probe=suggestion.probe, parameters=suggestion.parameters)
     assert 4.5 < found.counts().mean() < 6.7
+
+
+def test_positions_without_a_pattern_are_no_part_of_the_sample() -> None:
+    known = known_frames(36, radius=4.0, disks=4, shape=(64, 64))
+    missing = np.zeros((6, 6), dtype=bool)
+    missing[3:] = True
+    frames = known.frames.astype(np.uint16)
+    frames[missing.ravel()] = 0
+    sample = sample_frames(replace(as_datacube(frames, (6, 6)), missing=missing))
+    assert len(sample) == 18
+    assert (sample.sum(axis=(1, 2)) > 0).all()

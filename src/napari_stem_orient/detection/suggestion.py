@@ -167,9 +167,12 @@ def sample_frames(datacube: DataCube, *, number: int = SAMPLE_FRAMES) -> NDArray
         step_x = max(1, rows * columns // number)
     if columns < step:
         step_y = max(1, rows * columns // number)
-    chosen = datacube.data[step_y // 2 :: step_y, step_x // 2 :: step_x].compute()
+    grid = slice(step_y // 2, None, step_y), slice(step_x // 2, None, step_x)
+    chosen = datacube.data[grid].compute()
     frames: NDArray[np.generic] = np.asarray(chosen).reshape(-1, *datacube.detector_shape)
-    return frames
+    # what stands in for a pattern that the file does not have tells nothing of noise, background or bad pixels
+    there = np.ones(len(frames), bool) if datacube.missing is None else ~datacube.missing[grid].ravel()
+    return frames[there] if there.any() else frames
 
 
 def without_masked(frames: NDArray[np.generic], mask: Mask | None) -> NDArray[np.generic]:
