@@ -171,9 +171,23 @@ def detect(
                 journal.remove()
             raise  # what another run has left in the file is worth more than nothing
         raise _keep_stopped(plan.collected(blocks), output, journal) from None
+    _tell_unreadable(datacube, peaks)
     if output is not None:
         _save(peaks, output, journal)
     return Detected(peaks, datacube, plan.description(), journal)
+
+
+def _tell_unreadable(datacube: DataCube, peaks: BraggPeaks) -> None:
+    """Say how many patterns were not whole, or not there."""
+    unreadable = int(peaks.parameters.get("unreadable_frames", 0))
+    if unreadable:
+        verb = "holds" if unreadable == 1 else "hold"
+        tell(
+            f"{unreadable:,} of {peaks.n_positions:,} patterns {verb} NaN or infinite pixels that are not left out: "
+            "they count as 0"
+        )
+    if datacube.n_missing:
+        tell(f"{datacube.n_missing:,} of {peaks.n_positions:,} positions have no pattern, and so no peaks")
 
 
 def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:

@@ -74,12 +74,14 @@ def _peaks_lines(peaks: BraggPeaks) -> Lines:
 
     counts = peaks.counts()
     nominal = peaks.parameters.get("pixels") == NOMINAL
+    unreadable = int(peaks.parameters.get("unreadable_frames", 0))
     left_out = int(peaks.parameters.get("left_out_not_finite", 0))
     return [
         ("kind", "Bragg peaks"),
         ("scan", f"{_by(peaks.scan_shape)} positions, {int(peaks.detected.sum()):,} of them detected"),
         ("peaks", f"{len(peaks.intensity):,}"),
         ("peaks a position", f"{counts.min()} to {counts.max()}, {counts.mean():.1f} on average"),
+        *([("not whole", f"{unreadable:,} patterns with NaN or infinite pixels")] if unreadable else []),
         *([("left out", f"{left_out:,} peaks that were NaN or infinite")] if left_out else []),
         *([("vectors", "in 1/Å in the file; pixels and pixel size are nominal")] if nominal else []),
         *_calibration_lines(peaks.calibration),

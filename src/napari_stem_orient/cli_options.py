@@ -142,6 +142,13 @@ def scan_options(parser: argparse.ArgumentParser) -> None:
         help="positions of the scan, counted from 1 along its rows, that have no frame in the file: 17 or 3,41-64. "
         "They stay empty",
     )
+    group.add_argument(
+        "--pedestal",
+        type=float,
+        metavar="COUNTS",
+        help="what a pixel reads that no electron hits; it is subtracted. Default: measured in the empty parts of some "
+        "patterns; 0 takes the values as they are.",
+    )
 
 
 def calibration_options(parser: argparse.ArgumentParser) -> None:
@@ -218,6 +225,7 @@ def open_scan(arguments: argparse.Namespace, path: Path) -> DataCube:
             first_frame=_index(arguments.first_frame, "--first-frame"),
             last_frame=_index(arguments.last_frame, "--last-frame"),
             lost=() if arguments.lost_frames is None else positions_from_text(arguments.lost_frames),
+            pedestal=arguments.pedestal,
         )
     except WrongFrameCount as error:
         raise ValueError(f"{error} ({_ways_out(error.fit)})") from error

@@ -72,6 +72,8 @@ class DataCube:
         The file or folder it comes from, if any.
     part
         What of the file it is, where that holds more than this scan: its data set, its first pattern.
+    pedestal
+        What was taken from every value of the file, in counts: what a pixel reads that no electron has hit.
     in_file
         The same patterns in the order of their file, where that knows no rows; blocks are then read from it. What
         does not belong to ``data`` (any more) is dropped.
@@ -86,6 +88,7 @@ class DataCube:
     name: str = "scan"
     path: Path | None = None
     part: str = ""
+    pedestal: float = 0.0
     in_file: FramesInFile | None = None
     missing: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
@@ -131,7 +134,8 @@ class DataCube:
         source: tuple[object, ...] = (self.data.name,)
         if self.path is not None and self.path.exists():
             part = (self.part,) if self.part else ()
-            source = (self.path.name, self.name, *_size_and_time(self.path), *part)
+            above = (f"above {self.pedestal:g}",) if self.pedestal else ()
+            source = (self.path.name, self.name, *_size_and_time(self.path), *part, *above)
         text = repr((*source, self.data.shape, str(self.data.dtype)))
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_stem_orient.detection.detector_mask import Mask
+from napari_stem_orient.detection.bad_pixel_groups import (
+    bad_clusters,
+    bright_lines,
+    stuck_pixels,
+)
+from napari_stem_orient.detection.detector_mask import Mask, fill_masked
 
 FloatImage = NDArray[np.float64]
 
@@ -24,8 +29,9 @@ MOST_DEAD = 0.2
 LEAST_CHANCE = 1e-6
 """A pixel is dead when one like those around it would never change in the sample with less than this probability."""
 FEWEST_FRAMES = 4
-MOST_BAD = 0.1
-"""Where more than this part of a detector seems bad, it is the sample that is odd, and nothing is left out."""
+MOST_BAD, MOST_DEAD_PIXELS = 0.1, 0.35
+"""Where more than this part of a detector seems hot, or dead, it is the sample that is odd, and nothing is left out. A
+dead part of a detector of four is less than that."""
 
 STOP_LEVEL = 0.3
 STOP_EDGE = 3.0
@@ -88,18 +94,48 @@ def find_bad_pixels(frames: NDArray[np.generic]) -> BadPixels:
         finite = np.isfinite(frames)
         never = ~finite.any(axis=0)
         frames = frames if finite.all() else np.where(finite, frames, 0)
-    hot = _hot(frames)
-    dead = never | (_dead(frames) & ~hot)
-    return BadPixels(*(nothing if found.mean() > MOST_BAD else found for found in (hot & ~never, dead)))
+    mean, noise = _mean_and_noise(frames)
+    groups = (stuck_pixels(frames) | bright_lines(mean, noise)) & ~never
+    dead = never | _dead(frames, groups)
+    hot = _hot(frames, mean, noise, groups=groups, dead=dead) & ~never
+    dead &= ~hot
+    return BadPixels(hot & (hot.mean() <= MOST_BAD), dead & (dead.mean() <= MOST_DEAD_PIXELS))
 
 
-def _hot(frames: NDArray[np.generic]) -> Mask:
+def _hot(
+    frames: NDArray[np.generic], mean: FloatImage, noise: FloatImage, *, groups: Mask, dead: Mask
+) -> Mask:
+    """Hot pixels, alone and in groups; what is found first is filled before others are looked for beside it."""
+    dead = dead & (dead.mean() <= MOST_DEAD_PIXELS)
+    clean = _filled(mean, groups | dead)
+    hot = groups | (bad_clusters(frames, clean, noise, beside=dead) & ~dead)
+    clean = _filled(clean, hot | dead)
+    # in the corner of a gap nothing is left to compare a pixel with
+    cornered = ndimage.convolve(dead.astype(np.int64), RING.astype(np.int64), mode="constant") > 3
+    return np.asarray(hot | (_hot_alone(frames, clean) & ~hot & ~dead & ~cornered), dtype=np.bool_)
+
+
+def _mean_and_noise(frames: NDArray[np.generic]) -> tuple[FloatImage, FloatImage]:
+    """Mean of the sample and standard deviation of a pixel in it, (det_y, det_x) each."""
     # without its brightest frame, a pixel that a cosmic ray has hit is like any other
     total, highest = frames.sum(axis=0, dtype=np.float64), frames.max(axis=0).astype(np.float64)
     mean = (total - highest) / (len(frames) - 1)
     around = np.asarray(ndimage.median_filter(mean, footprint=RING, mode="nearest"), dtype=np.float64)
+    return mean, _scatter(mean - around, around, quantum=_quantum(frames))
+
+
+def _quantum(frames: NDArray[np.generic]) -> float:
+    return 1.0 / len(frames) if frames.dtype.kind != "f" else 1e-9
+
+
+def _filled(mean: FloatImage, mask: Mask) -> FloatImage:
+    return fill_masked(mean.astype(np.float32), mask).astype(np.float64) if mask.any() else mean
+
+
+def _hot_alone(frames: NDArray[np.generic], mean: FloatImage) -> Mask:
+    around = np.asarray(ndimage.median_filter(mean, footprint=RING, mode="nearest"), dtype=np.float64)
     excess = mean - around
-    noise = _scatter(excess, around, quantum=1.0 / len(frames) if frames.dtype.kind != "f" else 1e-9)
+    noise = _scatter(excess, around, quantum=_quantum(frames))
     beyond = np.asarray(ndimage.median_filter(mean, footprint=OUTER_RING, mode="nearest"), dtype=np.float64)
     hot = (excess > LEAST_SIGMA * noise) & (excess > LEAST_STEP * (around - beyond))
     rows, columns = np.nonzero(hot)
@@ -126,9 +162,9 @@ def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.where(inside < size, inside, 2 * (size - 1) - inside)
 
 
-def _dead(frames: NDArray[np.generic]) -> Mask:
+def _dead(frames: NDArray[np.generic], hot: Mask) -> Mask:
     lowest = frames.min(axis=0)
-    constant = lowest == frames.max(axis=0)
+    constant = (lowest == frames.max(axis=0)) & ~hot
     if not constant.any() or constant.all():
         return np.zeros(constant.shape, dtype=bool)
     mean = frames.mean(axis=0, dtype=np.float64)
@@ -137,12 +173,14 @@ def _dead(frames: NDArray[np.generic]) -> Mask:
     places = ndimage.find_objects(labels, number)
     # where nothing but zeros is seen beside nearly empty pixels, as all over a pattern of few electrons, none is dead
     seen = np.count_nonzero(frames, axis=0) / len(frames)
-    lively = ndimage.binary_dilation(~constant & (1.0 - seen <= LEAST_CHANCE ** (1 / len(frames))), SQUARE)
+    lively = ndimage.binary_dilation(
+        ~constant & ~hot & (1.0 - seen <= LEAST_CHANCE ** (1 / len(frames))), SQUARE
+    )
     for label in np.unique(labels[constant & (lively | (lowest != 0))]).tolist():
         place = places[label - 1]
         window = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in place)
         group = labels[window] == label
-        ring = ndimage.binary_dilation(group, SQUARE) & ~constant[window]
+        ring = ndimage.binary_dilation(group, SQUARE) & ~constant[window] & ~hot[window]
         if not ring.any():
             continue
         level = float(np.percentile(mean[window][ring], 25))

@@ -75,9 +75,9 @@ def read_calibration(path: str | Path) -> tuple[Calibration, NDArray[np.float32]
         peaks = open_bragg_peaks(path)
         return peaks.calibration, peaks.origin_px
     try:
-        return open_datacube(path).calibration, None
+        return open_datacube(path, pedestal=0).calibration, None
     except NeedsScanShape as stack:
-        return open_datacube(path, scan_shape=(1, stack.n_frames)).calibration, None
+        return open_datacube(path, scan_shape=(1, stack.n_frames), pedestal=0).calibration, None
 
 
 def _read_own(path: Path) -> Calibration:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.frames import FrameChoice
+from napari_stem_orient.core.pedestal import above_pedestal, measure_pedestal, pedestal_notes
 from napari_stem_orient.io.array_scans import read_npy
 from napari_stem_orient.io.empad_raw import is_empad_raw, read_empad_raw
 from napari_stem_orient.io.file_arrays import is_hdf5
@@ -58,8 +60,9 @@ def open_datacube(
     first_frame: int | None = None,
     last_frame: int | None = None,
     lost: Sequence[int] = (),
+    pedestal: float | None = None,
 ) -> DataCube:
-    """Open a scan lazily: nothing but its first and last pattern is read.
+    """Open a scan lazily: nothing but some patterns at its beginning, middle and end are read.
 
     Parameters
     ----------
@@ -77,6 +80,9 @@ def open_datacube(
     lost
         Flat, row-major positions of the scan, from 0, of which the file has no pattern: they count as missing, and
         the patterns that there are fill the others in their order.
+    pedestal
+        What a pixel reads that no electron has hit: it is taken from every value. Measured in the empty parts of the
+        patterns where None (`measure_pedestal`); 0 for the values as they are in the file.
 
     Raises
     ------
@@ -97,6 +103,11 @@ def open_datacube(
     choice = FrameChoice(first_frame, last_frame, tuple(sorted(set(lost))))
     with _reading(path):
         scan = lay_out(source, path, scan_shape, choice, absent)
+        if pedestal is None:
+            pedestal = measure_pedestal(scan.data, scan.missing)
+        if pedestal:
+            source = replace(source, data=above_pedestal(source.data, pedestal))
+            scan = lay_out(source, path, scan_shape, choice, absent)
     chosen = (source.dataset if len(sources) > 1 else "", choice.first, choice.last, choice.lost)
     return DataCube(
         data=scan.data,
@@ -106,7 +117,8 @@ def open_datacube(
         part=repr(chosen) if chosen[0] or not choice.is_whole else "",
         in_file=scan.in_file,
         missing=scan.missing,
-        notes=(*source.notes, *scan.notes),
+        notes=(*source.notes, *scan.notes, *pedestal_notes(pedestal)),
+        pedestal=pedestal,
     )
 
 
