@@ -460,6 +460,30 @@ def test_any_encoding_is_read(tmp_path: Path, encoding: str, newline: str) -> No
     assert load_crystal(path).formula == "Cu4"
 
 
+def test_data_names_of_the_new_dictionaries_are_read(tmp_path: Path) -> None:
+    text = text_of(cubic(3.615), CU).replace("_cell_", "_cell.").replace("_atom_site_", "_atom_site.")
+    names = "_space_group.name_H-M_alt 'F m -3 m'\n_space_group.IT_number 225\nloop_"
+    path = tmp_path / "crystal.cif"
+    path.write_text(text.replace("loop_", names, 1))
+    crystal = load_crystal(path)
+    assert (crystal.formula, crystal.lattice[0], crystal.notes) == ("Cu4", 3.615, ())
+
+
+def test_the_operations_of_a_magnetic_group_move_atoms(tmp_path: Path) -> None:
+    # MnO-like: the centring that turns the moments over moves the atoms all the same
+    magnetic = "\n".join(
+        [
+            "loop_\n_space_group_symop_magn_operation.xyz\nx,y,z,+1\n-x,-y,-z,+1",
+            "loop_\n_space_group_symop_magn_centering.xyz\nx,y,z,+1\nx+1/2,y+1/2,z,-1\nloop_",
+        ]
+    )
+    text = text_of((4.0, 5.0, 6.0, 85, 95, 100), [("Mn", "Mn", 0.1, 0.2, 0.3)])
+    path = tmp_path / "crystal.cif"
+    path.write_text(text.replace("loop_", magnetic, 1))
+    crystal = load_crystal(path)
+    assert (crystal.formula, crystal.space_group_name, crystal.notes) == ("Mn4", "C-1 (2)", ())
+
+
 def test_sites_without_labels_are_read(tmp_path: Path) -> None:
     assert (
         read(tmp_path, cubic(3.615), [("Cu", 0, 0, 0)], columns="type x y z", name="F m -3 m").formula

@@ -81,6 +81,11 @@ class CifBlock:
         return tuple(v.rsplit(",", 1)[0] for tag in _MAGNETIC for v in self.column(tag) if v.count(",") == 3)
 
     @property
+    def lists_whole_group(self) -> bool:
+        """Whether all operations are to be in the list; magnetic ones stand beside their centrings."""
+        return not any(self.column(tag) for tag in _MAGNETIC)
+
+    @property
     def hall_symbol(self) -> str:
         """The Hall symbol, or ""."""
         return self.text(_HALL)

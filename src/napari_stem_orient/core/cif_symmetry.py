@@ -66,7 +66,7 @@ def declared_symmetry(block: CifBlock) -> tuple[Reading, ...]:
     entry = own.table_entry()
     name = f"{len(own)} listed operations" if entry is None else entry.xhm()
     note = ""
-    if len(own) > len(listed):
+    if len(own) > len(listed) and block.lists_whole_group:
         note = f"the file lists {_count(len(listed))}, which make a group of {len(own)}: all were taken"
     whole = [r for r in named if r.rank == 0 and len(r.operations) > len(own) and r.operations.includes(own)]
     own_number = 0 if entry is None else entry.number

@@ -6,6 +6,7 @@ the conventional cell, and their directions quoted in the file's. Every other ce
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -61,12 +62,8 @@ def symmetric_cell(
     declared : the operations that the file declares; where its atoms have more (P1), those are found
     number, name : of the declared group
     """
-    import spglib
-
     place, kind, contents = _places(content)
-    found = spglib.get_symmetry_dataset(
-        (content.basis, content.fractional[place], kind), symprec=_SYMMETRY_TOLERANCE
-    )
+    found = _searched((content.basis, content.fractional[place], kind))
     own = np.unique(declared.rotations, axis=0)
     as_declared = SymmetricCell(
         lattice,
@@ -91,6 +88,20 @@ def symmetric_cell(
     if _shows(rotations) and whole:
         return replace(as_declared, space_group=int(found.number), rotations=rotations, note=note)
     return _conventional(found, contents, change, note)
+
+
+def _searched(cell: tuple[FloatArray, FloatArray, IntArray]) -> Any:
+    """What spglib finds of the symmetry of basis, positions and kinds; None where it finds nothing."""
+    import spglib
+
+    # It is going to raise an error where it returned None up to now, and warns of that.
+    failed = getattr(spglib, "SpglibError", ())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return spglib.get_symmetry_dataset(cell, symprec=_SYMMETRY_TOLERANCE)
+        except failed:
+            return None
 
 
 def _conventional(found: Any, contents: Sequence[Content], change: FloatArray, note: str) -> SymmetricCell:
@@ -154,7 +165,7 @@ def _places(content: CellContent) -> tuple[IntArray, IntArray, list[Content]]:
 
 def _number(declared: Operations, content: CellContent) -> int:
     """The number of a group whose setting is in no table."""
-    import spglib
-
-    found = spglib.get_spacegroup_type_from_symmetry(declared.rotations, declared.translations, content.basis)
+    # A general position has the symmetry of the group and no more.
+    atoms = (declared.rotations @ np.array([0.1137, 0.2271, 0.0619]) + declared.translations) % 1.0
+    found = _searched((content.basis, atoms, np.ones(len(atoms), dtype=np.int64)))
     return 1 if found is None else int(found.number)
