@@ -15,6 +15,7 @@ from qtpy.QtCore import QTimer
 
 from napari_stem_orient.gui.connections import Connections
 from napari_stem_orient.gui.framing import Framing
+from napari_stem_orient.gui.layer_removal import remove_layers
 from napari_stem_orient.gui.layers import (
     MAP_KINDS,
     VALUE_ARRAYS,
@@ -356,7 +357,7 @@ class MapLayers:
             return
         layer = self.layer(LayerKind.DARK_FIELD)
         if layer is not None and layer.data.shape != self._dark_field.shape:
-            viewer.layers.remove(layer)
+            remove_layers(viewer, [layer])
             layer = None
         if layer is None:
             layer_tuple = dark_field_layer(without_gaps(self._dark_field), calibration)
@@ -442,7 +443,7 @@ class MapLayers:
 
     def _remove(self, unwanted: Callable[[LayerKind, str], bool]) -> None:
         viewer = self._viewer()
-        for layer in [] if viewer is None else list(viewer.layers):
-            identity = layer_identity(layer)
-            if viewer is not None and identity is not None and unwanted(*identity):
-                viewer.layers.remove(layer)
+        if viewer is None:
+            return
+        ours = [(layer, layer_identity(layer)) for layer in viewer.layers]
+        remove_layers(viewer, [layer for layer, identity in ours if identity and unwanted(*identity)])

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.layer_removal import remove_layers
 from napari_stem_orient.gui.layers import LayerKind, layer_identity, marker_layer, of_scan, shows_scan
 from napari_stem_orient.gui.own_layers import add_own
 from napari_stem_orient.gui.throttle import Throttle
@@ -178,7 +179,7 @@ class MapPointer:
         viewer = self._viewer()
         marker = None if viewer is None else _marker(viewer)
         if viewer is not None and marker is not None:
-            viewer.layers.remove(marker)
+            remove_layers(viewer, [marker])
 
     def raise_marker(self) -> None:
         """Put the marker above the maps, which would hide it."""

@@ -9,6 +9,7 @@ import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_stem_orient.gui.layer_removal import remove_layers
 from napari_stem_orient.gui.world import in_world_units
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ class MaskPainter:
         restore, self._restore = self._restore, {}
         if viewer is None or not restore:
             return
-        for layer in own:
-            if layer in viewer.layers:
-                viewer.layers.remove(layer)
+        remove_layers(viewer, own)
         for layer in hidden:
             if layer in viewer.layers:
                 layer.visible = True

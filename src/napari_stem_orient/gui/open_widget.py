@@ -7,9 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from napari.layers import Image
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 
@@ -100,7 +98,6 @@ class OpenWidget(StepPanel):
         self._on_source_changed(None)
         self._on_datacube_changed(session.datacube)
         self.refresh()
-        QTimer.singleShot(0, prepare_first_layer)
 
     @property
     def wants_attention(self) -> bool:
@@ -344,11 +341,6 @@ class OpenWidget(StepPanel):
         if paths:
             event.acceptProposedAction()
             self.open_path(paths[0])
-
-
-def prepare_first_layer() -> None:
-    """Have napari read its table of units, which takes a second, before the first image waits for it."""
-    Image(np.zeros((2, 2)), units=("nm", "nm"))
 
 
 def scan_shape_from_text(text: str) -> tuple[int, int] | None:

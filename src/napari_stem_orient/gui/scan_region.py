@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels, Points, Shapes
 from numpy.typing import NDArray
 
+from napari_stem_orient.gui.layer_removal import remove_layers
 from napari_stem_orient.gui.layers import METADATA_KEY, layer_identity, scan_grid, set_grid
 from napari_stem_orient.gui.own_layers import add_own, is_own
 from napari_stem_orient.gui.world import in_world_units, layer_to_layer, same_grid
@@ -69,7 +70,7 @@ class ScanRegion:
         """Remove the region: it was drawn over another scan."""
         layer = self.layer(napari_viewer)
         if layer is not None:
-            napari_viewer.layers.remove(layer)
+            remove_layers(napari_viewer, [layer])
 
     def drawn(
         self, napari_viewer: napari.Viewer, scan_shape: tuple[int, int], *, calibration: Calibration

@@ -119,6 +119,11 @@ class JobPanel(QWidget):
             self.session.attend(job)
         return job
 
+    def adopt(self, job: JobHandle[Any, Any]) -> None:
+        """End a job that was started elsewhere, and may still run, when this widget goes."""
+        self._jobs.append(job)
+        job.ended.connect(partial(_forget, self._jobs, self.session, job, None))
+
     def attempt(self, action: Callable[[], ResultType]) -> ResultType | None:
         """Do something short; an error shows as a message of one line, and None is returned."""
         try:
