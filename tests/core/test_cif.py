@@ -471,15 +471,11 @@ def test_data_names_of_the_new_dictionaries_are_read(tmp_path: Path) -> None:
 
 def test_the_operations_of_a_magnetic_group_move_atoms(tmp_path: Path) -> None:
     # MnO-like: the centring that turns the moments over moves the atoms all the same
-    magnetic = "\n".join(
-        [
-            "loop_\n_space_group_symop_magn_operation.xyz\nx,y,z,+1\n-x,-y,-z,+1",
-            "loop_\n_space_group_symop_magn_centering.xyz\nx,y,z,+1\nx+1/2,y+1/2,z,-1\nloop_",
-        ]
-    )
+    operations = "loop_\n_space_group_symop_magn_operation.xyz\nx,y,z,+1\n-x,-y,-z,+1\n"
+    centrings = "loop_\n_space_group_symop_magn_centering.xyz\nx,y,z,+1\nx+1/2,y+1/2,z,-1\n"
     text = text_of((4.0, 5.0, 6.0, 85, 95, 100), [("Mn", "Mn", 0.1, 0.2, 0.3)])
     path = tmp_path / "crystal.cif"
-    path.write_text(text.replace("loop_", magnetic, 1))
+    path.write_text(text.replace("loop_", operations + centrings + "loop_", 1))
     crystal = load_crystal(path)
     assert (crystal.formula, crystal.space_group_name, crystal.notes) == ("Mn4", "C-1 (2)", ())
 
