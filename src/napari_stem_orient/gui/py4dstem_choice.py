@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QLabel
 
-from napari_stem_orient.core.py4dstem_extra import why_no_py4dstem
+from napari_stem_orient.core.py4dstem_extra import COMMAND, why_no_py4dstem
 from napari_stem_orient.gui.step_panel import plain_label
 
 
@@ -20,7 +20,9 @@ def grey_without_py4dstem(box: QComboBox, entry: str, *, what: str) -> QLabel:
     what : its name at the start of a sentence
     """
     lacking = why_no_py4dstem()
-    label = plain_label(f"{what}: {lacking}" if lacking else "")
+    # short beside the box; the rest is told to whoever points at it
+    label = plain_label(f"{what} needs py4DSTEM:\n{COMMAND if COMMAND in lacking else lacking}")
+    label.setToolTip(f"<qt>{lacking}</qt>")
     label.setVisible(bool(lacking))
     if lacking:
         index, model = box.findData(entry), box.model()
