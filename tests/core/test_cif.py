@@ -271,6 +271,13 @@ def test_symbols_that_contradict_each_other_are_told_or_refused(tmp_path: Path) 
     assert "the Hall symbol is that of I m -3 m, the file names F m -3 m" in crystal.notes[0]
 
 
+def test_a_wrong_z_makes_no_other_setting_of_a_number(tmp_path: Path) -> None:
+    # number 1 is P 1; F 1 would hold four atoms, as Z says
+    crystal = read(tmp_path, cubic(3.6), CU, number=1, formula="Cu", z=4)
+    assert crystal.formula == "Cu"
+    assert "the file says Z = 4, but the cell holds 1 units" in " ".join(crystal.notes)
+
+
 def test_no_space_group_is_refused_with_what_to_add(tmp_path: Path) -> None:
     with pytest.raises(CrystalError, match=r"does not tell its symmetry; add the symmetry operations"):
         read(tmp_path, cubic(3.6), CU)
@@ -303,6 +310,8 @@ def test_p21n_stays_p21n(tmp_path: Path) -> None:
     assert (crystal.formula, crystal.space_group_name) == ("Fe4S4", "P21/n (14)")
     two_fold = np.asarray(crystal.proper_point_group.data)[-1]
     np.testing.assert_allclose(np.abs(two_fold), [0, 0, 1, 0], atol=1e-9)
+    for axis, uvw in zip(crystal.direct_basis, np.eye(3, dtype=int).tolist(), strict=True):
+        assert zone_axis_uvw(beam_along(crystal, axis), crystal).tolist() == uvw
     # worked by hand: -x+1/2, y+1/2, -z+1/2 is the screw of P 21/n
     image = np.array([0.5 - 0.1, 0.5 + 0.2, 0.5 - 0.3])
     assert np.abs(crystal.fractional - image).max(axis=1).min() < 1e-9
@@ -406,6 +415,10 @@ def test_vacancies_and_dummies_are_left_out_and_told(tmp_path: Path) -> None:
 def test_a_cell_that_has_not_the_symmetry_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CrystalError, match=r"no cell 3\.6 3\.7 3\.6 90 90 90 .* has the symmetry F m -3 m"):
         read(tmp_path, (3.6, 3.7, 3.6, 90, 90, 90), CU, name="F m -3 m")
+    # edges that were fitted freely, a tenth of a per cent apart
+    crystal = read(tmp_path, (3.6, 3.603, 3.6, 90, 90, 90), CU, name="F m -3 m")
+    assert crystal.notes == ("the cell is not quite that of F m -3 m: off by 0.06 %",)
+    np.testing.assert_allclose(abs(np.linalg.det(crystal.point_group_operations)), 1.0)
     with pytest.raises(CrystalError, match="no cell has the angles"):
         read(tmp_path, (3.6, 3.7, 3.6, 20, 90, 150), CU, name="P 1")
 

@@ -14,6 +14,7 @@ from napari_stem_orient.core.cif_sites import read_sites
 from napari_stem_orient.core.cif_symmetry import Reading, declared_symmetry
 from napari_stem_orient.core.crystal_checks import (
     LARGEST_STRAIN,
+    ROUNDING_STRAIN,
     TOO_CLOSE,
     Evidence,
     cell_strain,
@@ -63,7 +64,10 @@ def structure_of(block: CifBlock) -> Structure:
     trials = _trials(block, sites, readings, basis)
     trial = _without_idle_notes(_chosen(block, trials), trials)
     contact = trial.evidence.contact
+    strain = cell_strain(trial.reading.operations, basis)
     told = [trial.reading.note, *notes, *trial.content.notes]
+    if strain > ROUNDING_STRAIN:
+        told.append(f"the cell is not quite that of {trial.reading.name}: off by {100 * strain:.2f} %")
     if trial.evidence.formula is False:
         _check_formula(block, trial)
         told.append(
@@ -99,7 +103,9 @@ def _trials(
     """The structures of all readings whose atoms can stand beside each other."""
     trials: list[_Trial] = []
     refused: list[str] = []
-    for reading in readings:
+    for reading in sorted(readings, key=lambda r: r.rank):
+        if reading.rank == 2 and any(trial.reading.rank < 2 for trial in trials):
+            break
         try:
             content = fill_cell(sites, reading.operations, basis)
         except CrystalError as error:

@@ -32,7 +32,8 @@ class Reading:
     operations : the whole group
     name : how the setting is called, for messages
     number : of the space group in the International Tables; 0 where the tables do not have the setting
-    rank : readings of a higher rank are only looked at where none of a lower one fits cell and atoms
+    rank : 0 what the file says; 1 what the atoms may speak for against it; 2 what is looked at only where nothing of a
+        lower rank is possible at all
     note : what had to be taken for granted, a sentence; empty where the file says it all
     """
 
@@ -123,7 +124,7 @@ def _of_names(block: CifBlock) -> tuple[Reading, ...]:
     only = f"the file gives its space group by the number {number} alone: "
     readings = [
         Reading(operations_of(g), g.xhm(), g.number, rank, note=f"{only}{g.xhm()} was taken")
-        for rank, groups in enumerate((usual, others))
+        for rank, groups in ((0, usual), (2, others))
         for g in groups
     ]
     if len(usual) == 1:
@@ -147,7 +148,7 @@ def _of_symbol(
     readings = []
     for g in groups:
         # Of the settings of a short symbol the first has the usual axes; the others need a cell that says so.
-        rank = 0 if g.hm == groups[0].hm else 1
+        rank = 0 if g.hm == groups[0].hm else 2
         note = f"{symbol.strip()} was read as {g.xhm()}" if len(groups) > len(axes) or rank else ""
         readings.append(Reading(operations_of(g), g.xhm(), g.number, rank, note))
     return tuple(readings)

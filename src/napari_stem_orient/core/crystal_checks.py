@@ -15,8 +15,11 @@ from napari_stem_orient.core.space_groups import Operations
 
 FloatArray = NDArray[np.float64]
 
-LARGEST_STRAIN = 2e-3
-"""By how much a cell may differ from one that its symmetry asks for: rounded edges and angles."""
+LARGEST_STRAIN = 1e-3
+"""By how much a cell may differ from one that its symmetry asks for: edges and angles that were fitted freely."""
+
+ROUNDING_STRAIN = 1e-4
+"""What is less than this is rounding, and not told."""
 
 TOO_CLOSE = 0.6
 """Two atoms nearer than this part of the sum of their covalent radii are no crystal."""
