@@ -33,6 +33,7 @@ SCRIPTS = (
     "scaling",
     "sizes",
     "speed",
+    "template_score",
     "two_phases",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from napari_stem_orient.indexing.template_matching import (
 )
 from napari_stem_orient.indexing.template_plan import (
     TemplatePlans,
+    kernel_size_for,
     make_template_plan,
     py4dstem_crystal,
     zone_axis_range,
@@ -278,7 +280,9 @@ def test_making_templates_tells_how_far_it_is_and_can_be_stopped(monkeypatch: py
 def test_templates_are_those_that_py4dstem_makes_itself(crystal: Crystal, precession_deg: float) -> None:
     """Among them many of the upper half of the sphere, for the monoclinic crystal."""
     calibration = CALIBRATION.updated(precession_angle_deg=precession_deg)
-    parameters = TemplateMatchingParameters(angle_step_zone_axis_deg=6, angle_step_in_plane_deg=4)
+    parameters = TemplateMatchingParameters(
+        angle_step_zone_axis_deg=6, angle_step_in_plane_deg=4, kernel_size_inv_angstrom=0.08
+    )
     ours = make_template_plan(crystal, calibration=calibration, parameters=parameters, q_max=1.0).planned
     theirs = py4dstem_crystal(crystal)
     theirs.calculate_structure_factors(1.0)
@@ -370,3 +374,109 @@ def test_cosine_of_a_pattern_with_itself_is_one() -> None:
     assert pattern_cosine(pattern, pattern, width=0.02) == pytest.approx(1.0)
     assert pattern_cosine(pattern, pattern + np.array([0.3, 0.3, 0.0]), width=0.02) < 0.2
     assert pattern_cosine(pattern, np.zeros((0, 3)), width=0.02) == 0.0
+
+
+def filled_cell(
+    hall: str, lattice: tuple[float, ...], sites: dict[tuple[float, float, float], str], number: int
+) -> Crystal:
+    """All atoms of a cell from one of each site, by the operations of a space group."""
+    import gemmi
+
+    operations = gemmi.SpaceGroup(hall).operations()
+    elements, fractional = [], []
+    for site, element in sites.items():
+        images = np.array([operation.apply_to_xyz(list(site)) for operation in operations]) % 1 % 1
+        different = np.unique(np.round(images, 4) % 1, axis=0)
+        elements += [element] * len(different)
+        fractional.append(different)
+    cell = tuple(float(x) for x in lattice)
+    return Crystal("large", cell, tuple(elements), np.vstack(fractional), np.ones(len(elements)), number)  # type: ignore[arg-type]
+
+
+# Methylammonium lead iodide without its molecules: cell edges of 9 and 13 Å.
+PEROVSKITE = filled_cell(
+    "I 4/m c m",
+    (8.85, 8.85, 12.66, 90, 90, 90),
+    {(0.0, 0.0, 0.0): "Pb", (0.0, 0.0, 0.25): "I", (0.21, 0.71, 0.0): "I"},
+    140,
+)
+
+
+@pytest.mark.parametrize(
+    ("crystal", "nearest"),
+    [
+        (load_crystal("Cu"), np.sqrt(3) / 3.6149),  # 111
+        (load_crystal("LiCoO2"), 3 / 14.0542),  # 003
+        (PEROVSKITE, np.sqrt(1 / 8.85**2 + 1 / 12.66**2)),  # 101
+    ],
+)
+def test_the_kernel_follows_the_nearest_reflections_of_the_cell(crystal: Crystal, nearest: float) -> None:
+    assert kernel_size_for(crystal) == pytest.approx(min(0.08, nearest / 4), rel=1e-3)
+
+
+def test_the_kernel_has_limits_and_spans_the_steps() -> None:
+    layered = replace(load_crystal("LiCoO2"), lattice=(2.8, 2.8, 90.0, 90.0, 90.0, 120.0))
+    assert kernel_size_for(layered) == pytest.approx(0.02)
+    coarse = TemplateMatchingParameters(angle_step_zone_axis_deg=4)
+    assert kernel_size_for(layered, coarse) == pytest.approx(np.deg2rad(2))  # half a step at 1/Å
+
+
+@pytest.mark.usefixtures("py4dstem")
+def test_a_kernel_that_is_chosen_is_taken() -> None:
+    copper = load_crystal("Cu")
+    chosen = TemplateMatchingParameters(
+        angle_step_zone_axis_deg=10, angle_step_in_plane_deg=10, kernel_size_inv_angstrom=0.05
+    )
+    own = chosen.model_copy(update={"kernel_size_inv_angstrom": None})
+    plans = [
+        make_template_plan(copper, calibration=CALIBRATION, parameters=each, q_max=1.0)
+        for each in (chosen, own)
+    ]
+    assert [plan.planned.orientation_kernel_size for plan in plans] == [0.05, 0.08]
+    assert [plan.q_max for plan in plans] == pytest.approx([1.05, 1.08])
+
+
+def worsened(pattern: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A pattern with disks missing, two too many, and places and intensities off as in a measurement."""
+    kept = pattern[rng.random(len(pattern)) > 0.2]
+    kept[:, :2] += rng.normal(0, 0.005, (len(kept), 2))
+    kept[:, 2] *= rng.lognormal(0, 0.5, len(kept))
+    angle, radius = rng.uniform(0, 2 * np.pi, 2), 1.5 * np.sqrt(rng.uniform(0.05, 1, 2))
+    extra = np.column_stack([radius * np.cos(angle), radius * np.sin(angle), np.full(2, kept[:, 2].mean())])
+    return np.vstack([kept, extra])
+
+
+@pytest.mark.usefixtures("py4dstem")
+def test_orientations_of_a_large_cell_come_back() -> None:
+    rng = np.random.default_rng(11)
+    truth = random_quaternions(6, rng)
+    peaks = peaks_of([worsened(py4dstem_pattern(PEROVSKITE, q), rng) for q in truth])
+    coarse = TemplateMatchingParameters(angle_step_zone_axis_deg=3, angle_step_in_plane_deg=3)
+    result = index(peaks, PEROVSKITE, parameters=coarse)
+    assert result.indexed.all()
+    error = disorientation_angle_deg(result.quaternion, truth, PEROVSKITE.proper_point_group)
+    assert np.all(error < 3)
+
+
+@pytest.mark.usefixtures("py4dstem")
+def test_right_patterns_are_accepted_and_a_halo_disks_by_chance_and_another_crystal_are_not() -> None:
+    rng = np.random.default_rng(12)
+    copper = load_crystal("Cu")
+    truth = random_quaternions(12, rng)
+    right = [worsened(py4dstem_pattern(copper, q), rng) for q in truth]
+    other = [worsened(py4dstem_pattern(load_crystal("Si"), q), rng) for q in random_quaternions(12, rng)]
+
+    def scattered(radius: np.ndarray) -> np.ndarray:
+        angle = rng.uniform(0, 2 * np.pi, len(radius))
+        return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), rng.gamma(2, 1, len(radius))])
+
+    # Rings of an amorphous film, and disks anywhere.
+    halo = [scattered(rng.choice([0.28, 0.48], 20) + rng.normal(0, 0.03, 20)) for _ in range(12)]
+    chance = [scattered(1.4 * np.sqrt(rng.uniform(0.02, 1, 20))) for _ in range(12)]
+    peaks = peaks_of([*right, *other, *halo, *chance])
+    everything = index(peaks, copper, parameters=TemplateMatchingParameters(min_score=0))
+    accepted = (everything.score >= TemplateMatchingParameters().min_score).reshape(4, 12)
+    error = disorientation_angle_deg(everything.quaternion[:12], truth, copper.proper_point_group)
+    assert accepted[0][error < 3].mean() >= 0.8
+    assert accepted[1].sum() <= 3
+    assert not accepted[2:].any()

@@ -36,6 +36,9 @@ FloatArray = NDArray[np.float64]
 SECONDS_PER_BLOCK = 0.2
 """A block is handed over after about this time: maps paint themselves and Cancel acts between blocks."""
 
+SCORE_WIDTH = 0.02
+"""Width (sigma) in Å⁻¹ of the disks that the score compares, whatever the kernel: one lowest score serves all cells."""
+
 RUNNER_UP_DISTANCE_DEG = 10.0
 
 
@@ -266,7 +269,7 @@ def _score(
     ).data
     expected = np.stack([expected["qy"], expected["qx"], expected["intensity"]], axis=1)
     expected = expected[np.hypot(expected[:, 0], expected[:, 1]) > plan.q_min]
-    return min(1.0, pattern_cosine(vectors, expected, width=0.25 * parameters.kernel_size_inv_angstrom))
+    return min(1.0, pattern_cosine(vectors, expected, width=SCORE_WIDTH))
 
 
 def _ranked(matches: list[_Match], bank: tuple[TemplatePlan, ...]) -> list[_Match]:

@@ -27,9 +27,12 @@ Built = TypeVar("Built")
 LARGEST_PLAN_BYTES = 2**30
 """py4DSTEM needs about four times the memory of its plan while it matches."""
 
+_KERNEL_PART, _KERNEL_RANGE, _TYPICAL_Q = 0.25, (0.02, 0.08), 1.0
+"""Kernel size in distances of the nearest reflections, its limits in Å⁻¹, and where in Å⁻¹ disks mostly are."""
+
 
 class TemplateMatchingParameters(BaseModel):
-    """What a user may set of template matching; the defaults are py4DSTEM's."""
+    """What a user may set of template matching; the defaults are py4DSTEM's but for kernel size and lowest score."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,12 +70,14 @@ class TemplateMatchingParameters(BaseModel):
         "measured, 2 at most.",
         json_schema_extra={"unit": "1/Å"},
     )
-    kernel_size_inv_angstrom: float = Field(
-        default=0.08,
+    kernel_size_inv_angstrom: float | None = Field(
+        default=None,
         ge=0.005,
         le=0.5,
         title="Kernel size",
-        description="Distance in 1/Å over which a measured and an expected disk still overlap.",
+        description="Distance in 1/Å over which a measured and an expected disk still overlap. Empty: a quarter of "
+        "the distance of the crystal's nearest reflections, from 0.02 for large cells to 0.08 for small ones, "
+        "and wider where the steps are coarse.",
         json_schema_extra={"unit": "1/Å"},
     )
     excitation_error_inv_angstrom: float = Field(
@@ -113,11 +118,13 @@ class TemplateMatchingParameters(BaseModel):
         description="Patterns with fewer Bragg disks, the direct beam not counted, are not indexed.",
     )
     min_score: float = Field(
-        default=0.05,
+        default=0.35,
         ge=0,
         le=1,
         title="Lowest score",
-        description="A pattern whose best solution scores lower (cosine, 0 to 1) is not indexed.",
+        description="A pattern whose best solution scores lower (cosine, 0 to 1) is not indexed. The right crystal "
+        "scores 0.6 to 0.9, and down to 0.3 where it is thick and the patterns are poor; a halo or disks by chance up "
+        "to 0.3, the wrong crystal 0.1 to 0.5.",
     )
 
 
@@ -132,6 +139,7 @@ class TemplatePlan:
     point_group : proper point group, for distances between solutions
     q_min, q_max : in Å⁻¹; measured peaks nearer than q_min are the direct beam, farther than q_max are not
     matched
+    kernel_size : in Å⁻¹, as chosen or as the cell asks for
     """
 
     crystal: Crystal
@@ -139,6 +147,7 @@ class TemplatePlan:
     point_group: Symmetry
     q_min: float
     q_max: float
+    kernel_size: float
 
 
 class TemplatePlans:
@@ -223,8 +232,11 @@ def build_template_plan(
         raise ValueError(
             f"{crystal.name} has no reflection within {q_max:.2f} 1/Å; choose a larger 'largest q'"
         )
+    kernel_size = parameters.kernel_size_inv_angstrom or kernel_size_for(crystal, parameters)
     planned.orientation_plan(
-        **_plan_options(crystal, calibration, parameters), calculate_correlation_array=False
+        **_plan_options(crystal, calibration, parameters),
+        corr_kernel_size=kernel_size,
+        calculate_correlation_array=False,
     )
     n_zones = int(planned.orientation_num_zones)
     yield Progress(0, n_zones, "zone axes")
@@ -236,8 +248,24 @@ def build_template_plan(
         planned=planned,
         point_group=crystal.proper_point_group,
         q_min=0.5 * float(lengths.min()),
-        q_max=q_max + parameters.kernel_size_inv_angstrom,
+        q_max=q_max + kernel_size,
+        kernel_size=kernel_size,
     )
+
+
+def kernel_size_for(crystal: Crystal, parameters: TemplateMatchingParameters | None = None) -> float:
+    """The kernel size in Å⁻¹ that a crystal's cell asks for: 0.08 as py4DSTEM's, and less for large cells.
+
+    Where the kernel is as wide as reflections are apart, every template overlaps with every disk: with 0.08 Å⁻¹ the
+    orientations of apatite (nearest reflections at 0.12 Å⁻¹) are wrong as often as right. It is never so narrow that an
+    orientation between two zone axes of the search would have no template.
+    """
+    parameters = parameters or TemplateMatchingParameters()
+    reach = 1.01 / float(np.linalg.norm(crystal.primitive_basis, axis=1).min())
+    _, g = crystal.reflections(2 * reach)
+    nearest = float(np.linalg.norm(g, axis=1).min())
+    half_step = np.deg2rad(max(parameters.angle_step_zone_axis_deg, parameters.coarse_step_deg or 0.0)) / 2
+    return float(np.clip(max(_KERNEL_PART * nearest, _TYPICAL_Q * half_step), *_KERNEL_RANGE))
 
 
 def _plan_options(
@@ -250,7 +278,6 @@ def _plan_options(
         "angle_coarse_zone_axis": parameters.coarse_step_deg,
         "angle_step_in_plane": parameters.angle_step_in_plane_deg,
         "accel_voltage": 1e3 * float(calibration.voltage_kv or 0),
-        "corr_kernel_size": parameters.kernel_size_inv_angstrom,
         "sigma_excitation_error": parameters.excitation_error_inv_angstrom,
         "precession_angle_degrees": calibration.precession_angle_deg or None,
         "power_radial": parameters.power_radial,
