@@ -146,6 +146,11 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
         parser, "--figure", replaces=(EXPORT,), metavar="OUT.png", help="a picture with scale bar and key"
     )
     parser.add_argument(
+        "--four-indices",
+        action="store_true",
+        help="zone axes of hexagonal and trigonal crystals in the table as [uvtw]",
+    )
+    parser.add_argument(
         "--figure-kind",
         choices=get_args(FigureKind),
         default="overview",
@@ -165,7 +170,7 @@ def run_export(arguments: argparse.Namespace) -> str:
     if arguments.ang is not None:
         export_ang(orientation_map, arguments.ang)
     if arguments.csv is not None:
-        export_csv(orientation_map, arguments.csv)
+        export_csv(orientation_map, arguments.csv, four=arguments.four_indices)
     if arguments.figure is not None:
         export_figure(orientation_map, arguments.figure, kind=arguments.figure_kind)
     return "\n".join(str(path) for path in wanted)

@@ -21,9 +21,11 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import (
     disorientation_angle_deg,
+    four_indices,
     from_euler_bunge_deg,
     misorientation_angle_deg,
     normalise,
+    zone_axis_off_deg,
     zone_axis_uvw,
 )
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap, Reason
@@ -346,6 +348,31 @@ def test_csv_tells_every_position_in_a_row(tmp_path: Path) -> None:
         assert uvw.tolist() == zone_axis_uvw(quaternion, solution.crystal).tolist()
         assert float(row["score"]) == pytest.approx(solution.score, abs=1e-5)
         assert float(row["phase_probability"]) == pytest.approx(solution.phase_probability, abs=1e-5)
+
+
+def test_csv_has_four_indices_at_will_and_says_how_far_off_zone_axes_are(tmp_path: Path) -> None:
+    saved = example_map((3, 4), ("Ti", "Cu"))
+    export_csv(saved, tmp_path / "three.csv")
+    export_csv(saved, tmp_path / "four.csv", four=True)
+    three, four = (
+        list(csv.DictReader((tmp_path / f"{name}.csv").open(encoding="utf-8", newline="")))
+        for name in ("three", "four")
+    )
+    assert "t" not in three[0]
+    columns = list(four[0])
+    assert columns[columns.index("u") :][:5] == ["u", "v", "t", "w", "zone_axis_off_deg"]
+    for row, other, phase in zip(three, four, saved.phase_id, strict=True):
+        if phase < 0:
+            assert row["u"] == other["t"] == row["zone_axis_off_deg"] == ""
+            continue
+        uvw = [int(row[name]) for name in "uvw"]
+        quaternion = normalise([float(row[name]) for name in ("q_w", "q_x", "q_y", "q_z")])
+        off = zone_axis_off_deg(quaternion, saved.crystals[phase], uvw)
+        assert float(row["zone_axis_off_deg"]) == pytest.approx(float(off), abs=0.01)
+        if phase == 0:
+            assert [int(other[name]) for name in "uvtw"] == four_indices(uvw).tolist()
+        else:
+            assert [other[name] for name in "uvtw"] == [row["u"], row["v"], "", row["w"]]
 
 
 def test_csv_leaves_empty_what_is_not_known(tmp_path: Path) -> None:

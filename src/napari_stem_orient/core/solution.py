@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation import euler_bunge_deg, format_zone_axis, zone_axis_uvw
+from napari_stem_orient.core.orientation import euler_bunge_deg, zone_axis_text, zone_axis_uvw
 from napari_stem_orient.core.reason import Reason
 
 #: A runner-up whose score is at most so much lower explains the pattern as well as the answer does.
@@ -27,7 +27,7 @@ class Alternative:
     ----------
     crystal : the runner-up's crystal
     quaternion : (4,) float64; sample to crystal, scalar first
-    zone_axis : the crystal direction toward the gun, as text
+    zone_axis : the crystal direction toward the gun, as text; where the indices are more than 1° off it, says so
     euler_deg : Bunge angles phi1, Phi, phi2 in degrees
     score : 0 to 1
     """
@@ -49,7 +49,8 @@ class Solution:
     phase_id : index into the map's crystals, -1 where not indexed
     crystal : None where not indexed
     quaternion : (4,) float64; sample to crystal, scalar first; identity where not indexed
-    zone_axis : the crystal direction toward the gun, as text such as "[112]"; empty where not indexed
+    zone_axis : the crystal direction toward the gun, as text such as "[112]", or "[001] (2.6° off)" where the
+        indices are more than 1° off it; empty where not indexed
     zone_axis_uvw : the same as three integers; None where not indexed
     euler_deg : Bunge angles phi1, Phi, phi2 in degrees; None where not indexed
     score : 0 to 1
@@ -109,4 +110,11 @@ def orientation_in_words(
     """Return the zone axis as integers and text and the Euler angles in degrees of one orientation."""
     u, v, w = (int(value) for value in zone_axis_uvw(quaternion, crystal))
     phi1, capital_phi, phi2 = (float(value) for value in euler_bunge_deg(quaternion))
-    return (u, v, w), format_zone_axis((u, v, w)), (phi1, capital_phi, phi2)
+    return (u, v, w), zone_axis_text(quaternion, crystal, (u, v, w)), (phi1, capital_phi, phi2)
+
+
+def zone_axis_in_words(answer: Solution | Alternative, *, four: bool) -> str:
+    """Return the zone axis of an answer as text, with four indices [uvtw] where wanted and the crystal has them."""
+    if answer.crystal is None or not four:
+        return answer.zone_axis
+    return zone_axis_text(answer.quaternion, answer.crystal, four=True)

@@ -55,7 +55,11 @@ class ExportWidget(StepPanel):
             "Save map…", self._on_save, "HDF5 that orix opens, and this plugin again."
         )
         self.ang_button = self._button(".ang…", self._on_ang, "For EBSD programs (EDAX / OIM, MTEX).")
-        self.csv_button = self._button("CSV…", self._on_csv, "One row for each scan position.")
+        self.csv_button = self._button(
+            "CSV…",
+            self._on_csv,
+            "One row for each scan position; zone axes as in Inspect.",
+        )
         self.peaks_button = self._button(
             "Save peaks…", self._on_peaks, "Bragg peaks as py4DSTEM BraggVectors."
         )
@@ -84,7 +88,8 @@ class ExportWidget(StepPanel):
         self._export("Export .ang", ".ang", "EBSD data (*.ang)", export_ang)
 
     def _on_csv(self) -> None:
-        self._export("Export a table", ".csv", "Table (*.csv)", export_csv)
+        write = partial(export_csv, four=self.session.four_indices)
+        self._export("Export a table", ".csv", "Table (*.csv)", write)
 
     def _on_figure(self) -> None:
         kind: FigureKind = self.figure_box.currentData()

@@ -177,6 +177,9 @@ class InspectWidget(QWidget):
         connect(session.preview_changed, self._draw_disks)
         connect(session.detector_mask_changed, self._draw_mask)
         connect(session.map_filled, self._on_map_filled)
+        for panel in (self._panel, self._comparison):
+            panel.four_indices_toggled.connect(session.set_four_indices)
+            connect(session.four_indices_changed, panel.set_four_indices)
         connect(self._viewer.events.theme, self._on_theme_changed)
         connect(self._viewer.canvas.grid.events.enabled, self._on_grid_changed)
         self.destroyed.connect(partial(_close, ref(self)))

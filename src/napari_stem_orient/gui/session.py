@@ -54,6 +54,8 @@ class Session(ScanState):
         Disks of the pattern at `position` with the parameters now in the form, or None.
     orientation_maps
         The last map of each method ("transformer", "template").
+    four_indices
+        Whether zone axes of hexagonal crystals are shown and written with four indices.
     model_folders
         Folders of models that the user chose or trained, beside the shipped ones.
     peaks_fingerprint, model_needed, exported_map
@@ -72,6 +74,7 @@ class Session(ScanState):
     detection_filled = Signal(object)  # DetectedBlock
     crystals_changed = Signal(object)  # tuple[Crystal, ...]
     model_offered = Signal(object)  # Path of a model folder that was trained or chosen elsewhere
+    four_indices_changed = Signal(bool)
     map_started = Signal(object)  # OrientationMap: all positions not done, or a resumed one
     map_filled = Signal(object, object)  # OrientationMap, IndexedBlock
 
@@ -80,10 +83,18 @@ class Session(ScanState):
         self.crystals: tuple[Crystal, ...] = ()
         self._crystals_chosen = False
         self.painter: object | None = None
+        self.four_indices = False
         self.model_folders: tuple[Path, ...] = ()
         self.model_needed: str | None = None
         self.crystals_carried = False
         self.saved = SavedResults()
+
+    def set_four_indices(self, wanted: bool) -> None:
+        """Give zone axes of hexagonal crystals four indices [uvtw] instead of three, or three again."""
+        require_main_thread()
+        if wanted != self.four_indices:
+            self.four_indices = wanted
+            self.four_indices_changed.emit(wanted)
 
     # --- Detect --------------------------------------------------------------------------------------------
 

@@ -8,8 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_stem_orient.core.orientation import has_four_indices
+from napari_stem_orient.core.solution import zone_axis_in_words
 from napari_stem_orient.gui.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.pattern_view import PatternView
 from napari_stem_orient.gui.solution_text import (
@@ -35,9 +46,11 @@ class SolutionPanel(QWidget):
     view : the pattern
     exploratory : what of the map's calibration nobody has checked
     choice_changed : the user chose the solution, or its runner-up
+    four_indices_toggled : the user wants zone axes of hexagonal crystals with four indices, or with three again
     """
 
     choice_changed = Signal()
+    four_indices_toggled = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -47,6 +60,7 @@ class SolutionPanel(QWidget):
         self._choice = QComboBox()
         self.view = PatternView()
         self._phase, self._zone_axis, self._euler = QLabel(), QLabel(), QLabel()
+        self.four_indices = QCheckBox("[uvtw]")
         self._score, self._error, self._disks = QLabel(), QLabel(), QLabel()
         self._neighbours = QLabel()
         self._facts, self._words = QWidget(), QWidget()
@@ -97,7 +111,12 @@ class SolutionPanel(QWidget):
                 "The crystal that explains the pattern and, where several were searched, the probability that it is "
                 "this one of them.",
             ),
-            ("Zone axis", self._zone_axis, "Crystal direction [uvw] toward the electron gun."),
+            (
+                "Zone axis",
+                self._zone_axis,
+                "Crystal direction [uvw] toward the electron gun: the smallest whole numbers within 1° of it. Where "
+                "there are none up to 9, the nearest, and how far off they are.",
+            ),
             ("φ₁ Φ φ₂", self._euler, "Bunge's Euler angles in degrees, from sample to crystal."),
             (
                 "Score",
@@ -122,7 +141,7 @@ class SolutionPanel(QWidget):
             value.setToolTip(f"<qt>{tooltip}</qt>")
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            self._form.addRow(name, value)
+            self._form.addRow(name, self._with_four_indices(value) if value is self._zone_axis else value)
             if value is self._error:
                 self._form.addRow(self._neighbours)
         self._neighbours.setWordWrap(True)
@@ -130,6 +149,16 @@ class SolutionPanel(QWidget):
             "<qt>Two orientations explain the pattern about equally well. The expected error counts what the eight "
             "neighbours in the scan say: without them it would be large.</qt>"
         )
+
+    def _with_four_indices(self, zone_axis: QLabel) -> QHBoxLayout:
+        self.four_indices.setToolTip(
+            "<qt>Four indices for directions of hexagonal and trigonal crystals.</qt>"
+        )
+        self.four_indices.toggled.connect(self._on_four_indices)
+        row = QHBoxLayout()
+        row.addWidget(zone_axis, 1)
+        row.addWidget(self.four_indices)
+        return row
 
     def set_title(self, title: str) -> None:
         """Name the method; hidden when empty."""
@@ -146,7 +175,9 @@ class SolutionPanel(QWidget):
         self._solution = solution
         self._choice.blockSignals(True)
         self._choice.clear()
-        for text, answer in () if solution is None else choice_texts(solution):
+        for text, answer in (
+            () if solution is None else choice_texts(solution, four=self.four_indices.isChecked())
+        ):
             self._choice.addItem(text, answer)
         self._choice.setVisible(self._choice.count() > 0)
         self._choice.blockSignals(False)
@@ -189,7 +220,7 @@ class SolutionPanel(QWidget):
             return self._message.text()
         shown = (
             self._phase.text(),
-            chosen.zone_axis,
+            zone_axis_in_words(chosen, four=self.four_indices.isChecked()),
             self._euler.text(),
             self._score.text(),
             self._error.text(),
@@ -214,6 +245,20 @@ class SolutionPanel(QWidget):
         # A space keeps the line's height, so that the picture does not jump.
         self._reflection.setText(overlined(text) or " ")
 
+    def set_four_indices(self, wanted: bool) -> None:
+        """Show zone axes of hexagonal crystals with four indices, or with three, and tell nobody."""
+        self.four_indices.blockSignals(True)
+        self.four_indices.setChecked(wanted)
+        self.four_indices.blockSignals(False)
+        if self._solution is not None:
+            for row, (text, _) in enumerate(choice_texts(self._solution, four=wanted)):
+                self._choice.setItemText(row, text)
+        self._write_facts()
+
+    def _on_four_indices(self, wanted: bool) -> None:
+        self.set_four_indices(wanted)
+        self.four_indices_toggled.emit(wanted)
+
     def _on_choice_changed(self) -> None:
         self._write_facts()
         self.choice_changed.emit()
@@ -231,7 +276,9 @@ class SolutionPanel(QWidget):
             probability_text(solution).removeprefix("phase ") if solution is not None and best else ""
         )
         self._phase.setText(chosen.crystal.name + (f"   ({probability})" if probability else ""))
-        self._zone_axis.setText(overlined(chosen.zone_axis))
+        four = self.four_indices.isChecked()
+        self._zone_axis.setText(overlined(zone_axis_in_words(chosen, four=four)))
+        self.four_indices.setVisible(has_four_indices(chosen.crystal))
         self._euler.setText(euler_text(chosen.euler_deg))
         self._score.setText(f"{chosen.score:.2f}")
         error = confidence_text(solution.confidence_deg) if solution is not None and best else ""

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from napari_stem_orient.core.orientation import disorientation_angle_deg
+from napari_stem_orient.core.solution import zone_axis_in_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,26 +17,26 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.orientation_map import Alternative, OrientationMap, Solution
 
 
-def status_text(orientation_map: OrientationMap, position: tuple[int, int]) -> str:
+def status_text(orientation_map: OrientationMap, position: tuple[int, int], *, four: bool = False) -> str:
     """Return what is known at a position (y, x) in a line, or why nothing is.
 
     Phase, zone axis, Euler angles, score, expected error, probability of the phase, disks explained and runner-up; at
-    the end, whether the calibration is unchecked.
+    the end, whether the calibration is unchecked. ``four`` is for zone axes with four indices.
     """
     solution = orientation_map.at(*position)
     if solution.crystal is None or solution.euler_deg is None:
-        both = " or ".join(answer_text(answer) for answer in answers_not_taken(solution))
+        both = " or ".join(answer_text(answer, four=four) for answer in answers_not_taken(solution))
         return "   ".join(filter(None, (solution.sentence, both, disks_text(solution))))
     alternative = solution.alternative
     parts = (
-        f"{solution.crystal.name} {solution.zone_axis}",
+        f"{solution.crystal.name} {zone_axis_in_words(solution, four=four)}",
         probability_text(solution),
         f"φ₁ Φ φ₂ = {euler_text(solution.euler_deg)}",
         f"score {solution.score:.2f}",
         confidence_text(solution.confidence_deg)
         + (" by its neighbours" if solution.neighbours_decided else ""),
         disks_text(solution),
-        "" if alternative is None else f"next: {answer_text(alternative)}",
+        "" if alternative is None else f"next: {answer_text(alternative, four=four)}",
         "exploratory" if orientation_map.calibration.unchecked() else "",
     )
     return "   ".join(part for part in parts if part)
@@ -48,10 +49,10 @@ def answers_not_taken(solution: Solution) -> tuple[Alternative, ...]:
     return tuple(answer for answer in (solution.rejected, solution.alternative) if answer is not None)
 
 
-def answer_text(answer: Solution | Alternative) -> str:
+def answer_text(answer: Solution | Alternative, *, four: bool = False) -> str:
     """Return crystal, zone axis and score, "Cu [112] 0.84"."""
     name = "" if answer.crystal is None else answer.crystal.name
-    return f"{name} {answer.zone_axis} {answer.score:.2f}"
+    return f"{name} {zone_axis_in_words(answer, four=four)} {answer.score:.2f}"
 
 
 def probability_text(solution: Solution) -> str:
@@ -92,27 +93,28 @@ def overlined(text: str) -> str:
 
     Indices of several digits are told apart by spaces, as `format_zone_axis` writes them.
     """
-    digits = r"(\d+)" if " " in text else r"(\d)"
+    inside = re.search(r"\[[^\]]*\]", text)
+    digits = r"(\d+)" if " " in (text if inside is None else inside.group()) else r"(\d)"
     return re.sub(digits + "\u0304", r'<span style="text-decoration: overline">\1</span>', text)
 
 
-def choice_texts(solution: Solution) -> tuple[tuple[str, Solution | Alternative], ...]:
+def choice_texts(solution: Solution, *, four: bool = False) -> tuple[tuple[str, Solution | Alternative], ...]:
     """Return what there is to choose at a position, each with its line; empty where there is one answer or none."""
     not_taken = answers_not_taken(solution)
     words = ("Either", "Or") if len(not_taken) > 1 else ("Perhaps",)
     if not_taken:
-        return tuple((f"{word}: {_spaced(a)}", a) for word, a in zip(words, not_taken, strict=True))
+        return tuple((f"{word}: {_spaced(a, four)}", a) for word, a in zip(words, not_taken, strict=True))
     if solution.alternative is None:
         return ()
     return (
-        (f"Best: {_spaced(solution)}", solution),
-        (f"Next: {_spaced(solution.alternative)}", solution.alternative),
+        (f"Best: {_spaced(solution, four)}", solution),
+        (f"Next: {_spaced(solution.alternative, four)}", solution.alternative),
     )
 
 
-def _spaced(answer: Solution | Alternative) -> str:
+def _spaced(answer: Solution | Alternative, four: bool) -> str:
     name = "" if answer.crystal is None else answer.crystal.name
-    return f"{name} {answer.zone_axis}  {answer.score:.2f}"
+    return f"{name} {zone_axis_in_words(answer, four=four)}  {answer.score:.2f}"
 
 
 def difference_text(

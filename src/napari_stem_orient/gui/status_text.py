@@ -74,7 +74,8 @@ class StatusText:
         position = self._pointer.position_at(viewer.cursor.position)
         if orientation_map is None or position is None:
             return None
-        return f"row {position[0]}, column {position[1]}   {status_text(orientation_map, position)}"
+        known = status_text(orientation_map, position, four=self._session.four_indices)
+        return f"row {position[0]}, column {position[1]}   {known}"
 
     def _map(self, method: str) -> OrientationMap | None:
         """Return the map that a layer shows; over the dark field, the current one."""

@@ -18,7 +18,13 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.crystal_setting import CrystalSetting, orix_setting
 from napari_stem_orient.core.one_variant import one_variant_per_grain
-from napari_stem_orient.core.orientation import euler_bunge_deg, zone_axis_uvw
+from napari_stem_orient.core.orientation import (
+    euler_bunge_deg,
+    four_indices,
+    has_four_indices,
+    zone_axis_off_deg,
+    zone_axis_uvw,
+)
 from napari_stem_orient.core.orientation_map import (
     ARRAY_NAMES,
     OrientationMap,
@@ -227,17 +233,24 @@ def export_ang(orientation_map: OrientationMap, path: str | Path) -> None:
         write_ang(orientation_map, file)
 
 
-def export_csv(orientation_map: OrientationMap, path: str | Path) -> None:
+def export_csv(orientation_map: OrientationMap, path: str | Path, *, four: bool = False) -> None:
     """Write a map as a table, one row a scan position, UTF-8, with a header.
 
     Columns: y, x (scan position), y_nm, x_nm, phase (crystal's name), q_w to q_z (sample to crystal, the same
     of the symmetric equivalents throughout a grain), phi1_deg, Phi_deg, phi2_deg (Bunge), u, v, w (zone axis
-    toward the gun), score, confidence_deg, phase_probability, explained_disks, unexplained_disks (empty where
-    neither was counted), reason. Cells that are not known, or where nothing is indexed, are empty.
+    toward the gun), zone_axis_off_deg (its angle to the exact direction), score, confidence_deg,
+    phase_probability, explained_disks, unexplained_disks (empty where neither was counted), reason. Cells that
+    are not known, or where nothing is indexed, are empty.
+
+    Parameters
+    ----------
+    orientation_map : the map
+    path : ends in .csv
+    four : zone axes with four indices u, v, t, w; t is empty for crystals that have three
     """
     import csv
 
-    columns = _table(orientation_map)
+    columns = _table(orientation_map, four=four)
     with (
         complete_or_absent(_with_suffix(path, ".csv")) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
@@ -247,7 +260,7 @@ def export_csv(orientation_map: OrientationMap, path: str | Path) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _table(orientation_map: OrientationMap) -> dict[str, list[Any]]:
+def _table(orientation_map: OrientationMap, *, four: bool) -> dict[str, list[Any]]:
     """Return the columns of the CSV file, each of length n."""
     step_nm = orientation_map.calibration.scan_step_nm
     indexed = orientation_map.indexed
@@ -267,11 +280,7 @@ def _table(orientation_map: OrientationMap) -> dict[str, list[Any]]:
     euler = euler_bunge_deg(quaternion)
     for name, values in zip(("phi1_deg", "Phi_deg", "phi2_deg"), euler.T, strict=True):
         columns[name] = _cells(values, where=indexed, decimals=4)
-    zone_axes = np.full((orientation_map.n_positions, 3), "", dtype=object)
-    for phase_id in np.unique(orientation_map.phase_id[indexed]):
-        here = orientation_map.phase_id == phase_id
-        zone_axes[here] = zone_axis_uvw(quaternion[here], orientation_map.crystals[phase_id])
-    columns.update(zip("uvw", (values.tolist() for values in zone_axes.T), strict=True))
+    columns.update(_zone_axis_columns(orientation_map, quaternion, four=four))
     columns["score"] = _cells(orientation_map.score, where=indexed)
     columns["confidence_deg"] = _cells(orientation_map.confidence_deg, where=indexed)
     columns["phase_probability"] = _cells(orientation_map.phase_probability, where=indexed)
@@ -283,6 +292,25 @@ def _table(orientation_map: OrientationMap) -> dict[str, list[Any]]:
     sentences = np.array([reason.sentence for reason in Reason], dtype=object)
     columns["reason"] = sentences[orientation_map.reason].tolist()
     return columns
+
+
+def _zone_axis_columns(
+    orientation_map: OrientationMap, quaternion: NDArray[np.float64], *, four: bool
+) -> dict[str, list[Any]]:
+    """Return the indices of the zone axes of orientations (n, 4), and how far off they are."""
+    indices = np.full((orientation_map.n_positions, 4), "", dtype=object)
+    off = np.full(orientation_map.n_positions, np.nan)
+    for phase, crystal in enumerate(orientation_map.crystals):
+        here = np.flatnonzero(orientation_map.phase_id == phase)
+        uvw = zone_axis_uvw(quaternion[here], crystal)
+        off[here] = zone_axis_off_deg(quaternion[here], crystal, uvw)
+        has_four = four and has_four_indices(crystal)
+        columns = (0, 1, 2, 3) if has_four else (0, 1, 3)
+        indices[here[:, None], columns] = four_indices(uvw) if has_four else uvw
+    named = dict(zip("uvtw", (values.tolist() for values in indices.T), strict=True))
+    if not four:
+        del named["t"]
+    return {**named, "zone_axis_off_deg": list(_cells(off, decimals=2))}
 
 
 def _cells(
