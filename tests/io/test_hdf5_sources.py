@@ -131,6 +131,22 @@ def test_a_virtual_dataset_with_half_its_sources_names_the_other_and_opens_when_
     assert np.array_equal(cube.missing.any(axis=1), [False, False, False, True])
 
 
+@pytest.mark.parametrize("named", ["raw/frames.h5", "C:\\data\\frames.h5"])
+def test_a_source_that_lies_where_hdf5_does_not_look_is_not_read_as_zeros(tmp_path: Path, named: str) -> None:
+    frames(tmp_path)
+    message = refused(virtual(tmp_path / "scan.h5", (named, slice(0, 4), SCAN.shape)))
+    assert f"frames.h5, which lies beside but is looked for as {named}" in message
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["data"] = h5py.ExternalLink(named, "/data/frames")
+    assert f"looked for as {named}" in refused(tmp_path / "link.h5")
+
+
+def test_a_full_path_of_another_computer_is_found_by_its_bare_name(tmp_path: Path) -> None:
+    frames(tmp_path)
+    path = virtual(tmp_path / "scan.h5", ("/no/such/folder/frames.h5", slice(0, 4), SCAN.shape))
+    assert np.array_equal(open_datacube(path).data.compute(), SCAN)
+
+
 def test_a_source_that_ends_too_early_and_a_source_within_a_source_are_named(tmp_path: Path) -> None:
     frames(tmp_path, "part.h5", SCAN[:2])
     short = virtual(tmp_path / "short.h5", ("part.h5", slice(0, 4), SCAN.shape))

@@ -11,7 +11,13 @@ import pytest
 
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.io.peaks import is_peaks_file
-from napari_stem_orient.io.scans import NeedsScanShape, UnreadableScan, list_datasets, open_datacube
+from napari_stem_orient.io.scans import (
+    NeedsScanShape,
+    UnreadableScan,
+    WrongFrameCount,
+    list_datasets,
+    open_datacube,
+)
 
 #: Every file of a scan, and the shape that it has.
 SCANS = {
@@ -230,6 +236,22 @@ def test_an_interrupted_merlin_scan_keeps_its_whole_rows(measured_data: Path, tm
     assert "holds 4 patterns of the 8 that its header tells of" in str(asked.value)
     cube = open_datacube(tmp_path / path.name, scan_shape=(1, 4))
     assert np.array_equal(cube.data.compute()[0], open_datacube(path).data.compute()[0])
+
+
+def test_no_frame_of_a_merlin_file_is_dropped_in_silence(measured_data: Path, tmp_path: Path) -> None:
+    path = existing(measured_data, "formats/merlin/001_4x2_6bit.mib")
+    whole = path.read_bytes()
+    one_more = tmp_path / path.name
+    one_more.write_bytes(whole + whole[: len(whole) // 8])  # 8 frames of the same size, and the first again
+    shutil.copy(path.with_suffix(".hdr"), tmp_path)
+    with pytest.raises(WrongFrameCount, match=r"9 frames.*One too many for 2 x 4"):
+        open_datacube(one_more, scan_shape=(2, 4))
+    with pytest.raises(NeedsScanShape, match="9 patterns"):
+        open_datacube(one_more)
+    cube = open_datacube(one_more, scan_shape=(2, 4), last_frame=7)
+    assert np.array_equal(cube.data.compute(), open_datacube(path).data.compute())
+    with pytest.raises(WrongFrameCount, match="8 frames"):
+        open_datacube(path, scan_shape=(1, 7))
 
 
 def test_empad_names_the_missing_raw_file(measured_data: Path, tmp_path: Path) -> None:

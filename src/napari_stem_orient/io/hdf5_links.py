@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from napari_stem_orient.io.file_arrays import import_h5py
@@ -60,7 +60,7 @@ def _where_it_leads(group: Any, key: str, error: Exception) -> str:
     folder = Path(group.file.filename).parent
     found = beside(folder, link.filename)
     if found is None:
-        return f"{Path(link.filename).name}, which is missing"
+        return missing_file(folder, link.filename)
     return f"{link.path} in {found.name}, {_not_there(found, link.path)}"
 
 
@@ -77,16 +77,29 @@ def _not_there(found: Path, inside: str) -> str:
 
 
 def beside(folder: Path, filename: str) -> Path | None:
-    """The file that HDF5 means by the name in a link or a virtual dataset; None where there is none.
+    """The file that HDF5 finds by the name in a link or a virtual dataset; None where it finds none.
 
-    It looks for the path as it stands, from the folder of the file that refers to it, from where the program runs, and
-    last for the bare name in that folder.
+    As HDF5 does: a path as it stands; of a full path that is not there the bare name; from the folder of the file that
+    refers to it, and from where the program runs. Anything else is read as zeros, though it may lie near by.
     """
-    named = Path(filename.replace("\\", "/") if "\\" in filename else filename)
-    for candidate in (folder / named, Path.cwd() / named, folder / named.name):
-        if candidate.is_file():
-            return candidate
+    named = Path(filename)
+    if named.is_absolute() and named.is_file():
+        return named
+    part = named.name if named.is_absolute() else named
+    for place in (folder, folder.resolve(), Path.cwd()):
+        if (place / part).is_file():
+            return place / part
     return None
+
+
+def missing_file(folder: Path, filename: str) -> str:
+    """A file that HDF5 does not find, in words; where one of that name lies beside, where HDF5 looks for it."""
+    bare = PureWindowsPath(filename).name  # knows both kinds of slashes
+    if (folder / bare).is_file():
+        return (
+            f"{bare}, which lies beside but is looked for as {filename}: put it there, or open it by itself"
+        )
+    return f"{bare}, which is missing"
 
 
 def hdf5_trouble(error: BaseException) -> str:

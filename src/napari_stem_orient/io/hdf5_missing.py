@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.frames import position_ranges
 from napari_stem_orient.io.file_arrays import import_h5py
-from napari_stem_orient.io.hdf5_links import beside, hdf5_trouble
+from napari_stem_orient.io.hdf5_links import beside, hdf5_trouble, missing_file
 from napari_stem_orient.io.missing_chunks import StoredChunks, missing_data
 from napari_stem_orient.io.scan_source import MissingData
 
@@ -117,7 +117,7 @@ def _look_at(item: Any, folder: Path, file_name: str, name: str, depth: int) -> 
         return _inspected(item.file, Path(item.file.filename).name, name, depth)
     path = beside(folder, file_name)
     if path is None:
-        return f"{Path(file_name).name}, which is missing", ()
+        return missing_file(folder, file_name), ()
     try:
         with h5py.File(path, "r") as file:
             return _inspected(file, path.name, name, depth)

@@ -46,6 +46,8 @@ FORMATS = {
 }
 #: Readers that take dask chunks for the axes; the others choose their own.
 _TAKE_CHUNKS = ("blockfile", "quantumdetector", "mrc", "digitalmicrograph")
+#: More frames than any file has: what rosettasciio reads as a stack of those that there are.
+_ALL_FRAMES = (10**9,)
 #: Largest TopSpin file in bytes: rosettasciio reads these as a whole.
 LARGEST_TOPSPIN_FILE = 4 * 2**30
 
@@ -60,7 +62,7 @@ def read_with_rosettasciio(
     path
         The file.
     scan_shape
-        Rows and columns, for formats whose reader would otherwise guess them.
+        Rows and columns, where they are known: the reader's guess is not asked for then.
     module
         Name of rosettasciio's module where the file's ending does not tell.
     """
@@ -73,15 +75,17 @@ def read_with_rosettasciio(
                 f"read as a whole: export it as a blockfile (.blo)"
             )
         options["show_progressbar"] = False
-    if module == "quantumdetector" and scan_shape is not None:
-        options["navigation_shape"] = (int(scan_shape[1]), int(scan_shape[0]))
     if module == "mrc":
         options |= _direct_electron_files(path)
     reader = importlib.import_module(f"rsciio.{module}").file_reader
     with dask.config.set({"array.chunk-size": CHUNK_BYTES}):
-        signals = _read(reader, path, module, options)
-    if module == "quantumdetector" and scan_shape is None:
-        signals = [_without_guessed_scan(signal) for signal in signals]
+        if module == "quantumdetector":
+            # with a shape of its own the reader drops the frames that do not fit it, without a word
+            stacks = _read(reader, path, module, {"navigation_shape": _ALL_FRAMES})
+            guessed = _read(reader, path, module, {}) if scan_shape is None else stacks
+            signals = [_whole_scan(*pair) for pair in zip(guessed, stacks, strict=True)]
+        else:
+            signals = _read(reader, path, module, options)
     return [source_of_signal(signal, path, index, module) for index, signal in enumerate(signals)]
 
 
@@ -99,13 +103,13 @@ def _read(
     return reader(str(path), lazy=True, **options)
 
 
-def _without_guessed_scan(signal: dict[str, Any]) -> dict[str, Any]:
-    """A Merlin stack that ends before its header says loses the scan shape that was guessed from its length."""
-    data, axes = signal["data"], signal["axes"]
-    if data.ndim != 4 or _promised_frames(signal) is None:
-        return signal
-    stack = data.reshape((-1, *data.shape[2:]))
-    return {**signal, "data": stack, "axes": [{**axes[0], "size": len(stack)}, *axes[2:]]}
+def _whole_scan(guessed: dict[str, Any], stack: dict[str, Any]) -> dict[str, Any]:
+    """A Merlin scan with the shape that its header tells, where that accounts for every frame; else all as a stack.
+
+    A file that ends before its header says, or goes on after it, has a shape that was guessed from its length.
+    """
+    fits = math.prod(guessed["data"].shape[:-2]) == math.prod(stack["data"].shape[:-2])
+    return guessed if fits and _promised_frames(guessed) is None else stack
 
 
 def _promised_frames(signal: dict[str, Any]) -> int | None:
