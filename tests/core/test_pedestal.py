@@ -113,3 +113,12 @@ def test_the_patterns_of_a_stack_are_read_above_the_pedestal_too(tmp_path: Path)
     scan = open_datacube(tmp_path / "stack.npy", scan_shape=(4, 9), lost=())
     for block in scan.scan_blocks():
         np.testing.assert_array_equal(block.frames, counts.reshape(36, *SHAPE)[block.positions])
+
+
+def test_a_scan_of_which_half_is_missing_has_the_pedestal_of_the_other_half() -> None:
+    frames = np.random.default_rng(0).poisson(0.05, (16, 4, 64, 64)).astype(np.uint16) + np.uint16(100)
+    missing = np.zeros((16, 4), dtype=bool)
+    missing[5:] = True
+    frames[missing] = 0
+    assert measure_pedestal(da.from_array(frames), missing) == 100
+    assert measure_pedestal(da.from_array(frames), np.ones((16, 4), dtype=bool)) == 0

@@ -61,7 +61,8 @@ def find_pedestal(runs: Sequence[NDArray[Any]]) -> float:
         (n, det_y, det_x) each; runs of patterns of neighbouring positions. Patterns that are the same all over, as
         where nothing was recorded, tell nothing.
     """
-    runs = [kept for run in runs if len(kept := run[np.ptp(run.reshape(len(run), -1), axis=1) != 0])]
+    # of a part of the scan whose patterns are all missing, there is a run of none
+    runs = [kept for run in runs if len(run) and len(kept := run[np.ptp(run, axis=(1, 2)) != 0])]
     if not runs or runs[0].dtype.kind == "b":
         return 0.0
     values = np.concatenate(runs)
