@@ -206,7 +206,8 @@ def _from_file(arguments: argparse.Namespace, known: Calibration) -> Calibration
     said = {
         name: getattr(found, name)
         for name, field in type(found).model_fields.items()
-        if name not in ("origin_px", "scan_step_nm", "checked") and getattr(found, name) != field.default
+        if name not in ("origin_px", "scan_step_nm", "scan_step_y_nm", "checked")
+        and getattr(found, name) != field.default
     }
     changed = given_calibration(arguments, known.updated(**said)).unchecked_where_changed(known)
     checked = [q for q in found.checked if q != "origin" and not changed.differs_in(found, q)]

@@ -105,6 +105,14 @@ class Calibration(BaseModel):
         description="Distance between neighbouring probe positions in nm.",
         json_schema_extra={"unit": "nm"},
     )
+    scan_step_y_nm: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        title="Scan step down",
+        description="Distance between neighbouring rows of the scan in nm, where it is not that along a row.",
+        json_schema_extra={"unit": "nm"},
+    )
     convergence_angle_mrad: float | None = Field(
         default=None,
         ge=0,
@@ -150,6 +158,12 @@ class Calibration(BaseModel):
                 "the accelerating voltage is not known: set voltage_kv, in kV, in the calibration"
             )
         return electron_wavelength_angstrom(self.voltage_kv)
+
+    @property
+    def scan_steps_nm(self) -> tuple[float, float] | None:
+        """Distances in nm between neighbouring rows and between neighbouring columns (y, x); None if not known."""
+        along, down = self.scan_step_nm or self.scan_step_y_nm, self.scan_step_y_nm or self.scan_step_nm
+        return None if along is None or down is None else (down, along)
 
     def missing_for_indexing(self) -> tuple[str, ...]:
         """Names, for the user, of what must be known before a pattern can be indexed and is not."""

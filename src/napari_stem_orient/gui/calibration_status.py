@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
-OTHER_FIELDS = ("voltage_kv", "scan_step_nm", "convergence_angle_mrad")
+OTHER_FIELDS = ("voltage_kv", "scan_step_nm", "scan_step_y_nm", "convergence_angle_mrad")
 
 
 class Status(Enum):

@@ -348,9 +348,9 @@ class InspectWidget(QWidget):
             return
         y, x = self._shown
         text = f"Row {y}, column {x}"
-        step_nm = None if session.calibration is None else session.calibration.scan_step_nm
-        if step_nm is not None:
-            text += f"\ny {y * step_nm:.4g} nm, x {x * step_nm:.4g} nm"  # always two lines: the picture stays
+        steps_nm = None if session.calibration is None else session.calibration.scan_steps_nm
+        if steps_nm is not None:
+            text += f"\ny {y * steps_nm[0]:.4g} nm, x {x * steps_nm[1]:.4g} nm"  # always two lines: the picture stays
         self._header.setText(f"{text}\n{message}" if message else text)
 
     def _panels(self) -> tuple[SolutionPanel, ...]:

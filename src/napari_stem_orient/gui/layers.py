@@ -129,10 +129,10 @@ def scan_grid(calibration: Calibration) -> dict[str, Any]:
 
     Without a scan step, the maps count scan positions.
     """
-    step_nm = calibration.scan_step_nm
-    if step_nm is None:
+    steps_nm = calibration.scan_steps_nm
+    if steps_nm is None:
         return {"scale": (1.0, 1.0), "units": ("pixel", "pixel"), "axis_labels": ("y", "x")}
-    return {"scale": (step_nm, step_nm), "units": ("nm", "nm"), "axis_labels": ("y", "x")}
+    return {"scale": steps_nm, "units": ("nm", "nm"), "axis_labels": ("y", "x")}
 
 
 def layer_name(kind: LayerKind, method: str | None) -> str:

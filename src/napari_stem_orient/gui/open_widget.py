@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.frames import FrameChoice
 
 ADVANCED = (
+    "scan_step_y_nm",
     "pixel_angle_mrad",
     "ellipse_ratio",
     "ellipse_angle_deg",
@@ -402,7 +403,7 @@ def missing_text(calibration: Calibration | None) -> str:
         )
     elif calibration.pixel_size_inv_angstrom is None:
         lines.append("The step Calibrate can find the pixel size from the disks of a known crystal.")
-    if calibration.scan_step_nm is None:
+    if calibration.scan_steps_nm is None:
         lines.append("Without a scan step the maps count positions, not nm.")
     return "\n".join(lines)
 

@@ -55,8 +55,8 @@ def edax_setting(crystal: Crystal) -> tuple[str, CrystalSetting]:
 def write_ang(orientation_map: OrientationMap, file: TextIO) -> None:
     """Write a map to an open text file, in µm and radians; see `export_ang` for what the columns hold."""
     settings = [edax_setting(crystal) for crystal in orientation_map.crystals]
-    step_nm = orientation_map.calibration.scan_step_nm
-    step = 1.0 if step_nm is None else step_nm / 1000
+    steps_nm = orientation_map.calibration.scan_steps_nm
+    step = (1.0, 1.0) if steps_nm is None else (steps_nm[0] / 1000, steps_nm[1] / 1000)
     header = [
         f"Written by napari-stem-orient {__version__}",
         "TEM_PIXperUM           1.000000",
@@ -87,7 +87,7 @@ _FORMAT = "%8.5f  %8.5f  %8.5f  %12.5f  %12.5f  %8.5f  %8.5f  %2i  %8.5f  %9.5f"
 
 
 def _columns(
-    orientation_map: OrientationMap, settings: list[CrystalSetting], step: float
+    orientation_map: OrientationMap, settings: list[CrystalSetting], step: tuple[float, float]
 ) -> NDArray[np.float64]:
     """Columns (n, 10): three Euler angles in rad, x, y, image quality, confidence index, phase, signal, fit."""
     indexed = orientation_map.indexed
@@ -101,8 +101,8 @@ def _columns(
     return np.column_stack(
         [
             np.where(indexed[:, None], np.deg2rad(euler_bunge_deg(quaternion)), 4 * np.pi),
-            column * step,
-            row * step,
+            column * step[1],
+            row * step[0],
             np.where(indexed, score, 0.0),
             np.where(indexed, score, -1.0),
             np.where(indexed, orientation_map.phase_id.astype(np.int64) + 1, 0),
@@ -131,12 +131,12 @@ def _phase_lines(number: int, crystal: Crystal, code: str, setting: CrystalSetti
     return lines
 
 
-def _grid_lines(scan_shape: tuple[int, int], step: float) -> list[str]:
+def _grid_lines(scan_shape: tuple[int, int], step: tuple[float, float]) -> list[str]:
     rows, columns = scan_shape
     return [
         "GRID: SqrGrid",
-        f"XSTEP: {step:.6f}",
-        f"YSTEP: {step:.6f}",
+        f"XSTEP: {step[1]:.6f}",
+        f"YSTEP: {step[0]:.6f}",
         f"NCOLS_ODD: {columns}",
         f"NCOLS_EVEN: {columns}",
         f"NROWS: {rows}",

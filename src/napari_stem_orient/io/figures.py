@@ -97,7 +97,7 @@ def map_figure(orientation_map: OrientationMap, *, kind: FigureKind = "overview"
     kinds = _OVERVIEW if kind == "overview" else (kind,)
     crystals = _crystals_to_explain(orientation_map) if set(kinds) & set(_DIRECTIONS) else ()
     rows = 2 if len(kinds) > 1 else 1
-    width, height = _panel_size(orientation_map.scan_shape)
+    width, height = _panel_size(_shape(orientation_map))
     keys_height = _KEY_INCHES if crystals else 0.0
     figure = Figure(figsize=(width * rows, height * rows + keys_height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -136,9 +136,16 @@ def _heights(maps: float, keys: float) -> dict[str, Any]:
     return {"height_ratios": [maps, keys]} if keys else {}
 
 
-def _panel_size(scan_shape: tuple[int, int]) -> tuple[float, float]:
+def _shape(orientation_map: OrientationMap) -> float:
+    """Width of the scanned field over its height."""
+    rows, columns = orientation_map.scan_shape
+    down, along = orientation_map.calibration.scan_steps_nm or (1.0, 1.0)
+    return columns * along / (rows * down)
+
+
+def _panel_size(shape: float) -> tuple[float, float]:
     """Return width and height in inches of one map with its title and legend."""
-    aspect = min(max(scan_shape[1] / scan_shape[0], 1 / _LONGEST_ASPECT), _LONGEST_ASPECT)
+    aspect = min(max(shape, 1 / _LONGEST_ASPECT), _LONGEST_ASPECT)
     width = _PANEL_INCHES * min(1.0, max(aspect, 0.5))
     return width + 0.9, max(width / aspect, 0.5) + 0.7
 
@@ -152,10 +159,10 @@ def _crystals_to_explain(orientation_map: OrientationMap) -> tuple[Crystal, ...]
 def _draw_map(axis: Axes, orientation_map: OrientationMap, kind: FigureKind) -> None:
     """Draw one map, its title, legend or colour bar, and the scale bar."""
     rows, columns = orientation_map.scan_shape
-    step = orientation_map.calibration.scan_step_nm or 1.0
-    aspect = "equal" if 1 / _LONGEST_ASPECT <= columns / rows <= _LONGEST_ASPECT else "auto"
+    down, along = orientation_map.calibration.scan_steps_nm or (1.0, 1.0)
+    aspect = "equal" if 1 / _LONGEST_ASPECT <= _shape(orientation_map) <= _LONGEST_ASPECT else "auto"
     frame: dict[str, Any] = {
-        "extent": (0, columns * step, rows * step, 0),
+        "extent": (0, columns * along, rows * down, 0),
         "interpolation": "nearest",
         "aspect": aspect,
     }
@@ -209,9 +216,10 @@ def _draw_scale_bar(axis: Axes, orientation_map: OrientationMap) -> None:
     """Draw a white bar outlined in black at the lower left, with its length; its thickness is in points."""
     from matplotlib.patheffects import withStroke
 
-    step = orientation_map.calibration.scan_step_nm
+    steps = orientation_map.calibration.scan_steps_nm
     rows, columns = orientation_map.scan_shape
-    width, height = columns * (step or 1.0), rows * (step or 1.0)
+    down, along = steps or (1.0, 1.0)
+    width, height = columns * along, rows * down
     length = scale_bar_length(width)
     left, low = 0.04 * width, 0.95 * height
     axis.autoscale(False)
@@ -224,7 +232,7 @@ def _draw_scale_bar(axis: Axes, orientation_map: OrientationMap) -> None:
         path_effects=[withStroke(linewidth=5, foreground="black")],
     )
     axis.annotate(
-        _length_in_words(length, step),
+        _length_in_words(length, known=steps is not None),
         (left, low),
         xytext=(0, 4),
         textcoords="offset points",
@@ -234,8 +242,8 @@ def _draw_scale_bar(axis: Axes, orientation_map: OrientationMap) -> None:
     )
 
 
-def _length_in_words(length: float, step_nm: float | None) -> str:
-    if step_nm is None:
+def _length_in_words(length: float, *, known: bool) -> str:
+    if not known:
         return f"{length:g} positions"
     return f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
 

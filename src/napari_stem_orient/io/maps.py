@@ -139,23 +139,23 @@ def is_orientation_map_file(path: str | Path) -> bool:
 
 
 def crystal_map(
-    orientation_map: OrientationMap, *, step: float | None = None, unit: str = "nm"
+    orientation_map: OrientationMap, *, step: tuple[float, float] | None = None, unit: str = "nm"
 ) -> CrystalMap:
     """Return a map as an orix CrystalMap, row by row.
 
     Parameters
     ----------
     orientation_map : the map
-    step : distance of neighbouring positions in `unit`; the calibration's scan step in nm where None
+    step : distances of neighbouring rows and of neighbouring columns in `unit`; the calibration's in nm where None
     unit : of the coordinates; "px" is written where the scan step is not known
     """
     from orix.crystal_map import CrystalMap
     from orix.quaternion import Rotation
 
     if step is None:
-        step = orientation_map.calibration.scan_step_nm
+        step = orientation_map.calibration.scan_steps_nm
     if step is None:
-        step, unit = 1.0, "px"
+        step, unit = (1.0, 1.0), "px"
     row, column = np.indices(orientation_map.scan_shape).reshape(2, -1)
     settings = [orix_setting(crystal) for crystal in orientation_map.crystals]
     quaternion = one_variant_per_grain(orientation_map)
@@ -165,8 +165,8 @@ def crystal_map(
     made = CrystalMap(
         rotations=Rotation(quaternion),
         phase_id=orientation_map.phase_id.astype(np.int64),
-        x=column * step,
-        y=row * step,
+        x=column * step[1],
+        y=row * step[0],
         phase_list=_phase_list(orientation_map, settings),
         prop={
             "score": orientation_map.score.astype(np.float64),
@@ -262,7 +262,7 @@ def export_csv(orientation_map: OrientationMap, path: str | Path, *, four: bool 
 
 def _table(orientation_map: OrientationMap, *, four: bool) -> dict[str, list[Any]]:
     """Return the columns of the CSV file, each of length n."""
-    step_nm = orientation_map.calibration.scan_step_nm
+    steps_nm = orientation_map.calibration.scan_steps_nm
     indexed = orientation_map.indexed
     row, column = np.indices(orientation_map.scan_shape).reshape(2, -1)
     nothing = [""] * orientation_map.n_positions
@@ -270,8 +270,8 @@ def _table(orientation_map: OrientationMap, *, four: bool) -> dict[str, list[Any
     columns: dict[str, list[Any]] = {
         "y": row.tolist(),
         "x": column.tolist(),
-        "y_nm": nothing if step_nm is None else _cells(row * step_nm),
-        "x_nm": nothing if step_nm is None else _cells(column * step_nm),
+        "y_nm": nothing if steps_nm is None else _cells(row * steps_nm[0]),
+        "x_nm": nothing if steps_nm is None else _cells(column * steps_nm[1]),
         "phase": names[orientation_map.phase_id].tolist(),
     }
     quaternion = one_variant_per_grain(orientation_map)

@@ -17,6 +17,8 @@ ANGLE_UNITS = {"mrad": 1e-3, "rad": 1.0, "urad": 1e-6, "deg": math.pi / 180, "md
 #: One unit of a scan axis in nm.
 LENGTH_UNITS = {"nm": 1.0, "a": 0.1, "um": 1e3, "pm": 1e-3, "mm": 1e6, "m": 1e9}
 #: Pixels whose sides differ by less are square, as far as anybody measures; and how oblong they may be.
+SAME_STEP = 1.01
+"""Scan steps that differ by no more than this factor are one."""
 SQUARE, MOST_OBLONG = 1.0005, 2.0
 #: Pixel sizes in mrad that a detector can have.
 PIXEL_ANGLES_MRAD = (1e-4, 200.0)
@@ -173,7 +175,7 @@ def read_axes(axes: Sequence[Mapping[str, Any]], *, voltage_kv: float | None, **
 
     Pixels that are not square become pixel size and ellipse: a ring is wider in px where the pixels are narrower. An
     axis that runs backwards mirrors the detector, unless the scan's runs backwards with it. Scan steps that differ
-    by over 1 % are left out.
+    by no more than 1 % are one.
     """
     notes: list[str] = []
     scan = [scan_step(_size(axis), axis.get("units")) for axis in axes[:-2]] if len(axes) == 4 else []
@@ -192,7 +194,7 @@ def read_axes(axes: Sequence[Mapping[str, Any]], *, voltage_kv: float | None, **
         voltage_kv=voltage_kv,
         pixel_size_inv_angstrom=size,
         pixel_angle_mrad=angle,
-        scan_step_nm=_common(scan),
+        **_scan_steps(scan, notes),
         **{**shape, **known},
     )
     return AxesRead(calibration, tuple(notes))
@@ -317,11 +319,15 @@ def _kind(unit: object) -> str:
     return "scan" if plain_unit(unit) in LENGTH_UNITS else "?"
 
 
-def _common(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    if len(known) < 2 or len(known) < len(values) or max(known) > 1.01 * min(known):
-        return None
-    return sum(known) / len(known)
+def _scan_steps(steps: Sequence[float | None], notes: list[str]) -> dict[str, float]:
+    """The scan steps of a calibration, from those between rows and between columns."""
+    down, along = steps if len(steps) == 2 else (None, None)
+    if down is None or along is None:
+        return {}
+    if max(down, along) <= SAME_STEP * min(down, along):
+        return {"scan_step_nm": (down + along) / 2}
+    notes.append(f"the scan steps differ: {down:.4g} nm between rows, {along:.4g} nm between columns")
+    return {"scan_step_nm": along, "scan_step_y_nm": down}
 
 
 def _positive(value: object) -> float | None:

@@ -156,11 +156,11 @@ def _write_truth(truth: Polycrystal, path: Path) -> None:
 def _as_signal(scan: SimulatedScan) -> dict[str, Any]:
     """Return the dictionary that rosettasciio's writers take."""
     calibration, data = scan.datacube.calibration, scan.datacube.data
-    step, pixel_size = calibration.scan_step_nm, calibration.pixel_size_inv_angstrom
+    steps, pixel_size = calibration.scan_steps_nm or (None, None), calibration.pixel_size_inv_angstrom
     origin_y, origin_x = calibration.origin_px or (0.0, 0.0)
     axes = [
-        _axis(0, "y", "nm", step, 0.0, data.shape[0]),
-        _axis(1, "x", "nm", step, 0.0, data.shape[1]),
+        _axis(0, "y", "nm", steps[0], 0.0, data.shape[0]),
+        _axis(1, "x", "nm", steps[1], 0.0, data.shape[1]),
         _axis(2, "ky", "1/Å", pixel_size, -origin_y, data.shape[2]),
         _axis(3, "kx", "1/Å", pixel_size, -origin_x, data.shape[3]),
     ]

@@ -55,11 +55,14 @@ def save_virtual_images(images: VirtualImages, path: str | Path) -> Path:
     ``.h5``: one RealSlice an image, which py4DSTEM reads, with the detector that made it. ``.tif``: float32, one page
     an image, as ImageJ reads it. ``.npy``: (n_images, scan_y, scan_x) float32, without a word on what made it.
     """
-    step = images.calibration.scan_step_nm
+    steps = images.calibration.scan_steps_nm
     pictures = _Pictures(
         images.images,
         names=[detector.name for detector in images.detectors],
-        axes=[(name, step or 1.0, "nm" if step else "pixels") for name in ("Ry", "Rx")],
+        axes=[
+            (name, step, "nm" if steps else "pixels")
+            for name, step in zip(("Ry", "Rx"), steps or (1.0, 1.0), strict=True)
+        ],
         kind="RealSlice",
         made={
             **_provenance(images),
@@ -112,13 +115,13 @@ def _save(pictures: _Pictures, path: Path) -> Path:
 def _write_tiff(path: Path, pictures: _Pictures) -> None:
     import tifffile
 
-    _, step, units = pictures.axes[0]
+    (_, down, units), (_, along, _) = pictures.axes
     made = {**pictures.made, "detectors": pictures.detectors}
     tifffile.imwrite(
         path,
         pictures.stack,
         imagej=True,
-        resolution=(1 / step, 1 / step),
+        resolution=(1 / along, 1 / down),
         metadata={"axes": "CYX", "unit": units, "Labels": list(pictures.names), "Info": json.dumps(made)},
     )
 
