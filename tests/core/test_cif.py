@@ -343,6 +343,7 @@ def test_shared_sites_are_read_in_any_setting(tmp_path: Path) -> None:
     shared = [("La", "La", 0.99, 0.02, 0.25, 0.7), ("Sr", "Sr", 0.99, 0.02, 0.25, 0.3), *sites]
     crystal = read(tmp_path, PBNM_CELL, shared, name="P b n m", columns="label type x y z occ")
     assert (crystal.formula, crystal.space_group) == ("La4Mn4O12Sr4", 62)
+    assert crystal.composition == pytest.approx({"La": 2.8, "Sr": 1.2, "Mn": 4, "O": 12})
     alloy = [("Fe1", "Fe", 0, 0, 0, 0.6), ("Ni1", "Ni", 0, 0, 0, 0.4)]
     crystal = read(
         tmp_path, (2.54, 2.54, 2.54, 60, 60, 60), alloy, name="P 1", columns="label type x y z occ"

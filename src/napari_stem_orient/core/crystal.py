@@ -283,6 +283,14 @@ class Crystal:
         symbols, counts = np.unique(np.array(self.elements), return_counts=True)
         return "".join(f"{s}{n if n > 1 else ''}" for s, n in zip(symbols, counts, strict=True))
 
+    @property
+    def composition(self) -> dict[str, float]:
+        """Number of atoms of each element in the cell, by occupancy: La 2.8 and Sr 1.2 where they share a site."""
+        counts: dict[str, float] = {}
+        for element, occupancy in zip(self.elements, self.occupancy, strict=True):
+            counts[element] = counts.get(element, 0.0) + float(occupancy)
+        return counts
+
     @cached_property
     def fingerprint(self) -> str:
         """A short hash of everything that the diffraction depends on."""

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal
+from napari_stem_orient.core.crystal_checks import composition_text
 from napari_stem_orient.gui.crystal_chooser import CrystalChooser
 from napari_stem_orient.gui.crystal_question import load_for, notes_text
 from napari_stem_orient.gui.file_dialogs import ask_open_file
@@ -167,7 +168,7 @@ def crystal_tooltip(crystal: Crystal) -> str:
     """Say all of a crystal that tells whether it is the right one: content, space group, cell, what was decided."""
     a, b, c, alpha, beta, gamma = crystal.lattice
     lines = [
-        f"{crystal.formula} in the cell, space group {crystal.space_group_name}",
+        f"{composition_text(crystal.composition)} in the cell, space group {crystal.space_group_name}",
         f"a, b, c = {a:.5g}, {b:.5g}, {c:.5g} Å; α, β, γ = {alpha:.5g}, {beta:.5g}, {gamma:.5g}°",
         notes_text(crystal),
     ]
