@@ -36,6 +36,8 @@ def _prepare_first_layer(_: OneStep) -> None:
 def _load() -> None:
     """Colour and simulate one orientation: all that is slow the first time is loaded, or compiled, then."""
     import_module("pandas")  # napari does so for the features of the first Labels layer: the phase map
+    for name in ("gemmi", "spglib"):  # of the first CIF
+        import_module(name)
     from napari_stem_orient.core.crystal import load_crystal
     from napari_stem_orient.core.ipf import colour_key_image, ipf_colours
     from napari_stem_orient.simulation.kinematic import simulate_pattern
