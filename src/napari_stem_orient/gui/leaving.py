@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QPushButton, QWidget
@@ -40,15 +40,12 @@ Then = Callable[[], object]
 _WAIT_MS = 50
 _FILE_KINDS = {"map": "Orientation map (*.h5)", "peaks": "Bragg peaks (*.h5 *.emd)"}
 
-_leaving: WeakKeyDictionary[Session, Leaving] = WeakKeyDictionary()
-
 
 def leaving_of(session: Session) -> Leaving:
-    """The one Leaving of a Session."""
-    found = _leaving.get(session)
-    if found is None:
-        found = _leaving[session] = Leaving(session)
-    return found
+    """The one Leaving of a Session, which keeps it: in a dictionary it would keep its Session alive, and its window."""
+    if not isinstance(session.leaving, Leaving):
+        session.leaving = Leaving(session)
+    return session.leaving
 
 
 class Leaving:
@@ -67,10 +64,17 @@ class Leaving:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._window: QMainWindow | None = None
+        self._window_reference: ref[QMainWindow] | None = (
+            None  # or the Session would keep its own viewer alive
+        )
         self._filter: _CloseFilter | None = None
         self._panels: list[JobPanel] = []
         self.box: LossBox | None = None
+
+    @property
+    def _window(self) -> QMainWindow | None:
+        """The main window that is watched."""
+        return None if self._window_reference is None else self._window_reference()
 
     def watch(self, panel: JobPanel) -> None:
         """Ask before the main window that a panel is docked in closes; the panel shown last asks for files."""
@@ -81,7 +85,7 @@ class Leaving:
         self._panels.append(panel)
         window = _main_window_of(panel)
         if window is not None and window is not self._window:
-            self._window = window
+            self._window_reference = ref(window)
             self._filter = _CloseFilter(window, self)
             window.destroyed.connect(self._on_window_gone)
 
@@ -112,7 +116,7 @@ class Leaving:
         return shown and thread is not None and thread.loopLevel() > 0
 
     def _on_window_gone(self) -> None:
-        self._window = self._filter = self.box = None
+        self._window_reference = self._filter = self.box = None
 
     def _close_window(self) -> None:
         if self._window is not None and self._filter is not None:

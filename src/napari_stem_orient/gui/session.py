@@ -67,6 +67,8 @@ class Session(ScanState):
         Which results are in a file.
     painter
         Whatever paints the layers of this viewer, kept alive here.
+    leaving
+        Whatever asks before results are replaced or closed, kept here.
     """
 
     probe_changed = Signal(object)  # ProbeTemplate | None
@@ -84,6 +86,7 @@ class Session(ScanState):
         self._crystals_chosen = False
         self.painter: object | None = None
         self.four_indices = False
+        self.leaving: object | None = None
         self.model_folders: tuple[Path, ...] = ()
         self.model_needed: str | None = None
         self.crystals_carried = False
