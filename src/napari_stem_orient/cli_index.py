@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,8 @@ def run_index(arguments: argparse.Namespace) -> str:
     if template:
         require_py4dstem()
     model = None if template else model_identities(crystals, folders=arguments.model or ())
+    if not template:
+        _tell_of_poor_models(crystals, arguments.model or ())
     peaks, detected = _peaks_to_index(arguments)
     orientation_map, journal = _map_to_fill(arguments, peaks, crystals, parameters, model, earlier)
     job = _index_job(arguments, peaks, crystals, parameters, orientation_map)
@@ -116,6 +118,19 @@ def run_index(arguments: argparse.Namespace) -> str:
     return (
         f"{arguments.output}: {100 * orientation_map.indexed_fraction:.1f} % of {total:,} positions indexed"
     )
+
+
+def _tell_of_poor_models(crystals: Sequence[Crystal], folders: Sequence[Path]) -> None:
+    """Say of each model that will be used, before any work is done, that it proposes badly if its card says so."""
+    from napari_stem_orient.network.model_folder import find_models, read_card
+
+    for folder in dict.fromkeys(find_models(crystals, folders=folders).values()):
+        card = read_card(folder)
+        if card.poor_proposals:
+            tell(
+                f"model {card.name}: {card.poor_proposals}. The map may be wrong: compare it with template "
+                "matching, or look at some patterns in the window"
+            )
 
 
 def _fill(

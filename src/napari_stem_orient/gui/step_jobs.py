@@ -363,8 +363,8 @@ def indexing_choices() -> IndexingChoices:
 class ModelUse:
     """A model that is used for some of the crystals, in words.
 
-    `lines` are its card, (title, text); `note` the range in short; `outside` says where the measurement and the
-    crystals lie outside the range that it was trained for.
+    `lines` are its card, (title, text); `note` the range in short; `outside` says that it proposes badly, if it does,
+    and where the measurement and the crystals lie outside the range that it was trained for.
     """
 
     name: str
@@ -425,7 +425,8 @@ def _model_use(
     ]
     lines = card.lines()
     note = ", ".join(text for title, text in lines if title in ("Voltage", "Cell edge a"))
-    return ModelUse(card.name, tuple(c.name for c in crystals), lines, note, tuple(dict.fromkeys(outside)))
+    doubts = tuple(dict.fromkeys(text for text in (card.poor_proposals, *outside) if text))
+    return ModelUse(card.name, tuple(c.name for c in crystals), lines, note, doubts)
 
 
 def _no_model(crystal: Crystal) -> str:

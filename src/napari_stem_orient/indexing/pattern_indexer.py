@@ -17,6 +17,7 @@ from napari_stem_orient.core.orientation_map import IndexedBlock, Reason
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import in_halving_batches
 from napari_stem_orient.indexing.candidates import MOST_CANDIDATES, Candidates, taken
+from napari_stem_orient.indexing.model_trust import gross_error_deg, log_odds_of_missing
 from napari_stem_orient.indexing.neighbours import Coupling, distinct, padded_symmetries
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.proposals import Proposals
@@ -67,6 +68,8 @@ class PhaseIndexer:
         self.outside_trained_range = outside_trained_range(
             model.card, crystal, voltage_kv=calibration.voltage_kv, q_limit_inv_angstrom=q_limit
         )
+        self._log_odds_of_missing = log_odds_of_missing(model.card)
+        self.gross_error_deg = gross_error_deg(crystal, self._log_odds_of_missing)
         self.fitter = PatternFitter(
             crystal,
             voltage_kv=calibration.voltage_kv,
@@ -86,7 +89,8 @@ class PhaseIndexer:
             rotation = rotation[:, :1]
         found = verify(self.fitter, rotation, q, intensity, mask)
         label = torch.full_like(found.explained, phase)
-        return Candidates(rotation, found.similarity, found.evidence, found.explained, label)
+        evidence = found.evidence - self._log_odds_of_missing
+        return Candidates(rotation, found.similarity, evidence, found.explained, label)
 
     @property
     def n_found(self) -> int:
@@ -122,7 +126,7 @@ class PhaseIndexer:
             for slot in range(1, together.shape[1]):
                 places = fitted[bare, slot, None] if fitted.dim() == 4 else fitted[bare]
                 alone = verify(self.fitter, together[bare, slot, None], places, intensity[bare], mask[bare])
-                evidence[bare, slot - 1] = alone.evidence[:, 0]
+                evidence[bare, slot - 1] = alone.evidence[:, 0] - self._log_odds_of_missing
         label = reference.phase.expand(-1, rotation.shape[1])
         return Candidates(rotation, found.similarity[:, 1:], evidence, found.explained[:, 1:], label)
 
@@ -186,6 +190,7 @@ class PatternIndexer:
         self.device = device
         self.coupling = Coupling()
         self.symmetries = padded_symmetries(symmetry_matrices([i.crystal for i in self.indexers], device))
+        self._gross_error_deg = torch.tensor([i.gross_error_deg for i in self.indexers], device=device)
         self._is_outside_trained_range = any(i.outside_trained_range for i in self.indexers)
         # Nearer to the origin than this, in Å⁻¹, no crystal has a reflection.
         self._direct_beam_radius = 0.6 * min(float(i.fitter.g.norm(dim=1).min()) for i in self.indexers)
@@ -298,6 +303,7 @@ class PatternIndexer:
             parameters=self.parameters,
             positions=positions,
             progress=progress,
+            gross_error_deg=self._gross_error_deg,
         )
         if self._is_outside_trained_range:
             block.reason[block.reason == Reason.NO_PHASE_FITS] = Reason.OUTSIDE_TRAINED_RANGE

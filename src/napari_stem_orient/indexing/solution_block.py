@@ -14,7 +14,11 @@ from napari_stem_orient.core.orientation import matrix_to_quaternion
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, Reason
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.indexing.candidates import Candidates
-from napari_stem_orient.indexing.verification import expected_error_deg, probabilities
+from napari_stem_orient.indexing.verification import (
+    TYPICAL_GROSS_ERROR_DEG,
+    expected_error_deg,
+    probabilities,
+)
 from napari_stem_orient.network.loss import geodesic_distance
 
 if TYPE_CHECKING:
@@ -51,6 +55,7 @@ def solution_block(
     parameters: IndexParameters,
     positions: NDArray[np.int64],
     progress: Progress,
+    gross_error_deg: Tensor | None = None,
 ) -> IndexedBlock:
     """The answers to patterns.
 
@@ -66,12 +71,19 @@ def solution_block(
     positions
         (B,) flat scan positions.
     progress
+    gross_error_deg
+        (P,) error to expect of each phase where no candidate is right; that of good models where None.
     """
     counted = torch.as_tensor(n_disks, device=found.evidence.device)
     fits = explains_enough(found, counted, parameters)
     best = found.evidence.argmax(dim=1, keepdim=True)
     angle = angle_from_deg(found, best, symmetries)
-    error = expected_error_deg(found.evidence, angle, counted)
+    gross = (
+        TYPICAL_GROSS_ERROR_DEG
+        if gross_error_deg is None
+        else gross_error_deg[found.phase.gather(1, best)[:, 0]]
+    )
+    error = expected_error_deg(found.evidence, angle, counted, gross_error_deg=gross)
     elsewhere = found.evidence.masked_fill(angle < RUNNER_UP_DISTANCE_DEG, -torch.inf)
     value, other = elsewhere.max(dim=1, keepdim=True)
 

@@ -105,7 +105,13 @@ def probabilities(evidence: Tensor) -> Tensor:
     return torch.softmax(against, dim=1)[:, :-1]
 
 
-def expected_error_deg(evidence: Tensor, angle_deg: Tensor, n_disks: Tensor) -> Tensor:
+def expected_error_deg(
+    evidence: Tensor,
+    angle_deg: Tensor,
+    n_disks: Tensor,
+    *,
+    gross_error_deg: Tensor | float = TYPICAL_GROSS_ERROR_DEG,
+) -> Tensor:
     """Expected error in degrees (B,) of the chosen candidates.
 
     Parameters
@@ -116,8 +122,10 @@ def expected_error_deg(evidence: Tensor, angle_deg: Tensor, n_disks: Tensor) -> 
         (B, C) disorientation of each candidate from the chosen one; a wrong phase counts as a gross error.
     n_disks
         (B,) number of measured disks.
+    gross_error_deg
+        Error where no candidate is right; a number, or (B,).
     """
     probability = probabilities(evidence)
     none_right = 1 - probability.sum(dim=1)
     fine = FINE_ERROR_DEG * math.sqrt(12) / torch.sqrt(n_disks.clamp_min(1).to(evidence.dtype))
-    return none_right * TYPICAL_GROSS_ERROR_DEG + (probability * angle_deg).sum(dim=1) + fine
+    return none_right * gross_error_deg + (probability * angle_deg).sum(dim=1) + fine
