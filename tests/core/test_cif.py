@@ -159,6 +159,16 @@ def test_generators_are_completed(tmp_path: Path) -> None:
     assert "make a group of 4" in " ".join(crystal.notes)
 
 
+def test_a_misprint_among_the_operations_is_told(tmp_path: Path) -> None:
+    operations = [op.triplet() for op in gemmi.SpaceGroup("P b n m").operations()]
+    operations[5] = (
+        operations[5].replace("-z", "z") if "-z" in operations[5] else operations[5].replace("z", "-z")
+    )
+    crystal = read(tmp_path, PBNM_CELL, LAMNO3, name="P b n m", operations=operations)
+    assert crystal.formula == "La4Mn4O12"
+    assert "1 symmetry operation of the file's list cannot be: those of P b n m" in crystal.notes[0]
+
+
 def test_what_is_no_operation_is_named(tmp_path: Path) -> None:
     with pytest.raises(CrystalError, match="'x, y, w' is no symmetry operation"):
         read(tmp_path, cubic(3.6), CU, operations=["x, y, w"])

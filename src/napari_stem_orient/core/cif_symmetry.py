@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_stem_orient.core.cif import CifBlock
 from napari_stem_orient.core.crystal_error import CrystalError
 from napari_stem_orient.core.space_groups import (
@@ -59,6 +61,10 @@ def declared_symmetry(block: CifBlock) -> tuple[Reading, ...]:
         return named
     listed = _listed(block)
     own = group_of(listed)
+    if own is None or len(own) > len(listed):
+        misprinted = tuple(_corrected(r, listed) for r in named if r.rank == 0 and _nearly(listed, r))
+        if misprinted:
+            return misprinted
     if own is None:
         raise CrystalError(
             f"{block.file_name}: its symmetry operations make no group; correct "
@@ -87,6 +93,20 @@ def declared_symmetry(block: CifBlock) -> tuple[Reading, ...]:
     )
     alone = f"the file names {whole[0].name}, but its atoms fit the {_count(len(own))} that it lists"
     return (*completed, Reading(own, name, own_number, rank=1, note=alone))
+
+
+def _nearly(listed: Operations, reading: Reading) -> bool:
+    """Whether a list is that of a group but for a few operations, which are misprints."""
+    share = float(np.isin(listed.codes, reading.operations.codes).mean())
+    return 0.75 <= share < 1.0 and len(listed) <= len(reading.operations)
+
+
+def _corrected(reading: Reading, listed: Operations) -> Reading:
+    wrong = int((~np.isin(listed.codes, reading.operations.codes)).sum())
+    note = (
+        f"{_count(wrong)} of the file's list cannot be: those of {reading.name}, which it names, were taken"
+    )
+    return Reading(reading.operations, reading.name, reading.number, note=note)
 
 
 def _named(block: CifBlock) -> tuple[Reading, ...]:
