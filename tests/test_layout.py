@@ -119,6 +119,17 @@ def test_every_public_name_is_there() -> None:
 # --- who may import whom ---
 
 
+def test_nothing_private_of_another_package_is_imported() -> None:
+    """What napari and others keep to themselves changes without notice; ruff (SLF) looks after attributes."""
+    private = {
+        f"{path.name}: {name}"
+        for path in _modules()
+        for name in _imported(path)
+        if not name.startswith(f"{NAME}.") and re.search(r"(^|\.)_[a-z]", name)
+    }
+    assert private == set()
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_run_one_way(room: str) -> None:
     wrong = []
