@@ -9,6 +9,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
+from napari import Viewer
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QTimer
@@ -255,6 +256,30 @@ def test_a_script_that_closes_the_window_is_not_asked(
     assert not window.isVisible()
     assert leaving_of(session).box is None
     assert len(list(journals.iterdir())) == 2
+
+
+def test_viewer_close_is_never_held_back(
+    make_napari_viewer: Callable[..., Viewer], until: Until, tmp_path: Path
+) -> None:
+    """Also within the event loop: napari has removed the layers by then. A user's close is held back."""
+    viewer = make_napari_viewer(show=True)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-stem-orient", "Open")
+    session = panel.session
+    scan = scan_in(tmp_path, "A.npy")
+    session.set_datacube(scan)
+    until(lambda: session.running_job(Step.OPEN) is None)
+    session.set_peaks(peaks_of(scan))
+    window = panel.window()
+    assert isinstance(window, QMainWindow)
+    close_as_a_user(window)
+    until(asked(session))
+    question(session).cancel_button.click()
+    until(lambda: leaving_of(session).box is None)
+    assert window.isVisible()
+    closed: list[bool] = []
+    QTimer.singleShot(0, lambda: (viewer.close(), closed.append(True)))
+    until(lambda: closed)
+    assert leaving_of(session).box is None
 
 
 @pytest.mark.usefixtures("results")

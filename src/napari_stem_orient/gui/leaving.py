@@ -2,8 +2,8 @@
 
 napari has no hook by which a plugin may say "not yet", so the main window's close event is looked at before the window
 gets it: it comes with Ctrl+Q, File > Close Window and the window's own button alike. Nobody is asked where nobody could
-answer: in a window that is not shown, or by a script that closes a viewer outside the event loop. Whatever is answered,
-only Discard loses anything: journals keep the rest.
+answer: in a window that is not shown, or by a script that calls viewer.close(), after which there is no way back, or
+closes a window outside the event loop. Whatever is answered, only Discard loses anything: journals keep the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QPushButton, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -95,17 +95,17 @@ class Leaving:
         """Do ``then``, which opens something, once what it replaces is saved, kept or given up; else ``otherwise``."""
         loss = loss_on_opening(self._session, content)
         if loss and self._somebody_is_there():
-            self._ask(loss, then, otherwise, verb="Open it")
+            self._ask(loss, then, otherwise)
         else:
             then()
 
     def holds_back(self, window: QMainWindow, *, by_user: bool) -> bool:
         """Whether a window must not close yet, because the user is being asked."""
-        if not window.isVisible() or not (by_user or self._somebody_is_there()):
+        if not window.isVisible() or _is_torn_down(window) or not (by_user or self._somebody_is_there()):
             return False
         loss = loss_on_closing(self._session)
         if loss:
-            self._ask(loss, self._close_window, lambda: None, verb="Close")
+            self._ask(loss, self._close_window, lambda: None)
         return bool(loss)
 
     def _somebody_is_there(self) -> bool:
@@ -127,10 +127,10 @@ class Leaving:
 
     # --- the question --------------------------------------------------------------------------------------
 
-    def _ask(self, loss: Loss, then: Then, otherwise: Then, *, verb: str) -> None:
+    def _ask(self, loss: Loss, then: Then, otherwise: Then) -> None:
         if self.box is not None:  # the newest wish counts
             self.box.done(QMessageBox.StandardButton.Cancel)
-        box = self.box = LossBox(loss, verb=verb, parent=self._window)
+        box = self.box = LossBox(loss, parent=self._window)
         box.finished.connect(partial(self._on_answered, box, loss, then, otherwise))
         box.open()
 
@@ -198,8 +198,6 @@ class LossBox(QMessageBox):
     ----------
     loss
         What is not saved or still runs.
-    verb
-        What is about to be done, on the button that keeps all of it in the journals.
     parent
         The main window.
 
@@ -209,7 +207,7 @@ class LossBox(QMessageBox):
         "save", "keep", "discard" or "cancel".
     """
 
-    def __init__(self, loss: Loss, *, verb: str, parent: QWidget | None) -> None:
+    def __init__(self, loss: Loss, *, parent: QWidget | None) -> None:
         from napari_stem_orient.io.run_journal import limits_in_words
 
         super().__init__(parent)
@@ -221,9 +219,9 @@ class LossBox(QMessageBox):
         self.keep_button: QPushButton | None = None
         if loss.kept:
             self.keep_button = self._button("Keep for next time", QMessageBox.ButtonRole.YesRole)
-            runs = "What runs is stopped; what it has found is kept, too. " if loss.running else ""
+            runs = "What runs is stopped; what it has found can be kept. " if loss.running else ""
             self.setInformativeText(
-                f"{runs}{verb} and keep: you are offered all of it when the scan is opened again, "
+                f"{runs}What you keep for next time is offered when this scan is opened again, "
                 f"{limits_in_words()}."
             )
         else:
@@ -297,6 +295,17 @@ def _forget(panels: list[JobPanel], panel: JobPanel) -> None:
 def _save_all(files: list[tuple[Result, Path]]) -> None:
     for result, path in files:
         save_result(result, path)
+
+
+def _is_torn_down(window: QMainWindow) -> bool:
+    """Whether a script has called viewer.close(): it has removed the layers and closed the canvas before the window."""
+    central = window.centralWidget()
+    children = (
+        []
+        if central is None
+        else central.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    )
+    return bool(children) and not any(child.isVisible() for child in children)
 
 
 def _main_window_of(widget: QWidget) -> QMainWindow | None:

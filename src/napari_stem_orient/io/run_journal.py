@@ -283,7 +283,7 @@ def make_room(folder: Path) -> tuple[str, ...]:
 def limits_in_words() -> str:
     """How long, and how much, journals keep."""
     return (
-        f"for {OLDEST_DAYS} days, and no more than {LARGEST_BYTES / 1e9:.0f} GB of all such results together"
+        f"within {OLDEST_DAYS} days; beyond {LARGEST_BYTES / 1e9:.0f} GB of such results the oldest go first"
     )
 
 
