@@ -309,6 +309,17 @@ def test_the_fingerprint_of_a_folder_follows_the_chunks_in_it(tmp_path: Path) ->
     assert cube.fingerprint != before
 
 
+def test_what_a_scan_was_opened_as_stays_though_its_file_is_written_anew(tmp_path: Path) -> None:
+    file = tmp_path / "scan.npy"
+    file.write_bytes(b"one")
+    cube = DataCube(numbered((2, 2)).data, Calibration(), path=file)
+    assert cube.opened_as == cube.fingerprint
+    file.write_bytes(b"another")
+    calibrated = cube.with_calibration(Calibration(voltage_kv=200))
+    assert calibrated.opened_as == cube.opened_as != cube.fingerprint
+    assert DataCube(cube.data, Calibration(), path=file).opened_as == cube.fingerprint
+
+
 def test_the_parts_of_one_file_are_different_scans(tmp_path: Path) -> None:
     file = tmp_path / "scan.npy"
     file.write_bytes(b"frames")

@@ -25,7 +25,7 @@ def make_datacube(
         scan_shape=scan_shape,
         detector_shape=(8, 8),
         calibration=make_calibration(pixel),
-        fingerprint=fingerprint,
+        opened_as=fingerprint,
         name=fingerprint,
     )
     cube.with_calibration = lambda new: SimpleNamespace(**{**vars(cube), "calibration": new})

@@ -14,6 +14,7 @@ from napari_stem_orient.gui.colour_key_widget import ColourKeyWidget
 from napari_stem_orient.gui.layers import LayerKind
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.mask_painting import MaskPainter
+from napari_stem_orient.gui.pattern_matcher import PatternMatcher
 from napari_stem_orient.gui.scan_region import DIFFRACTION_REGION
 from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.world import layer_to_world, world_to_layer
@@ -197,6 +198,8 @@ def test_a_smaller_scan_after_a_larger_one_forgets_where_the_cursor_and_the_mark
     session.set_map(small.truth)
     assert maps.pointer.hovered_position is session.position is None
     keys._mark()
+    answer = PatternMatcher(session, lambda: None).answer((11, 15))
+    assert answer.solution is None
     session.set_peaks(small.peaks)
     assert maps.layer(LayerKind.IPF_Z, "transformer").data.shape[:2] == (6, 8)
     maps.pointer._on_move(viewer, SimpleNamespace(position=(11 * STEP_NM, 15 * STEP_NM)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,10 @@ class DataCube:
     in_file: FramesInFile | None = None
     missing: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
+    _opened_as: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_opened_as", "")
         if self.data.ndim != 4:
             raise ValueError(
                 f"a scan has four axes (scan_y, scan_x, det_y, det_x); this array has shape {self.data.shape}"
@@ -144,6 +146,16 @@ class DataCube:
         """Number of positions of which the file has no pattern."""
         return 0 if self.missing is None else int(self.missing.sum())
 
+    @property
+    def opened_as(self) -> str:
+        """The fingerprint as it was when it was first asked for, which opening a scan does; costs nothing from then on.
+
+        It tells scans apart, whatever their calibration is made, while they are open.
+        """
+        if not self._opened_as:
+            object.__setattr__(self, "_opened_as", self.fingerprint)
+        return self._opened_as
+
     def pattern(self, y: int, x: int) -> NDArray[np.float32]:
         """(det_y, det_x) float32; the pattern at scan row ``y`` and column ``x``."""
         rows, columns = self.scan_shape
@@ -192,7 +204,9 @@ class DataCube:
 
     def with_calibration(self, calibration: Calibration) -> DataCube:
         """The same data with another calibration."""
-        return replace(self, calibration=calibration)
+        made = replace(self, calibration=calibration)
+        object.__setattr__(made, "_opened_as", self._opened_as)
+        return made
 
     def reshaped(self, scan_shape: tuple[int, int]) -> DataCube:
         """The same patterns, in the order they were recorded, as a scan of another shape."""

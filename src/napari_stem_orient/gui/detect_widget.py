@@ -286,8 +286,9 @@ class DetectWidget(StepPanel):
             words += " (by the batched detector)"  # py4DSTEM's would make the window wait at first
         self.preview_label.setText(words)
 
-    def _on_preview_error(self, _: PreviewKey, message: str) -> None:
-        self.preview_label.setText(message)
+    def _on_preview_error(self, key: PreviewKey, message: str) -> None:
+        if key[0] == self.session.position:
+            self.preview_label.setText(message)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Preview again: position or scan may have changed."""

@@ -70,7 +70,7 @@ class PatternMatcher:
         method = "transformer" if current is not None and current.method == "template" else "template"
         title = method_title(method)
         other = self._session.orientation_maps.get(method)
-        if position is None:
+        if position is None or not self._session.contains(position):  # of a larger scan that was open before
             return Comparison(title, None, "Click or drag over a map.")
         if other is not None:
             return Comparison(title, other.at(*position))

@@ -155,7 +155,10 @@ class ProbeChooser(QWidget):
             self._make_probe()
         self._show_beam()
 
-    def _on_not_suggested(self, _: object, message: str) -> None:
+    def _on_not_suggested(self, key: object, message: str) -> None:
+        datacube = self._session.datacube
+        if datacube is None or key is not datacube.data:
+            return  # it was about another scan
         self._panel.show_message(message)
         self._fall_back()
 

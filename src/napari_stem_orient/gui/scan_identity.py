@@ -60,9 +60,7 @@ class ScanIdentity:
 
 def source_of(something: OfScan) -> str | None:
     """Return the fingerprint of the data that a result was made from, or of a scan itself; None where unknown."""
-    fingerprint: str | None = getattr(
-        something, "fingerprint" if _is_scan(something) else "source_fingerprint"
-    )
+    fingerprint: str | None = getattr(something, "opened_as" if _is_scan(something) else "source_fingerprint")
     return fingerprint
 
 

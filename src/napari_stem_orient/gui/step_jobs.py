@@ -101,6 +101,9 @@ def open_any(
             last_frame=chosen.last,
             lost=chosen.lost,
         )
+        _ = (
+            datacube.opened_as
+        )  # worked out here: of a folder of many files, it takes longer than a window should wait
         return OpenedFile(datacube, several)
     except NeedsScanShape as question:
         asked = ScanShapeQuestion(
