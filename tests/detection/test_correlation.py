@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from detection_frames import KnownFrames, as_datacube, disk_image, known_frames
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.frames import WITHOUT_PATTERN, positions_without_pattern
 from napari_stem_orient.detection import correlation
 from napari_stem_orient.detection.correlation import (
     collect_peaks,
@@ -406,3 +408,20 @@ def test_the_accelerator_finds_what_the_cpu_finds() -> None:
     elsewhere = detect_in_frames(known.frames, probe=probe, parameters=parameters, device="auto")
     assert abs(on_cpu.counts() - elsewhere.counts()).sum() <= 2
     assert compare(known, elsewhere)["error"] == pytest.approx(compare(known, on_cpu)["error"], abs=0.01)
+
+
+def test_peaks_keep_the_positions_of_which_the_scan_has_no_pattern_and_can_be_gone_on_with() -> None:
+    known = known_frames(12, radius=4.0, disks=4, shape=(64, 64))
+    missing = np.zeros((3, 4), dtype=bool)
+    missing[1, 2:] = missing[2, 0] = True
+    frames = known.frames.astype(np.uint16)
+    frames[missing.ravel()] = 0
+    cube = replace(as_datacube(frames, (3, 4)), missing=missing)
+    probe, parameters = synthetic_probe(4.0, (64, 64)), parameters_for(4.0)
+    _, peaks = finish(correlation.detect_bragg_peaks(cube, probe=probe, parameters=parameters, device="cpu"))
+    assert peaks.parameters[WITHOUT_PATTERN] == "7-9"
+    assert np.flatnonzero(positions_without_pattern(peaks.parameters, 12)).tolist() == [6, 7, 8]
+    job = correlation.detect_bragg_peaks(
+        cube, probe=probe, parameters=parameters, device="cpu", resume_from=peaks
+    )
+    assert finish(job)[1].parameters == peaks.parameters

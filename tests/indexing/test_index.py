@@ -11,6 +11,7 @@ import pytest
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.core.frames import WITHOUT_PATTERN, position_ranges
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.indexing import pattern_indexer
@@ -122,6 +123,21 @@ def test_what_cannot_be_indexed_says_why() -> None:
     assert (result.alternative_phase_id[refused] == -1).all()
     assert np.isnan(result.alternative_score[refused]).all()
     assert np.isfinite(result.confidence_deg[3])
+
+
+@pytest.mark.parametrize("neighbours", [True, False])
+def test_positions_of_which_the_file_has_no_pattern_say_so(neighbours: bool) -> None:
+    peaks, _ = scene(n=30)
+    empty = np.zeros((0, 3), dtype=np.float32)
+    lists = [empty if i in (4, 11, 12) else np.asarray(peaks.at(*divmod(i, 10))) for i in range(30)]
+    noted = {WITHOUT_PATTERN: position_ranges((4, 11))}
+    with_gaps = BraggPeaks.from_lists(lists, (3, 10), CALIBRATION, parameters=noted)
+    parameters = IndexParameters(neighbours=neighbours)
+    _, result = drain(index_bragg_peaks(with_gaps, [CU], parameters=parameters, device="cpu"))
+    assert result.is_complete
+    assert result.reason[[4, 11, 12]].tolist() == [Reason.NO_PATTERN, Reason.NO_PATTERN, Reason.TOO_FEW_DISKS]
+    assert (result.reason == Reason.NO_PATTERN).sum() == 2
+    assert "the file has no pattern" in Reason.NO_PATTERN.sentence
 
 
 def test_positions_without_detection_are_left_for_later() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
+
+#: Among the parameters of Bragg peaks: the positions of which the scan has no pattern, as `position_ranges`.
+WITHOUT_PATTERN = "positions_without_pattern"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +187,14 @@ def position_ranges(positions: tuple[int, ...]) -> str:
     numbers = np.unique(positions) + 1
     groups = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
     return ", ".join(str(g[0]) if len(g) == 1 else f"{g[0]}-{g[-1]}" for g in groups)
+
+
+def positions_without_pattern(parameters: Mapping[str, Any], n_positions: int) -> NDArray[np.bool_]:
+    """(n_positions,) bool; where Bragg peaks made with these parameters say that the scan has no pattern."""
+    missing = np.zeros(n_positions, dtype=bool)
+    told = positions_from_text(str(parameters.get(WITHOUT_PATTERN, "")))
+    missing[[position for position in told if position < n_positions]] = True
+    return missing
 
 
 def positions_from_text(text: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ class Reason(IntEnum):
     MASKED = 6
     TWO_GRAINS = 7
     OUTSIDE_TRAINED_RANGE = 8
+    NO_PATTERN = 9
 
     @property
     def sentence(self) -> str:
@@ -36,4 +37,5 @@ _SENTENCES = {
     Reason.TWO_GRAINS: "Not indexed: probably two grains overlap here, neither explains the pattern alone.",
     Reason.OUTSIDE_TRAINED_RANGE: "Not indexed: this is outside what the model was trained for. "
     "Train a model for this crystal and voltage, or use template matching.",
+    Reason.NO_PATTERN: "Not indexed: the file has no pattern for this position.",
 }

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.frames import WITHOUT_PATTERN, position_ranges
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.detection.averaging import frames_to_search
@@ -180,13 +181,15 @@ def collect_peaks(
     `describe` returns.
     """
     parts = list(blocks)
-    unreadable = sum(block.unreadable_frames for block in parts)
+    noted: dict[str, Any] = {"unreadable_frames": sum(block.unreadable_frames for block in parts)}
+    if datacube.missing is not None:
+        noted[WITHOUT_PATTERN] = position_ranges(tuple(np.flatnonzero(datacube.missing).tolist()))
     peaks = BraggPeaks.from_blocks(
         parts,
         scan_shape=datacube.scan_shape,
         calibration=datacube.calibration,
         detector_shape=datacube.detector_shape,
-        parameters={**description, "unreadable_frames": unreadable},
+        parameters={**description, **noted},
         name=datacube.name,
         source_fingerprint=datacube.fingerprint,
     )

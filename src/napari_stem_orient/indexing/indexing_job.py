@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.frames import positions_without_pattern
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.indexing.candidates import Candidates
@@ -42,7 +43,8 @@ class IndexingJob:
         self._indexer = indexer
         self._peaks = peaks
         self._done = orientation_map.done
-        self._possible = peaks.detected & (orientation_map.reason != Reason.MASKED)
+        self._without_pattern = positions_without_pattern(peaks.parameters, peaks.n_positions)
+        self._possible = peaks.detected & ~self._without_pattern & (orientation_map.reason != Reason.MASKED)
         wanted = ~self._done & self._possible
         parameters = indexer.parameters
         self._asks_neighbours = parameters.neighbours and parameters.refine and bool(wanted.any())
@@ -77,7 +79,10 @@ class IndexingJob:
         """All blocks; those without detected disks come first, as not indexed."""
         impossible = np.flatnonzero(~self._done & ~self._possible)
         if len(impossible):
-            yield IndexedBlock.not_indexed(impossible, Reason.NOT_DETECTED, progress=self._progress())
+            nothing = np.where(
+                self._without_pattern[impossible], Reason.NO_PATTERN, Reason.NOT_DETECTED
+            ).astype(np.uint8)
+            yield IndexedBlock.not_indexed(impossible, nothing, progress=self._progress())
         positions = np.flatnonzero(self._solved)
         if not self._asks_neighbours:
             yield from self._each_alone(positions, None)

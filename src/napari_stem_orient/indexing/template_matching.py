@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.frames import positions_without_pattern
 from napari_stem_orient.core.orientation import (
     disorientation_angle_deg,
     sample_from_py4dstem,
@@ -92,6 +93,7 @@ def index_by_template_matching(
     bank = yield from _as_blocks(
         _plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans)
     )
+    nothing = positions_without_pattern(peaks.parameters, peaks.n_positions) & (peaks.counts() == 0)
     remaining = orientation_map.remaining_positions
     total = orientation_map.n_positions
     done = total - len(remaining)
@@ -103,6 +105,7 @@ def index_by_template_matching(
             solutions.append(_solve(peaks, int(remaining[start + len(solutions)]), bank, parameters))
         stop = start + len(solutions)
         block = _block(remaining[start:stop], solutions, Progress(done + stop, total, "patterns"))
+        block.reason[nothing[block.positions]] = Reason.NO_PATTERN
         orientation_map.fill(block)
         start = stop
         yield block

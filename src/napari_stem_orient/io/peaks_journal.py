@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.frames import WITHOUT_PATTERN
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.io.run_journal import (
     JournalRecord,
@@ -178,7 +179,8 @@ def _journals_of(peaks: BraggPeaks, folder: str | Path | None) -> list[Path]:
     if peaks.source_fingerprint is None:
         return []
     made_by = json.loads(json.dumps(dict(peaks.parameters)))  # as it comes out of a file
-    made_by.pop("unreadable_frames", None)
+    for found_out in ("unreadable_frames", WITHOUT_PATTERN):
+        made_by.pop(found_out, None)
     found = []
     for path in free_journals(KIND, peaks.source_fingerprint, folder):
         begun = next(read_journal(path), None)
