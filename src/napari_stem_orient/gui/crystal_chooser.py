@@ -6,11 +6,12 @@ from functools import lru_cache
 
 from psygnal import Signal
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QKeyEvent, QStandardItem, QStandardItemModel, QWheelEvent
-from qtpy.QtWidgets import QComboBox, QCompleter
+from qtpy.QtGui import QColor, QKeyEvent, QPalette, QStandardItem, QStandardItemModel, QWheelEvent
+from qtpy.QtWidgets import QComboBox, QCompleter, QListView
 
 from napari_stem_orient.core.builtin_crystals import BUILTIN_STRUCTURES, structure_type_of
 from napari_stem_orient.gui.form_layout import narrow_box
+from napari_stem_orient.gui.theme_colours import ThemeColours
 
 INVITATION = "Add a crystal…"
 YOURS = "Yours"
@@ -33,6 +34,7 @@ class CrystalChooser(QComboBox):
     def __init__(self) -> None:
         super().__init__()
         self._names: dict[str, str] = {}  # by what the search offers
+        self._palette_of_search = QPalette()
         self.setEditable(True)
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.setSizeAdjustPolicy(narrow_box().sizeAdjustPolicy())
@@ -70,9 +72,26 @@ class CrystalChooser(QComboBox):
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         completer.setMaxVisibleItems(12)
         completer.activated.connect(self._on_found)
+        popup = QListView()
+        popup.setPalette(self._palette_of_search)
+        popup.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        completer.setPopup(popup)
         line = self.lineEdit()
         if line is not None:
             line.setCompleter(completer)  # of the line: the box's own would look for the text in the list
+
+    def apply_theme(self, colours: ThemeColours) -> None:
+        """Give what the search offers the colours of napari's theme, whose style sheet does not reach it."""
+        palette = QPalette()
+        for role, colour in (
+            (QPalette.ColorRole.Base, colours.foreground),
+            (QPalette.ColorRole.Text, colours.text),
+            (QPalette.ColorRole.Highlight, colours.faint),
+            (QPalette.ColorRole.HighlightedText, colours.text),
+        ):
+            palette.setColor(role, QColor(colour))
+        self._palette_of_search = palette
+        self._offer(list(self._names))
 
     def keyPressEvent(self, e: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
         """Open the list with the arrows, which would choose at once."""

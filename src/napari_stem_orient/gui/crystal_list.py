@@ -21,6 +21,7 @@ from napari_stem_orient.gui.crystal_chooser import CrystalChooser
 from napari_stem_orient.gui.crystal_question import load_for, notes_text
 from napari_stem_orient.gui.file_dialogs import ask_open_file
 from napari_stem_orient.gui.step_panel import JobPanel
+from napari_stem_orient.gui.theme_colours import theme_colours
 
 ROWS_SHOWN = 3
 
@@ -103,6 +104,8 @@ class CrystalList(QWidget):
         layout.addWidget(self.list)
         layout.addLayout(row)
         self.list.itemSelectionChanged.connect(self._on_selection_changed)
+        panel.listen(panel.viewer.events.theme, self._on_theme_changed)
+        self._on_theme_changed()
         panel.listen(self._chosen.crystals_changed, self._on_crystals_changed)
         self._on_crystals_changed(self._chosen.crystals)
 
@@ -129,6 +132,9 @@ class CrystalList(QWidget):
         path = ask_open_file(self, "Add a crystal", kinds="CIF (*.cif);;All files (*)", purpose="crystals")
         if path is not None:
             self.add(path)
+
+    def _on_theme_changed(self, _: object = None) -> None:
+        self.add_box.apply_theme(theme_colours(self._panel.viewer))
 
     def _on_remove(self) -> None:
         """Remove the selected crystals; the last one where none is selected."""

@@ -17,6 +17,7 @@ from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.leaving import leaving_of
+from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.scan_identity import doubts
@@ -118,6 +119,8 @@ class OpenWidget(StepPanel):
         self.asks.emit()
         self.must_be_seen.emit(box)
         box.setFocus(Qt.FocusReason.OtherFocusReason)
+        if isinstance(box, NumberBox):
+            box.selectAll()  # what stands there, a number or none, is to be replaced
 
     def _with_links(self, text: str) -> str:
         """Make the names of values in a text links to their boxes."""
@@ -396,7 +399,7 @@ def missing_text(calibration: Calibration | None) -> str:
     if calibration is None:
         return ""
     missing = list(calibration.missing_for_indexing())
-    lines = [f"Missing for indexing: {', '.join(missing)}. Click one to fill it in."] if missing else []
+    lines = [f"Missing for indexing: {', '.join(missing)}. Click to fill in."] if missing else []
     if calibration.pixel_size_inv_angstrom is None and calibration.pixel_angle_mrad is not None:
         lines.append(
             f"The file gives {calibration.pixel_angle_mrad:.4g} mrad a pixel: the pixel size follows from the voltage."
