@@ -187,6 +187,17 @@ def test_threads_are_started_in_one_file_only() -> None:
         assert path.name in {"workers.py", "training_process.py"} or not used & starters, path
 
 
+def test_no_optimiser_is_made_in_the_process_of_a_window() -> None:
+    """torch's first optimiser, and torch.compile, load triton, which ends a window drawn by Mesa on Linux."""
+    training = {"napari_stem_orient.network.trainer", "napari_stem_orient.network.training"}
+    training |= {"napari_stem_orient.training_task.training_job"}
+    for path in _modules():
+        text = path.read_text(encoding="utf-8")
+        assert path.name == "trainer.py" or not re.search(r"torch\.(optim|compile|_dynamo)\b", text), path
+        if "gui" in path.relative_to(PACKAGE).parts:
+            assert not set(_imported(path)) & training, path
+
+
 # --- the manifest ---
 
 
