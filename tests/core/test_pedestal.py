@@ -107,6 +107,14 @@ def test_an_opened_scan_holds_counts_above_the_pedestal_and_says_so(tmp_path: Pa
     assert as_it_is.fingerprint != scan.fingerprint
 
 
+def test_noise_below_the_pedestal_stays_below_zero(tmp_path: Path) -> None:
+    values = counted(mean_pattern(), readout=3.0) + 500
+    np.save(tmp_path / "camera.npy", values.astype(np.uint16))
+    scan = open_datacube(tmp_path / "camera.npy", pedestal=500)
+    np.testing.assert_array_equal(scan.data.compute(), values - 500)
+    assert scan.data.min().compute() < 0
+
+
 def test_the_patterns_of_a_stack_are_read_above_the_pedestal_too(tmp_path: Path) -> None:
     counts = counted(mean_pattern())
     np.save(tmp_path / "stack.npy", (counts.reshape(36, *SHAPE) - 100).astype(np.int16))

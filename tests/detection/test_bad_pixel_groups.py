@@ -65,6 +65,16 @@ def test_a_column_at_the_limit_is_bad_and_a_beam_at_the_limit_is_not() -> None:
     assert find_saturation(frames.astype(np.uint16), found.mask) is not None
 
 
+def test_a_saturated_beam_is_not_bad_below_a_row_that_is_brighter() -> None:
+    frames = sample()
+    frames = np.minimum(frames, int(frames[:, 48, 48].mean()) // 3)
+    frames[:, 20] = 60_000
+    found = find_bad_pixels(frames.astype(np.uint16))
+    assert found.hot[20].all()
+    assert found.mask.sum() == 96
+    assert find_saturation(frames.astype(np.uint16), found.mask) is not None
+
+
 @pytest.mark.parametrize("radius", [1.5, 3.0, 6.0])
 @pytest.mark.parametrize("limit", [255, 4095, 65535])
 def test_disks_of_a_single_crystal_are_where_they_are_in_every_pattern_and_not_bad(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -95,11 +96,14 @@ def find_pedestal(runs: Sequence[NDArray[Any]]) -> float:
 def above_pedestal(data: da.Array, pedestal: float) -> da.Array:
     """The same patterns with ``pedestal`` taken from every value; whole numbers stay whole, with room for a sign."""
     dtype = _counts_dtype(data.dtype)
-    level = dtype.type(pedestal)
     name = f"above-{pedestal:g}-{data.name}"
-    return data.map_blocks(
-        np.subtract, level, dtype=dtype, name=name, casting="unsafe", meta=np.empty((0,) * data.ndim, dtype)
-    )
+    subtract = partial(_less, level=dtype.type(pedestal), dtype=dtype)
+    return data.map_blocks(subtract, dtype=dtype, name=name, meta=np.empty((0,) * data.ndim, dtype))
+
+
+def _less(block: NDArray[Any], *, level: np.generic, dtype: np.dtype[Any]) -> NDArray[Any]:
+    # said outright: numpy 1 would take a small level for one of the block's own type, and wrap below zero
+    return np.asarray(np.subtract(block, level, dtype=dtype, casting="unsafe"))
 
 
 def pedestal_notes(pedestal: float) -> tuple[str, ...]:

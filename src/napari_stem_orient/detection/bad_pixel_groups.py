@@ -26,7 +26,7 @@ AT_LIMIT = 0.9
 """Part of the frames in which a pixel at the detector's limit is there."""
 SHORTEST_LINE, THICKEST_LINE = 12, 3
 """A line of pixels is at least so long, longer than any disk is wide, and no thicker than that."""
-RIM = 0.01
+RIM = 0.05
 """Around a saturated disk, counts fall by at least this part of the limit from one pixel to the next."""
 FEWEST_IN_DISK = 21
 """A round group of so many pixels is a disk, whatever its rim is like."""
@@ -64,24 +64,26 @@ def stuck_pixels(frames: NDArray[np.generic]) -> Mask:
     # two counts of a pixel that counts single electrons are equal with this probability, or less
     equal = np.minimum(1.0, 1.0 / (2.0 * np.sqrt(np.pi * np.maximum(value, 0.1))))
     stuck = constant & (equal ** (len(frames) - 1) < LEAST_CHANCE)
-    return np.asarray((stuck & (highest < limit)) | _bad_at_limit(frames, limit), dtype=np.bool_)
+    at_limit = (frames == limit).mean(axis=0) >= AT_LIMIT
+    return _without_disks(stuck | at_limit, at_limit, frames.mean(axis=0, dtype=np.float64))
 
 
-def _bad_at_limit(frames: NDArray[np.generic], limit: float) -> Mask:
-    """Pixels at the highest value of all in nearly every frame, without those where a disk is saturated."""
-    always = (frames == limit).mean(axis=0) >= AT_LIMIT
-    bad = _in_lines(always)
-    mean = frames.mean(axis=0, dtype=np.float64)
-    labels, _ = ndimage.label(always & ~bad, structure=SQUARE)
-    sizes = np.bincount(labels.ravel())[1:]
-    if (sizes >= FEWEST_IN_SPOT).sum() >= FEWEST_ALIKE:
-        return bad  # so many groups are disks
+def _without_disks(constant: Mask, at_limit: Mask, mean: FloatImage) -> Mask:
+    """The pixels that do not change without those where a disk is saturated, at the limit or below a brighter pixel."""
+    bad = _in_lines(constant)
+    labels, _ = ndimage.label(constant & ~bad, structure=SQUARE)
+    sizes = np.bincount(labels[at_limit & ~bad].ravel())[1:]
+    many = (sizes >= FEWEST_IN_SPOT).sum() >= FEWEST_ALIKE  # so many at the limit are disks
     for label, place in enumerate(ndimage.find_objects(labels), start=1):
         window = tuple(slice(max(0, part.start - 2), part.stop + 2) for part in place)
         group = labels[window] == label
-        ring = ndimage.binary_dilation(group, SQUARE) & ~group & ~always[window]
-        beyond = ndimage.binary_dilation(group, SQUARE, iterations=2) & ~ring & ~group & ~always[window]
-        if not _is_disk(group, mean[window][ring], mean[window][beyond], limit):
+        if many and at_limit[window][group].any():
+            continue
+        ring = ndimage.binary_dilation(group, SQUARE) & ~group & ~constant[window]
+        beyond = ndimage.binary_dilation(group, SQUARE, iterations=2) & ~ring & ~group & ~constant[window]
+        level = float(np.median(mean[window][group]))
+        is_plateau = float(np.ptp(mean[window][group])) <= 0.1 * level
+        if not (is_plateau and _is_disk(group, mean[window][ring], mean[window][beyond], level)):
             bad[window] |= group
     return bad
 
