@@ -25,7 +25,7 @@ WITH_PY4DSTEM := -e ".[test,docs,py4dstem]" "napari[pyqt6]"
 WITH_NUMPY2 := -e ".[test]" "napari[pyside6]"
 SOURCES := src/napari_stem_orient
 # Each worker has a virtual display of its own (pytest-xvfb); with none, the tests fail instead of skipping what needs one.
-PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --timeout 300
 # A window where there is a display; else pictures from a virtual one.
 DISPLAYED := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname -s))
 WINDOWED := $(if $(DISPLAYED),,xvfb-run -a -s "-screen 0 1920x1080x24")

@@ -53,7 +53,7 @@ def until(qtbot: QtBot) -> Until:
     """Wait until something holds, patiently: a busy computer must not fail a test."""
 
     def wait(condition: Callable[[], object]) -> None:
-        qtbot.waitUntil(lambda: bool(condition()), timeout=60_000)
+        qtbot.waitUntil(lambda: bool(condition()), timeout=150_000)
 
     return wait
 
