@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 #: Among the parameters of Bragg peaks: the positions of which the scan has no pattern, as `position_ranges`.
 WITHOUT_PATTERN = "positions_without_pattern"
@@ -156,6 +158,8 @@ def _bounds(choice: FrameChoice, n_frames: int) -> tuple[int, int]:
 
 def _with_lost(frames: da.Array, lost: NDArray[np.bool_]) -> da.Array:
     """Frames with zeros where one was lost, in runs: one piece of a dask array a run."""
+    import dask.array as da  # takes a moment, and the window asks this module for words only
+
     if not lost.any():
         return frames
     edges = np.flatnonzero(np.diff(lost.astype(np.int8))) + 1

@@ -8,8 +8,6 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from napari_stem_orient.io.scan_members import is_written_over, scan_members
-
 if TYPE_CHECKING:
     from napari_stem_orient.gui.session import Session
     from napari_stem_orient.gui.step_panel import JobPanel
@@ -73,6 +71,11 @@ def ask_save_file(panel: JobPanel, title: str, *, start: Path, kinds: str) -> Pa
             panel, title, path
         ):  # the dialog has asked about the bare name
             return None
+    from napari_stem_orient.io.scan_members import (  # brings dask: not with the desk
+        is_written_over,
+        scan_members,
+    )
+
     scan = panel.session.datacube
     kept = None if scan is None or scan.path is None else is_written_over(path, scan_members(scan.path))
     if kept is None:
