@@ -134,15 +134,21 @@ class _Child:
         if not self.ended:
             if self.has_learned:
                 self._say("stop")
-                with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(LONGEST_STOP_S)
-            if not self.ended:
+                self._wait_until_kept()
+            if not self.ended:  # all is kept: the interpreter's own end may take seconds
                 self._process.kill()
         self._process.wait()
         with suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
         self._records.close()
+
+    def _wait_until_kept(self) -> None:
+        deadline = time.monotonic() + LONGEST_STOP_S
+        while not self.ended and time.monotonic() < deadline:
+            if any(_ENDS & line.keys() for line in self.new_lines()):
+                return
+            time.sleep(LOOK_EVERY_S / 4)
 
     def crash_in_words(self) -> str:
         """How the process has ended, its last words, and what is left."""
