@@ -118,12 +118,12 @@ class TemplateMatchingParameters(BaseModel):
         description="Patterns with fewer Bragg disks, the direct beam not counted, are not indexed.",
     )
     min_score: float = Field(
-        default=0.35,
+        default=0.3,
         ge=0,
         le=1,
         title="Lowest score",
         description="A pattern whose best solution scores lower (cosine, 0 to 1) is not indexed. The right crystal "
-        "scores 0.6 to 0.9, and down to 0.3 where it is thick and the patterns are poor; a halo or disks by chance up "
+        "scores 0.6 to 0.9, and 0.3 to 0.7 where it is thick or the patterns are poor; a halo or disks by chance up "
         "to 0.3, the wrong crystal 0.1 to 0.5.",
     )
 
