@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.gui.calibration_history import CalibrationState
 from napari_stem_orient.gui.calibration_jobs import BeforeAndAfter, View, pictures
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.step_panel import plain_label
@@ -77,7 +78,7 @@ class CalibrationComparison(QWidget):
             title="Draw the calibration", on_result=self._on_pictures, on_error=self._on_error
         )
         self._asked: tuple[object, ...] | None = None
-        self.destroyed.connect(partial(LatestJob.close, self._job))
+        when_destroyed(self, LatestJob.close, self._job)
 
     @property
     def views(self) -> CalibrationViews:

@@ -1,11 +1,13 @@
-"""Connections: signals of psygnal and napari that one object listens to, and leaves together."""
+"""Connections: signals that one object listens to and leaves together, and what is done when a Qt object is gone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from psygnal import SignalInstance
+from qtpy.QtCore import QObject
 
 
 class Connections:
@@ -30,3 +32,28 @@ class Connections:
                 signal.disconnect(slot, missing_ok=True)
             else:
                 signal.disconnect(slot)
+
+
+def when_destroyed(watched: QObject, function: Callable[..., object], *arguments: object) -> None:
+    """Call a function when Qt destroys an object.
+
+    Nothing is called where Python's garbage collection takes the object, and with it the arguments: by then they may be
+    taken apart already. Neither a partial nor a lambda connected to ``destroyed`` survives that: calling one that the
+    collection has cleared is a segmentation fault.
+    """
+    watched.destroyed.connect(_WhenDestroyed(function, arguments))
+
+
+class _WhenDestroyed:
+    """A slot that knows whether garbage collection is taking it apart: that clears all weak references first."""
+
+    __slots__ = ("__weakref__", "_alive", "_arguments", "_function")
+
+    def __init__(self, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        self._function, self._arguments = function, arguments
+        self._alive = ref(self)
+
+    def __call__(self, *_: object) -> None:
+        alive = getattr(self, "_alive", None)
+        if alive is not None and alive() is not None:
+            self._function(*self._arguments)

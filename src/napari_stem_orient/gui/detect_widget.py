@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.gui.calibration_status import with_measured_origin
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
@@ -85,7 +86,7 @@ class DetectWidget(StepPanel):
         self._preview_job: LatestJob[PreviewKey, Explained | str] = LatestJob(
             title="Preview", on_result=self._on_preview, on_error=self._on_preview_error
         )
-        self.destroyed.connect(partial(LatestJob.close, self._preview_job))
+        when_destroyed(self, LatestJob.close, self._preview_job)
         session = self.session
         self.listen(session.position_changed, self._on_position_changed)
         self.listen(session.probe_changed, self._on_probe_changed)

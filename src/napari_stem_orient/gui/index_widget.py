@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxL
 
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.crystal_list import CrystalList
 from napari_stem_orient.gui.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.file_dialogs import ask_folder
@@ -89,7 +90,7 @@ class IndexWidget(StepPanel):
         self._looking: LatestJob[object, ModelsFound] = LatestJob(
             title="Look for models", on_result=self._on_models, on_error=self._on_no_models
         )
-        self.destroyed.connect(partial(LatestJob.close, self._looking))
+        when_destroyed(self, LatestJob.close, self._looking)
         session = self.session
         self.listen(session.crystals_changed, self._on_crystals_changed)
         self.listen(session.model_offered, self._on_model_offered)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -22,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stem_orient.gui.colour_key_widget import ColourKeyWidget
-from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.connections import Connections, when_destroyed
 from napari_stem_orient.gui.display_controls import DisplayControls
 from napari_stem_orient.gui.lent_width import LentWidth, room_beside
 from napari_stem_orient.gui.map_layers import map_layers_of
@@ -182,7 +181,7 @@ class InspectWidget(QWidget):
             connect(session.four_indices_changed, panel.set_four_indices)
         connect(self._viewer.events.theme, self._on_theme_changed)
         connect(self._viewer.canvas.grid.events.enabled, self._on_grid_changed)
-        self.destroyed.connect(partial(_close, ref(self)))
+        when_destroyed(self, _close, ref(self))
 
     def close_connections(self) -> None:
         """Listen no more and read no more: the window goes away. Touches nothing of Qt that may be gone."""

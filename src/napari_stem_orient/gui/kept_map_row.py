@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.resume_jobs import OfferedMap, forget_kept, kept_map
 from napari_stem_orient.gui.session import Step
@@ -51,7 +52,7 @@ class KeptMapRow(QWidget):
         self._looking: LatestJob[Key, OfferedMap | None] = LatestJob(
             title="Look for a map that was not saved", on_result=self._on_found, on_error=lambda *_: None
         )
-        self.destroyed.connect(partial(LatestJob.close, self._looking))
+        when_destroyed(self, LatestJob.close, self._looking)
         for signal in (panel.session.datacube_changed, panel.session.peaks_changed):
             panel.listen(signal, self._on_source_changed)
         self.look()

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox, QPushButton, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.file_dialogs import ask_save_file
 from napari_stem_orient.gui.resume_jobs import Kept, forget, save_result
 from napari_stem_orient.gui.steps import Step
@@ -79,7 +80,7 @@ class Leaving:
     def watch(self, panel: JobPanel) -> None:
         """Ask before the main window that a panel is docked in closes; the panel shown last asks for files."""
         if panel not in self._panels:
-            panel.destroyed.connect(partial(_forget, self._panels, panel))
+            when_destroyed(panel, _forget, self._panels, panel)
         else:
             self._panels.remove(panel)
         self._panels.append(panel)

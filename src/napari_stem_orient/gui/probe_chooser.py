@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.mask_jobs import MeasuredScan, measured_scan, suggested_parameters
@@ -70,7 +71,7 @@ class ProbeChooser(QWidget):
         self._suggesting: LatestJob[object, MeasuredScan] = LatestJob(
             title="Measure the direct beam", on_result=self._on_suggested, on_error=self._on_not_suggested
         )
-        self.destroyed.connect(partial(LatestJob.close, self._suggesting))
+        when_destroyed(self, LatestJob.close, self._suggesting)
         self.radius_box.valueChanged.connect(self._make_probe)
         self.source_box.currentTextChanged.connect(self._on_source_chosen)
         session = self._session

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.resume_jobs import (
     InterruptedRun,
@@ -64,11 +65,11 @@ class ResumeRow(QWidget):
         self._looking: LatestJob[DataCube, InterruptedRun | None] = LatestJob(
             title="Look for an interrupted run", on_result=self._on_found, on_error=lambda *_: None
         )
-        self.destroyed.connect(partial(LatestJob.close, self._looking))
+        when_destroyed(self, LatestJob.close, self._looking)
         self._keeping: LatestJob[BraggPeaks, bool] = LatestJob(
             title="Keep the calibration", on_result=lambda *_: None, on_error=self._on_not_kept
         )
-        self.destroyed.connect(partial(LatestJob.close, self._keeping))
+        when_destroyed(self, LatestJob.close, self._keeping)
         panel.listen(panel.session.datacube_changed, self._on_datacube_changed)
         panel.listen(panel.session.calibration_steps_changed, self._on_calibration_steps_changed)
         self.look()

@@ -12,7 +12,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.progress import Record
-from napari_stem_orient.gui.connections import Connections
+from napari_stem_orient.gui.connections import Connections, when_destroyed
 from napari_stem_orient.gui.job_bar import JobBar
 from napari_stem_orient.gui.leaving import leaving_of
 from napari_stem_orient.gui.map_layers import map_layers_of
@@ -63,7 +63,7 @@ class JobPanel(QWidget):
         self._failed = False  # the last job
         self._jobs: list[JobHandle[Any, Any]] = []
         self._connections = Connections()
-        self.destroyed.connect(partial(_let_go, self._connections, self._jobs))
+        when_destroyed(self, _let_go, self._connections, self._jobs)
         guard_wheel(self)
 
     def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:

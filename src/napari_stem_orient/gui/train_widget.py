@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.folding import Folding
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.step_panel import JobPanel, plain_label
@@ -86,8 +87,8 @@ class TrainWidget(JobPanel):
         self._measuring: LatestJob[None, float | None] = LatestJob(
             title="Find how far out disks lie", on_result=self._on_reach, on_error=self._on_no_content
         )
-        self.destroyed.connect(partial(LatestJob.close, self._looking))
-        self.destroyed.connect(partial(LatestJob.close, self._measuring))
+        when_destroyed(self, LatestJob.close, self._looking)
+        when_destroyed(self, LatestJob.close, self._measuring)
         self.form.changed.connect(self._on_form_changed)
         self._connections.connect(napari_viewer.events.theme, self._on_theme_changed)
         self.listen(self.session.calibration_changed, self._on_measurement_changed)

@@ -14,6 +14,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QWidget
 
 from napari_stem_orient.core.virtual_diffraction import DiffractionBlock, VirtualDiffraction
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.pattern_reader import PatternReader
 from napari_stem_orient.gui.pattern_view import IntensityScale
@@ -73,7 +74,7 @@ class PatternChooser(QWidget):
         self._edited.setInterval(EDITED_DELAY_MS)
         self._edited.timeout.connect(self._on_edited)
         self._build()
-        self.destroyed.connect(partial(PatternReader.close, self._reader))
+        when_destroyed(self, PatternReader.close, self._reader)
         session = self._session
         panel.listen(session.datacube_changed, self._on_datacube_changed)
         panel.listen(session.position_changed, self._on_position_changed)

@@ -18,6 +18,7 @@ from napari_stem_orient.core.virtual_detector import (
     reach_px,
     reflection_near,
 )
+from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.file_dialogs import ask_save_file
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.step_panel import JobPanel, plain_label
@@ -74,7 +75,7 @@ class VirtualWidget(JobPanel):
         self._draw_soon = Throttle(self._draw, interval_ms=DRAW_INTERVAL_MS, parent=self)
         self._fill_scroll_area()
         self._listen()
-        self.destroyed.connect(partial(VirtualLayers.close, self.layers))
+        when_destroyed(self, VirtualLayers.close, self.layers)
         self._on_theme_changed()
         self._on_datacube_changed(self.session.datacube)
 
