@@ -47,7 +47,7 @@ def until_learning(job: Generator[Any, None, TrainingResult]) -> TrainingStep:
 
 def children(of: int | None = None) -> set[int]:
     """The trainings' processes that this process, or another one, has started and that are there still."""
-    words = ["ps", "--ppid", str(of or os.getpid()), "-o", "pid=,args="]
+    words = ["ps", "-ww", "--ppid", str(of or os.getpid()), "-o", "pid=,args="]
     listed = subprocess.run(words, capture_output=True, text=True, check=False)
     found = [line.split(None, 1) for line in listed.stdout.splitlines()]
     return {int(pid) for pid, words in found if "training_process" in words}
@@ -152,10 +152,12 @@ def test_the_child_of_a_killed_parent_keeps_what_it_has_learned_and_ends(tmp_pat
         text=True,
     )
     assert parent.stdout is not None
-    assert parent.stdout.readline() == "learning\n"
-    (child,) = children(parent.pid)
-    parent.kill()
-    parent.wait()
+    try:
+        assert parent.stdout.readline() == "learning\n"
+        (child,) = children(parent.pid)
+    finally:
+        parent.kill()
+        parent.wait()
     deadline = time.monotonic() + 60
     while is_there(child) and time.monotonic() < deadline:
         time.sleep(0.1)
