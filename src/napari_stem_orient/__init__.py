@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.io.scans import open_datacube
     from napari_stem_orient.simulation.kinematic import simulate_pattern
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "__version__",
