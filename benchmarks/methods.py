@@ -23,6 +23,7 @@ from napari_stem_orient.network.model_folder import find_models, model_identitie
 #: Indexes the positions (n,) of a mask; the result is a map of the whole scan and its time.
 Method = Callable[[BraggPeaks, Sequence[Crystal], NDArray[np.bool_]], Timed]
 
+PY4DSTEM_KERNEL = 0.08  # Å⁻¹
 TEMPLATE = "py4DSTEM ACOM 2°/2°"
 REFINED = "transformer, refined"
 PAINSTAKING = "transformer, refined, two views, calibration fitted"
@@ -91,8 +92,11 @@ def methods(
         for name, parameters in variants.items():
             chosen[name] = _transformer(parameters, arguments)
     if arguments.only != "transformer":
-        templates = {} if min_disks is None else {"min_disks": min_disks}
-        chosen[TEMPLATE] = _template(TemplateMatchingParameters(**templates), arguments.most_templates)
+        # py4DSTEM's own kernel, and no answer refused for its score: what py4DSTEM itself would say
+        templates = TemplateMatchingParameters(min_score=0.05, kernel_size_inv_angstrom=PY4DSTEM_KERNEL)
+        if min_disks is not None:
+            templates = templates.model_copy(update={"min_disks": min_disks})
+        chosen[TEMPLATE] = _template(templates, arguments.most_templates)
     return chosen
 
 
