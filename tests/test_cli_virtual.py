@@ -137,5 +137,5 @@ def test_hot_pixels_that_are_found_count_for_no_detector(
     assert main(words) == 0
     assert "1 hot pixel is left out (found; --mask none to use all)" in capsys.readouterr().err
     assert np.load(output).max() < 100
-    assert main([*words, "--mask", "none"]) == 0
+    assert main([*words, "--mask", "none", "--overwrite"]) == 0
     assert np.load(output).min() > 59_000

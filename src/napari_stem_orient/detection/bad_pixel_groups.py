@@ -45,9 +45,9 @@ CONTRAST = 3.0
 """A cluster is so many times brighter than what is around it, and not what two overlapping disks add up to."""
 FEWEST_ALIKE, FEWEST_IN_SPOT = 4, 2
 """So many groups of one size, or saturated ones of at least so many pixels, make one believe in disks."""
-PART_OF_DISK, SMALLEST_DISK, SMALLEST_RECTANGLE = 0.6, 12, 5
+PART_OF_DISK, SMALLEST_DISK, SMALLEST_RECTANGLE = 0.6, 12, 6
 """A cluster has less than this part of the pixels of a disk, where these have so many, or fills a rectangle of at least
-so many on a side."""
+so many on a side: a disk with a radius below 3 px and a hard edge is a square of 5 pixels."""
 SQUARE = np.ones((3, 3), dtype=bool)
 
 
@@ -187,6 +187,12 @@ class _Cluster:
         sizes = int(np.ptp(self.rows)) + 1, int(np.ptp(self.columns)) + 1
         return min(sizes) >= SMALLEST_RECTANGLE and len(self.rows) >= 0.97 * sizes[0] * sizes[1]
 
+    @property
+    def is_compact(self) -> bool:
+        """Whether it may be a disk: what disks of many patterns draw in their mean is long, or a ring."""
+        sizes = int(np.ptp(self.rows)) + 1, int(np.ptp(self.columns)) + 1
+        return max(sizes) <= 2 * min(sizes) and len(self.rows) > 0.5 * sizes[0] * sizes[1]
+
 
 def bad_clusters(frames: NDArray[np.generic], mean: FloatImage, noise: FloatImage, *, beside: Mask) -> Mask:
     """Groups of bright pixels that end within one pixel, are in nearly all frames, and are smaller than a disk.
@@ -208,7 +214,7 @@ def bad_clusters(frames: NDArray[np.generic], mean: FloatImage, noise: FloatImag
     found = np.zeros(mean.shape, dtype=bool)
     if not sharp:
         return found
-    largest = max(cluster.area_px for cluster in clusters)
+    largest = max((cluster.area_px for cluster in clusters if cluster.is_compact), default=0)
     if largest < SMALLEST_DISK:
         return found
     for cluster in sharp:
