@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 # Two environments, because two worlds of users exist: .venv with py4DSTEM, which holds numpy below 2, and PyQt6; .venv-numpy2
-# with numpy 2, a newer napari and PySide6.
+# with numpy 2 and a newer napari.
 VENV ?= .venv
 VENV_NUMPY2 ?= .venv-numpy2
 PYTHON ?=
@@ -22,7 +22,7 @@ SYSTEM := $(VENV)/.stamp-system
 INSTALLED := $(VENV)/.stamp-installed
 INSTALLED_NUMPY2 := $(VENV_NUMPY2)/.stamp-installed
 WITH_PY4DSTEM := -e ".[test,docs,py4dstem]" "napari[pyqt6]"
-WITH_NUMPY2 := -e ".[test]" "napari[pyside6]"
+WITH_NUMPY2 := -e ".[test]" "napari[pyqt6]"
 SOURCES := src/napari_stem_orient
 # Each worker has a virtual display of its own (pytest-xvfb); with none, the tests fail instead of skipping what needs one.
 PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --timeout 300
@@ -61,8 +61,8 @@ pytest: $(INSTALLED) ## the tests with numpy 1 and py4DSTEM
 	  $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: pytest-numpy2
-pytest-numpy2: $(INSTALLED_NUMPY2) ## the tests with numpy 2, the next napari, PySide6, and without py4DSTEM
-	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 QT_API=pyside6 PYTEST_QT_API=pyside6 \
+pytest-numpy2: $(INSTALLED_NUMPY2) ## the tests with numpy 2, the next napari, and without py4DSTEM
+	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 QT_API=pyqt6 PYTEST_QT_API=pyqt6 \
 	  $(BIN_NUMPY2)/python $(PYTEST) $(PYTEST_ARGS)
 
 # Builds the wheel, asks what pip would choose on each Python and system, installs it where nothing else is and runs it.

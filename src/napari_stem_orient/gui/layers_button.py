@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QPushButton, QWidget
 
 if TYPE_CHECKING:
@@ -59,15 +60,15 @@ class LayersButton(QPushButton):
             assert action is not None
             action.setCheckable(True)
             action.setChecked(offered.layer is not None and bool(offered.layer.visible))
-            action.triggered.connect(partial(self._on_ticked, offered))
+            action.triggered.connect(partial(self._on_ticked, offered, action))
         if self._menu.isEmpty():
             nothing = self._menu.addAction("Nothing to show yet: open a scan first")
             assert nothing is not None
             nothing.setEnabled(False)
         return self._menu
 
-    def _on_ticked(self, offered: OfferedLayer, wanted: bool) -> None:
-        layer = offered.layer
+    def _on_ticked(self, offered: OfferedLayer, action: QAction, *_: object) -> None:
+        layer, wanted = offered.layer, action.isChecked()  # PySide6 hands no value to a partial
         if layer is None or layer not in self._viewer.layers:
             offered.make()
         else:
