@@ -211,12 +211,7 @@ def _plan(arguments: argparse.Namespace, datacube: DataCube) -> _Plan:
                 f"{MOST_FALSE_DISKS}"
             )
         options["false_disks_per_pattern"] = arguments.false_disks_per_pattern
-    try:
-        suggestion = suggest_detection(datacube, **options)
-    except ValueError as error:
-        if arguments.probe_radius_px is not None:
-            raise
-        raise ValueError(f"{error} (by hand: --probe-radius-px, --origin-px)") from error
+    suggestion = suggest_detection(datacube, **options)
     parameters = build_model(arguments, DetectionParameters, **suggestion.parameters.model_dump())
     if not arguments.quiet:
         for line in (*told, *settings_lines(arguments, suggestion, parameters)):

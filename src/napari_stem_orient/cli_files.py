@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from napari_stem_orient.core.errors import UserError
+
 Container: TypeAlias = argparse._ActionsContainer  # noqa: SLF001 - parsers and groups have no other name in common
 
 
-class UsageError(ValueError):
+class UsageError(UserError):
     """A command line that makes no sense; the message names the option and the fix."""
 
 

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from napari_stem_orient.cli_files import UsageError, reads_file
 from napari_stem_orient.cli_jobs import tell
+from napari_stem_orient.core.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.frames import FramesDoNotFit
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
+
+#: Options that are not called as the field that they fill, and those that help where one field does not.
+OPTIONS_OF_FIELDS = {"radius_px": "--probe-radius-px, --origin-px"}
 
 
 def option_name(field: str) -> str:
@@ -99,7 +103,14 @@ def one_line(error: BaseException) -> str:
             for item in error.errors()
         ]
         return "; ".join(parts)
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    options = options_of(error.field) if isinstance(error, UserError) else ""
+    return text if not options or options.split()[0] in text else f"{text} ({options})"
+
+
+def options_of(field: str) -> str:
+    """The options of the field that a `UserError` is about: "--probe-radius-px"; "" where it is about none."""
+    return OPTIONS_OF_FIELDS.get(field, option_name(field) if field else "")
 
 
 def job_options(parser: argparse.ArgumentParser) -> None:
@@ -228,14 +239,14 @@ def open_scan(arguments: argparse.Namespace, path: Path) -> DataCube:
             pedestal=arguments.pedestal,
         )
     except WrongFrameCount as error:
-        raise ValueError(f"{error} ({_ways_out(error.fit)})") from error
+        raise UserError(f"{error} ({_ways_out(error.fit)})") from error
     except PatternsElsewhere as error:
         way = error.positions.replace(" ", "")
-        raise ValueError(
+        raise UserError(
             f"{error}" + (f", or, if they are lost, give --lost-frames {way}" if way else "")
         ) from error
     except SingleImage as error:
-        raise ValueError(f"{error} (--scan-shape 1 1)") from error
+        raise UserError(f"{error} (--scan-shape 1 1)") from error
     for note in datacube.notes if getattr(arguments, "tells_notes", True) else ():
         tell(f"{path.name}: {note}")
     if not given_values(arguments, Calibration):

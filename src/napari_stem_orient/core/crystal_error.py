@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from napari_stem_orient.core.errors import UserError
 
-class CrystalError(ValueError):
+
+class CrystalError(UserError):
     """A crystal structure that cannot be used; the message names the file and the fix."""
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stem_orient.core.errors import UserError
+
 if TYPE_CHECKING:
     import dask.array as da
 
@@ -39,7 +41,7 @@ class FrameChoice:
         return self.first is None and self.last is None and not self.lost
 
 
-class FramesDoNotFit(ValueError):  # noqa: N818 - it says what is the matter
+class FramesDoNotFit(UserError):  # noqa: N818 - it says what is the matter
     """A stack whose number of frames is not that of the scan's positions.
 
     Parameters
@@ -66,7 +68,7 @@ class FramesDoNotFit(ValueError):  # noqa: N818 - it says what is the matter
         self.start, self.n_chosen = start, max(0, stop - start)
         n_needed = scan_shape[0] * scan_shape[1] - len(set(choice.lost))
         self.excess = self.n_chosen - n_needed
-        super().__init__(self._sentence(n_needed))
+        super().__init__(self._sentence(n_needed), value=scan_shape, field="scan_shape")
 
     def _sentence(self, n_needed: int) -> str:
         shape = f"{self.scan_shape[0]} x {self.scan_shape[1]}"

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.errors import UserError
 
 FloatArray = NDArray[np.float64]
 FloatImage = NDArray[np.float32]
@@ -91,19 +92,20 @@ def measure_direct_beam(mean_pattern: ArrayLike) -> DirectBeam:
         When the pattern is empty or holds nothing that looks like a disk.
     """
     image = _clean(mean_pattern)
-    nothing = "no direct beam found in the mean pattern: give its position and radius by hand, or check that "
     if min(image.shape) < 8:
-        raise ValueError(
-            f"a pattern of {image.shape[0]} x {image.shape[1]} px is too small to find a direct beam: "
-            "give the radius of the disks by hand"
+        raise UserError(
+            f"a pattern of {image.shape[0]} x {image.shape[1]} px is too small to find a direct beam",
+            value=image.shape,
+            fix="give the radius of the disks by hand",
+            field="radius_px",
         )
     if not image.any():
-        raise ValueError(nothing + "the frames are not all empty")
-    y, x, radius = _strongest_disk(image, nothing)
+        raise _no_beam("the frames are not all empty")
+    y, x, radius = _strongest_disk(image)
     for _ in range(4):
         y, x, radius = _refine_disk(image, y, x, radius)
         if not 0 < radius < min(image.shape) / 3:
-            raise ValueError(nothing + "the direct beam is on the detector")
+            raise _no_beam("the direct beam is on the detector")
     return DirectBeam(y, x, radius)
 
 
@@ -141,7 +143,11 @@ def probe_from_frames(
     middle = mean.shape[0] // 2
     y, x, radius = _refine_disk(mean, middle, middle, beam.radius_px)
     if not math.isfinite(radius):
-        raise ValueError("the averaged disk does not rise above its surroundings: give a radius by hand")
+        raise UserError(
+            "the averaged disk does not rise above its surroundings",
+            fix="give a radius by hand",
+            field="radius_px",
+        )
     return _template(_cut_out_into(stack.shape[1:], mean, DirectBeam(y, x, radius)), radius, source)
 
 
@@ -178,7 +184,7 @@ def probe_from_diffracted(mean_pattern: ArrayLike, beam: DirectBeam) -> ProbeTem
     disks = [_refine_disk(image, float(y), float(x), radius) for y, x in places]
     disks = [disk for disk in disks if math.isfinite(disk[2]) and disk[2] < beam.radius_px]
     if not disks:
-        raise ValueError("no diffracted disk stands out: give a radius by hand")
+        raise UserError("no diffracted disk stands out", fix="give a radius by hand", field="radius_px")
     radius = float(np.median([disk[2] for disk in disks]))
     stack = image.astype(np.float32)[None]
     windows = np.concatenate([_around(stack, DirectBeam(y, x, radius)) for y, x, _ in disks])
@@ -223,10 +229,21 @@ def probe_from_vacuum(
 
 def _check_radius(radius_px: float, detector_shape: tuple[int, int]) -> None:
     if not SMALLEST_RADIUS_PX <= radius_px < min(detector_shape) / 3:
-        raise ValueError(
+        raise UserError(
             f"a disk of radius {radius_px:.3g} px does not suit a detector of {detector_shape[0]} x "
-            f"{detector_shape[1]} px: give a radius from {SMALLEST_RADIUS_PX} px to a third of the detector"
+            f"{detector_shape[1]} px",
+            value=radius_px,
+            fix=f"give a radius from {SMALLEST_RADIUS_PX} px to a third of the detector",
+            field="radius_px",
         )
+
+
+def _no_beam(but: str) -> UserError:
+    return UserError(
+        "no direct beam found in the mean pattern",
+        fix=f"give its position and radius by hand, or check that {but}",
+        field="radius_px",
+    )
 
 
 def _template(image: FloatArray, radius_px: float, source: str) -> ProbeTemplate:
@@ -252,7 +269,7 @@ def _clean(pattern: ArrayLike) -> FloatArray:
     return np.where(hot, typical, image)
 
 
-def _strongest_disk(image: FloatArray, nothing: str) -> tuple[float, float, float]:
+def _strongest_disk(image: FloatArray) -> tuple[float, float, float]:
     """Row, column and rough radius of the best matched filter among disks of all sizes."""
     shape = image.shape
     spectrum = fft.rfft2(np.pad(image, [(0, s) for s in shape], mode="symmetric"))
@@ -267,7 +284,7 @@ def _strongest_disk(image: FloatArray, nothing: str) -> tuple[float, float, floa
         if contrast[row, column] > 8.0 * spread and score[row, column] > best[0]:
             best = (float(score[row, column]), float(row), float(column), float(radius))
     if best[0] <= 0:
-        raise ValueError(nothing + "some disk stands out of the noise")
+        raise _no_beam("some disk stands out of the noise")
     return best[1:]
 
 

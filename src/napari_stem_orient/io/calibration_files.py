@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_stem_orient import __version__
 from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.io.atomic import complete_or_absent
 
 #: Ending of files that hold nothing but a calibration.
@@ -18,7 +19,7 @@ ENDING = ".json"
 FORMAT_VERSION = 1
 
 
-class UnreadableCalibration(ValueError):  # noqa: N818 - it says what is the matter
+class UnreadableCalibration(UserError):  # noqa: N818 - it says what is the matter
     """A file that holds no calibration that we can read; the message tells why."""
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.crystal_setting import CrystalSetting, orix_setting
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.one_variant import one_variant_per_grain
 from napari_stem_orient.core.orientation import (
     euler_bunge_deg,
@@ -59,7 +60,7 @@ _LATER_JSON_FIELDS = ("measured", "name", "source_fingerprint")
 _ORIX_COLOURS = ("tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:olive", "tab:red", "tab:brown")
 
 
-class UnreadableMap(ValueError):  # noqa: N818 - the name says what is wrong
+class UnreadableMap(UserError):  # noqa: N818 - the name says what is wrong
     """A file that is no orientation map of ours; the message names the file and the fix."""
 
 

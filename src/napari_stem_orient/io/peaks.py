@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.io.atomic import complete_or_absent
@@ -38,7 +39,7 @@ NOMINAL = "nominal"
 _ARRAYS = ("x_px", "y_px", "q_x", "q_y", "intensity", "offsets", "detected")
 
 
-class UnreadablePeaks(ValueError):  # noqa: N818 - it says what is the matter
+class UnreadablePeaks(UserError):  # noqa: N818 - it says what is the matter
     """A file that holds no Bragg peaks that we can read; the message tells why."""
 
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import scan_shape_proposals
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.frames import FramesDoNotFit, near_square
 
 
-class UnreadableScan(ValueError):  # noqa: N818 - it says what is the matter
+class UnreadableScan(UserError):  # noqa: N818 - it says what is the matter
     """A file that holds no scan, or not a whole one; the message tells a microscopist why."""
 
 
@@ -26,7 +27,7 @@ class WrongFrameCount(UnreadableScan):
     """A stack with more or fewer frames than positions; ``fit`` has the numbers, for faces to offer a way out."""
 
     def __init__(self, name: str, fit: FramesDoNotFit) -> None:
-        super().__init__(f"{name}: {fit}")
+        super().__init__(f"{name}: {fit}", value=fit.scan_shape, field="scan_shape")
         self.fit = fit
 
 
@@ -38,7 +39,7 @@ class PatternsElsewhere(UnreadableScan):
     """
 
     def __init__(self, text: str, positions: str, scan_shape: tuple[int, int]) -> None:
-        super().__init__(text)
+        super().__init__(text, value=positions, field="lost_frames")
         self.positions, self.scan_shape = positions, scan_shape
 
     @property
@@ -47,7 +48,7 @@ class PatternsElsewhere(UnreadableScan):
         return self.scan_shape[0] * self.scan_shape[1]
 
 
-class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
+class NeedsScanShape(UserError):  # noqa: N818 - it says what is the matter
     """A stack of patterns whose file does not tell how many rows and columns the scan had.
 
     Parameters
@@ -80,8 +81,9 @@ class NeedsScanShape(ValueError):  # noqa: N818 - it says what is the matter
             else f" of the {n_promised:,} that its header tells of (it is truncated, or the scan was stopped)"
         )
         super().__init__(
-            f"{name} holds {n_frames:,} patterns{lost} but not the shape of the scan: give its rows and columns "
-            f"(for example {shown})"
+            f"{name} holds {n_frames:,} patterns{lost} but not the shape of the scan",
+            fix=f"give its rows and columns (for example {shown})",
+            field="scan_shape",
         )
 
     @property

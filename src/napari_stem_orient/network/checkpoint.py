@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.network.model_folder import write_whole
 from napari_stem_orient.network.recipe import TrainingParameters
 
@@ -20,7 +21,7 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 _HEADER = "training"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be gone on from; the message names the folder and the fix."""
 
 

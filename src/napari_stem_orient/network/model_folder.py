@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.network.model_card import ModelCard
 from napari_stem_orient.network.transformer import OrientationTransformer
 
@@ -41,7 +42,7 @@ WEIGHTS_NAME = "weights.safetensors"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
-class ModelError(ValueError):
+class ModelError(UserError):
     """A model folder that cannot be used; the message names the folder and the fix."""
 
 
