@@ -149,6 +149,12 @@ def run_map(session: Session, scene: Scene, *, method: str = "transformer") -> O
     return empty
 
 
+def show_map(session: Session, scene: Scene, *, method: str = "transformer") -> None:
+    """Index as the Index step does, and have all layers of the map made at once."""
+    run_map(session, scene, method=method)
+    session.painter.show_all()
+
+
 def preview_of(scene: Scene, position: tuple[int, int]) -> DetectedBlock:
     """A preview that found the direct beam only."""
     y, x = scene.datacube.calibration.origin_px or (0.0, 0.0)

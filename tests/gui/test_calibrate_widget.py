@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from pytestqt.qtbot import QtBot
 
 from inspect_scene import PLAIN_CALIBRATION, Scene, make_scene, run_map
 from napari_stem_orient.calibration import origin, ring_pattern, shape
@@ -23,6 +21,7 @@ from napari_stem_orient.gui.calibration_views import HistogramView, OriginView, 
 from napari_stem_orient.gui.session import Step, StepState
 from napari_stem_orient.io import calibration_files
 from patience import Until
+from shown_panel import ShowPanel
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +52,8 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot) -> CalibrateWidget:
-    panel = CalibrateWidget(ViewerModel())  # type: ignore[arg-type]
-    qtbot.addWidget(panel)
-    panel.show()
-    return panel
+def panel(show_panel: ShowPanel) -> CalibrateWidget:
+    return show_panel(CalibrateWidget)
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from napari.components import ViewerModel
-from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QInputDialog
 
 from napari_stem_orient.gui.index_widget import IndexWidget
 from patience import Until
+from shown_panel import ShowPanel
 
 STRUCTURE = """data_{block}
 _cell_length_a {edge}
@@ -31,10 +30,8 @@ _atom_site_fract_z
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, until: Until) -> IndexWidget:
-    panel = IndexWidget(ViewerModel())  # type: ignore[arg-type]
-    qtbot.addWidget(panel)
-    panel.show()
+def panel(show_panel: ShowPanel, until: Until) -> IndexWidget:
+    panel = show_panel(IndexWidget)
     until(lambda: panel.parameters is not None)
     return panel
 

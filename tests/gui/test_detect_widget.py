@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from pytestqt.qtbot import QtBot
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
@@ -20,14 +18,12 @@ from napari_stem_orient.gui.scan_region import VACUUM_REGION
 from napari_stem_orient.gui.session import Step, StepState
 from opened_scan import read_scan
 from patience import Until
+from shown_panel import ShowPanel
 
 
 @pytest.fixture
-def panel(qtbot: QtBot) -> DetectWidget:
-    panel = DetectWidget(ViewerModel())  # type: ignore[arg-type]
-    qtbot.addWidget(panel)
-    panel.show()
-    return panel
+def panel(show_panel: ShowPanel) -> DetectWidget:
+    return show_panel(DetectWidget)
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QLabel
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -25,6 +23,7 @@ from napari_stem_orient.gui.step_jobs import IndexingTask, MapStarted
 from napari_stem_orient.network.model_folder import read_card, shipped_models
 from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
 from patience import Until
+from shown_panel import ShowPanel
 
 SCAN_SHAPE = (8, 9)
 
@@ -38,10 +37,8 @@ def peaks() -> BraggPeaks:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, until: Until) -> IndexWidget:
-    panel = IndexWidget(ViewerModel())  # type: ignore[arg-type]
-    qtbot.addWidget(panel)
-    panel.show()
+def panel(show_panel: ShowPanel, until: Until) -> IndexWidget:
+    panel = show_panel(IndexWidget)
     until(lambda: panel.parameters is not None)
     return panel
 

@@ -9,10 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 
-import inspect_scene
-from inspect_scene import CALIBRATION, crystal_of, make_scene, preview_of
+from inspect_scene import CALIBRATION, crystal_of, make_scene, preview_of, show_map
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation_map import Reason
@@ -29,23 +27,6 @@ from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.throttle import Throttle
 
 
-@pytest.fixture(scope="module")
-def scene():
-    return make_scene()
-
-
-@pytest.fixture
-def viewer(qapp):
-    viewer = ViewerModel()
-    yield viewer
-    map_layers_of(viewer, session_of(viewer)).close()
-
-
-@pytest.fixture
-def session(viewer):
-    return session_of(viewer)
-
-
 @pytest.fixture
 def inspect(viewer, qtbot):
     widget = InspectWidget(viewer)
@@ -57,14 +38,8 @@ def inspect(viewer, qtbot):
 def indexed(inspect, session, scene):
     session.set_datacube(scene.datacube)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     return inspect
-
-
-def run_map(session, scene, **keywords) -> None:
-    """Index, and have all layers of the map made at once."""
-    inspect_scene.run_map(session, scene, **keywords)
-    session.painter.show_all()
 
 
 def go_to(inspect, session, qtbot, position) -> None:
@@ -283,7 +258,7 @@ def test_blocks_that_arrive_at_the_shown_position_show_themselves(inspect, sessi
     session.set_peaks(scene.peaks)
     go_to(inspect, session, qtbot, (3, 4))
     assert "Cu" not in inspect.panel.text
-    run_map(session, scene)
+    show_map(session, scene)
     qtbot.waitUntil(lambda: "Cu" in inspect.panel.text)
 
 
@@ -306,7 +281,7 @@ def test_that_the_neighbours_decided_is_said_beside_the_expected_error(indexed, 
 
 def test_peaks_without_a_scan_show_circles_and_solution(inspect, session, scene, qtbot):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     session.set_position((3, 4))
     qtbot.waitUntil(lambda: inspect.shown_position == (3, 4))
     assert inspect.panel.view.pattern is None
@@ -353,7 +328,7 @@ def test_grey_values_stay_between_black_and_white(scale):
 
 
 def test_another_map_is_shown_beside(indexed, viewer, session, scene, qtbot):
-    run_map(session, scene, method="template")
+    show_map(session, scene, method="template")
     go_to(indexed, session, qtbot, (3, 4))
     assert indexed.comparison.isHidden()
     indexed.compare_box.setChecked(True)
@@ -377,7 +352,7 @@ def test_the_pictures_of_both_methods_have_the_same_size(indexed, viewer, sessio
     go_to(indexed, session, qtbot, (3, 4))
     assert not indexed.panel.exploratory.isHidden()
     qtbot.waitUntil(same_size)
-    run_map(session, scene, method="template")
+    show_map(session, scene, method="template")
     go_to(indexed, session, qtbot, (0, 0))
     qtbot.waitUntil(same_size)
     session.set_map(None)
@@ -517,7 +492,7 @@ def test_a_window_that_is_gone_leaves_no_widget_behind(scene, qtbot, viewer, ses
     widget = InspectWidget(viewer)
     session.set_datacube(scene.datacube)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     go_to(widget, session, qtbot, (3, 4))
     gone = []
     widget.destroyed.connect(lambda: gone.append(True))
@@ -617,7 +592,7 @@ def test_a_key_is_drawn_in_the_colours_of_its_crystal(viewer, session, scene, qt
     widget = ColourKeyWidget(viewer)
     qtbot.addWidget(widget)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     key = widget.keys[0]
     image = key.grab().toImage()
     colours = {image.pixelColor(x, y).name() for x in range(image.width()) for y in range(image.height())}

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from qtpy.QtGui import QAction
 
-from inspect_scene import make_scene, run_map
+from inspect_scene import show_map
 from napari_stem_orient.gui.layers import LayerKind
 from napari_stem_orient.gui.layers_button import LayersButton
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.virtual_widget import VirtualWidget
 from opened_scan import read_scan
-
-
-@pytest.fixture(scope="module")
-def scene():
-    return make_scene()
-
-
-@pytest.fixture
-def viewer(qapp):
-    viewer = ViewerModel()
-    yield viewer
-    map_layers_of(viewer, session_of(viewer)).close()
 
 
 @pytest.fixture
@@ -49,8 +36,7 @@ def test_every_layer_that_was_deleted_comes_back(button, viewer, scene):
     session = session_of(viewer)
     read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
-    session.painter.show_all()
+    show_map(session, scene)
     before = {layer.name: layer.data.copy() for layer in viewer.layers}
     viewer.layers.clear()
     for name in before:
@@ -65,8 +51,7 @@ def test_every_layer_that_was_deleted_comes_back(button, viewer, scene):
 def test_ticks_show_and_hide_a_layer_and_ipf_y_is_offered_too(button, viewer, scene):
     session = session_of(viewer)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
-    session.painter.show_all()
+    show_map(session, scene)
     actions(button)["IPF-Z"].trigger()
     assert not viewer.layers["IPF-Z"].visible
     actions(button)["Phase"].trigger()
@@ -80,8 +65,7 @@ def test_methods_are_told_apart(button, viewer, scene):
     session = session_of(viewer)
     session.set_peaks(scene.peaks)
     for method in ("transformer", "template"):
-        run_map(session, scene, method=method)
-    session.painter.show_all()
+        show_map(session, scene, method=method)
     layer = session.painter.layer(LayerKind.SCORE, "template")
     viewer.layers.remove(layer)
     actions(button)["Score (template)"].trigger()

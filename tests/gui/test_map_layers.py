@@ -5,16 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
-from napari.components import ViewerModel
 from napari.utils.interactions import (
     mouse_move_callbacks,
     mouse_press_callbacks,
     mouse_release_callbacks,
 )
 
-import inspect_scene
-from inspect_scene import blocks, make_scene
+from inspect_scene import blocks, make_scene, show_map
 from napari_stem_orient.core.datacube import summarise
 from napari_stem_orient.core.ipf import map_colours
 from napari_stem_orient.core.orientation_map import OrientationMap, Reason
@@ -26,37 +23,8 @@ from opened_scan import read_scan
 STEP_NM = 2.5
 
 
-@pytest.fixture(scope="module")
-def scene():
-    return make_scene()
-
-
-@pytest.fixture
-def viewer(qapp):
-    """A viewer without its window: all that the maps need, in a tenth of the time."""
-    viewer = ViewerModel()
-    yield viewer
-    map_layers_of(viewer, session_of(viewer)).close()
-
-
-@pytest.fixture
-def session(viewer):
-    return session_of(viewer)
-
-
-@pytest.fixture
-def maps(viewer, session):
-    return map_layers_of(viewer, session)
-
-
 def names(viewer) -> list[str]:
     return [layer.name for layer in viewer.layers]
-
-
-def run_map(session, scene, **keywords) -> None:
-    """Index, and have all layers of the map made at once."""
-    inspect_scene.run_map(session, scene, **keywords)
-    session.painter.show_all()
 
 
 def mouse(event_type: str, position, *, modifiers=(), button=1, dragging=True) -> SimpleNamespace:
@@ -134,7 +102,7 @@ def test_blocks_paint_themselves_while_the_job_runs(maps, viewer, session, scene
 def test_a_run_shows_the_out_of_plane_map_above_the_others(maps, viewer, session, scene):
     read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     hidden = ["Phase probability", "Expected error (°)", "Score", "Phase", "IPF-X"]
     assert names(viewer) == ["Virtual dark field", *hidden, "IPF-Z"]
     with_bar = [
@@ -207,44 +175,44 @@ def test_a_viewer_that_is_closed_before_all_layers_are_there_gets_no_more(
 
 def test_a_second_method_is_told_apart_and_a_second_run_uses_the_same_layers(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     maps.layer(LayerKind.SCORE, "transformer").name = "my score"
-    run_map(session, scene, method="template")
+    show_map(session, scene, method="template")
     assert "IPF-Z (transformer)" in names(viewer)
     assert "IPF-Z (template)" in names(viewer)
     assert "Expected error (°) (template)" not in names(viewer)  # which it does not know
     assert "my score" in names(viewer)
     count = len(viewer.layers)
-    run_map(session, scene, method="template")
+    show_map(session, scene, method="template")
     assert len(viewer.layers) == count
 
 
 def test_a_layer_that_the_user_deleted_comes_back_with_the_next_run(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     viewer.layers.remove(viewer.layers["IPF-X"])
     session.fill_map(blocks(scene.grain)[0])
     maps.refresh()
     assert "IPF-X" not in names(viewer)
-    run_map(session, scene)
+    show_map(session, scene)
     assert "IPF-X" in names(viewer)
 
 
 def test_ipf_y_is_made_when_asked_for(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     maps.show_ipf(LayerKind.IPF_Y)
     expected = map_colours(scene.truth, direction="y").reshape(12, 16, 3)
     np.testing.assert_array_equal(viewer.layers["IPF-Y"].data[..., :3], expected)
     assert not viewer.layers["IPF-Z"].visible
-    run_map(session, scene)
+    show_map(session, scene)
     assert names(viewer).count("IPF-Y") == 1
 
 
 def test_a_scan_of_another_shape_takes_the_old_maps_away(maps, viewer, session, scene):
     read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     read_scan(session, make_scene(scan_shape=(6, 8)).datacube)
     assert [name for name in names(viewer) if name != "Inspected position"] == ["Virtual dark field"]
     assert viewer.layers["Virtual dark field"].data.shape == (6, 8)
@@ -272,10 +240,10 @@ def test_the_whole_scan_stays_in_view_when_the_canvas_gets_narrower_unless_the_u
     camera = viewer.scene.camera
     zoom = camera.zoom
     viewer.canvas.size = (viewer.canvas.size[0] // 2, viewer.canvas.size[1] // 2)
-    run_map(session, scene)
+    show_map(session, scene)
     qtbot.waitUntil(lambda: camera.zoom < 0.6 * zoom)
     camera.zoom = 3 * zoom
-    run_map(session, scene, method="template")
+    show_map(session, scene, method="template")
     qtbot.waitUntil(lambda: not maps.framing.waiting)
     assert camera.zoom == 3 * zoom
 
@@ -284,7 +252,7 @@ def test_the_marker_of_a_click_before_the_run_is_not_hidden_by_the_maps(maps, vi
     read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
     session.set_position((3, 4))
-    run_map(session, scene)
+    show_map(session, scene)
     assert names(viewer)[-1] == "Inspected position"
     assert viewer.layers.selection.active.name == "IPF-Z"
 
@@ -293,7 +261,7 @@ def test_maps_that_were_painted_while_hidden_show_in_the_layer_list(maps, viewer
     """napari makes no thumbnail of a hidden layer."""
     read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     hidden = [layer for layer in viewer.layers if not layer.visible]
     assert {layer.name for layer in hidden} == {
         "Phase probability",
@@ -312,7 +280,7 @@ def test_maps_that_were_painted_while_hidden_show_in_the_layer_list(maps, viewer
 def test_another_scan_step_rescales_every_layer(maps, viewer, session, scene):
     read_scan(session, scene.datacube)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     session.set_position((3, 4))
     session.set_calibration(session.calibration.updated(scan_step_nm=7.0))
     assert {tuple(layer.scale) for layer in viewer.layers} == {(7.0, 7.0)}
@@ -329,7 +297,7 @@ def test_peaks_without_a_scan_can_be_clicked(maps, viewer, session, scene):
 
 def test_maps_stand_side_by_side_and_go_back(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     session.set_position((1, 1))
     before = {layer.name for layer in viewer.layers if layer.visible}
     maps.side_by_side(True)
@@ -343,10 +311,10 @@ def test_maps_stand_side_by_side_and_go_back(maps, viewer, session, scene):
 
 def test_maps_that_stand_side_by_side_are_named_also_by_napari_s_own_button(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     assert not any(layer.name_overlay.visible for layer in viewer.layers)
     viewer.canvas.grid.enabled = True
-    run_map(session, scene, method="template")  # its layers come while the others stand there
+    show_map(session, scene, method="template")  # its layers come while the others stand there
     assert all(layer.name_overlay.visible for layer in viewer.layers)
     viewer.canvas.grid.enabled = False
     assert not any(layer.name_overlay.visible for layer in viewer.layers)
@@ -380,7 +348,7 @@ def test_closing_the_viewer_in_the_middle_of_a_drag_and_a_run_is_clean(make_napa
 
 def test_a_click_chooses_the_position_under_the_cursor_in_nm(maps, viewer, session, scene, qtbot):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     for y, x in ((0, 0), (11, 15), (5, 9)):
         drag(viewer, [((y + 0.4) * STEP_NM, (x - 0.4) * STEP_NM)])
         assert session.position == (y, x)
@@ -395,7 +363,7 @@ def test_a_click_chooses_the_position_under_the_cursor_in_nm(maps, viewer, sessi
 
 def test_a_drag_visits_positions_and_leaves_the_camera_alone(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     seen = []
     session.position_changed.connect(seen.append)
     centre = viewer.scene.camera.center
@@ -407,7 +375,7 @@ def test_a_drag_visits_positions_and_leaves_the_camera_alone(maps, viewer, sessi
 
 def test_with_shift_a_drag_pans(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     centre = np.array(viewer.scene.camera.center)
     drag(viewer, [(10, 10), (7, 6)], modifiers=("Shift",))
     np.testing.assert_allclose(np.array(viewer.scene.camera.center) - centre, (0, 3, 4))
@@ -416,7 +384,7 @@ def test_with_shift_a_drag_pans(maps, viewer, session, scene):
 
 def test_other_layers_and_tools_keep_the_mouse(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     viewer.layers.selection.active = viewer.add_shapes(
         name="mine", scale=(STEP_NM, STEP_NM), units=("nm", "nm")
     )
@@ -435,7 +403,7 @@ def test_other_layers_and_tools_keep_the_mouse(maps, viewer, session, scene):
 def test_the_marker_takes_no_notice_of_itself(maps, viewer, session, scene):
     """Choosing a position leaves the map active, so that the next click works as well."""
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     drag(viewer, [(5, 5)])
     assert viewer.layers.selection.active.name == "IPF-Z"
     assert layer_identity(viewer.layers["Inspected position"])[0] is LayerKind.MARKER
@@ -446,7 +414,7 @@ def test_in_a_window_the_mouse_chooses_and_the_status_bar_tells(make_napari_view
     session = session_of(viewer)
     maps = map_layers_of(viewer, session)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     canvas = viewer.__wrapped__.window._qt_viewer.canvas
     qtbot.waitUntil(lambda: canvas.size[0] > 100)
     viewer.reset_view()
@@ -487,7 +455,7 @@ def hover(viewer, y_nm: float, x_nm: float) -> str:
 
 def test_the_status_bar_tells_the_solution_at_the_cursor(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     text = hover(viewer, 10 * STEP_NM, 12 * STEP_NM)
     solution = scene.truth.at(10, 12)
     for part in ("row 10, column 12", "Cu2O", solution.zone_axis, "5.0° 20.0° 33.0°", "score 0.60", "± 3.5°"):
@@ -509,7 +477,7 @@ def test_the_status_bar_of_a_cursor_at_rest_follows_the_run(maps, viewer, sessio
 
 def test_the_status_bar_is_left_alone_off_the_map_and_on_other_layers(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     assert "score" not in hover(viewer, -50, 0)
     viewer.layers.selection.active = viewer.add_image(
         np.zeros((12, 16)), scale=(STEP_NM, STEP_NM), units=("nm", "nm")
@@ -519,7 +487,7 @@ def test_the_status_bar_is_left_alone_off_the_map_and_on_other_layers(maps, view
 
 def test_after_closing_napari_has_its_status_and_mouse_back(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     maps.close()
     assert "score" not in hover(viewer, 10, 10)
     drag(viewer, [(5, 5)])

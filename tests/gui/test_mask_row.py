@@ -7,9 +7,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from numpy.typing import NDArray
-from pytestqt.qtbot import QtBot
 
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.detection.rejected_maxima import Explained, Rejection
@@ -19,6 +17,7 @@ from napari_stem_orient.gui.mask_painting import MASK_NAME, PATTERN_NAME
 from napari_stem_orient.gui.session import Session, Step
 from opened_scan import read_scan
 from patience import Until
+from shown_panel import ShowPanel
 
 HOT = ((20, 30), (70, 12), (71, 80))
 
@@ -33,11 +32,8 @@ def hot_scan(polycrystal: DataCube) -> DataCube:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot) -> DetectWidget:
-    panel = DetectWidget(ViewerModel())  # type: ignore[arg-type]
-    qtbot.addWidget(panel)
-    panel.show()
-    return panel
+def panel(show_panel: ShowPanel) -> DetectWidget:
+    return show_panel(DetectWidget)
 
 
 @pytest.fixture

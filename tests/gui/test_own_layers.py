@@ -6,43 +6,12 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from napari.layers import Layer
 
-import inspect_scene
-from inspect_scene import blocks, make_scene
+from inspect_scene import blocks, make_scene, show_map
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.layers import LayerKind, layer_identity
-from napari_stem_orient.gui.map_layers import map_layers_of
-from napari_stem_orient.gui.session import session_of
 from opened_scan import read_scan
-
-
-@pytest.fixture(scope="module")
-def scene():
-    return make_scene()
-
-
-@pytest.fixture
-def viewer(qapp):
-    viewer = ViewerModel()
-    yield viewer
-    map_layers_of(viewer, session_of(viewer)).close()
-
-
-@pytest.fixture
-def session(viewer):
-    return session_of(viewer)
-
-
-@pytest.fixture
-def maps(viewer, session):
-    return map_layers_of(viewer, session)
-
-
-def run_map(session, scene, **keywords) -> None:
-    inspect_scene.run_map(session, scene, **keywords)
-    session.painter.show_all()
 
 
 def begin_run(session, scene) -> None:
@@ -72,7 +41,7 @@ def test_a_duplicate_is_neither_painted_by_the_next_run_nor_removed_with_the_sca
     maps, viewer, session, scene, kind
 ):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     copy = duplicate(viewer, maps.layer(kind, "transformer"))
     before = copy.data.copy()
     assert layer_identity(copy) is None
@@ -88,10 +57,10 @@ def test_a_layer_that_the_user_renames_stays_as_it_is_and_the_next_run_has_one_o
     maps, viewer, session, scene, kind
 ):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     mine = maps.layer(kind, "transformer")
     mine.name, before = "first run", mine.data.copy()
-    run_map(session, scene, method="template")
+    show_map(session, scene, method="template")
     begin_run(session, scene)
     np.testing.assert_array_equal(mine.data, before)
     assert mine.name == "first run"
@@ -114,10 +83,10 @@ def test_a_layer_of_the_user_that_has_the_name_of_ours_is_left_alone(maps, viewe
     """As after "Save Selected Layers" and opening the file: name and data are those of a map."""
     theirs = viewer.add_image(np.zeros((12, 16, 3), dtype=np.uint8), name="IPF-Z")
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     assert not theirs.data.any()
     assert maps.layer(LayerKind.IPF_Z, "transformer").name == "IPF-Z [1]"
-    run_map(session, scene)
+    show_map(session, scene)
     assert sum(layer.name.startswith("IPF-Z") for layer in viewer.layers) == 2
     session.set_peaks(make_scene(scan_shape=(6, 8)).peaks)
     assert theirs in viewer.layers
@@ -126,7 +95,7 @@ def test_a_layer_of_the_user_that_has_the_name_of_ours_is_left_alone(maps, viewe
 @pytest.mark.parametrize("mode", ["paint", "fill", "erase", "polygon"])
 def test_the_phase_map_cannot_be_painted_but_its_duplicate_can(maps, viewer, session, scene, mode):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     phase = maps.layer(LayerKind.PHASE, "transformer")
     phase.visible = True
     copy = duplicate(viewer, phase)
@@ -137,7 +106,7 @@ def test_the_phase_map_cannot_be_painted_but_its_duplicate_can(maps, viewer, ses
         viewer.dims.ndisplay = 3  # and back: napari makes labels editable again
         viewer.dims.ndisplay = 2
         phase.editable = True
-        run_map(session, scene)
+        show_map(session, scene)
     copy.mode = mode
     assert copy.mode == mode
 
@@ -146,7 +115,7 @@ def test_positions_are_chosen_over_a_copy_of_a_map_too_unless_it_is_of_another_s
     maps, viewer, session, scene
 ):
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
+    show_map(session, scene)
     copy = duplicate(viewer, maps.layer(LayerKind.IPF_Z, "transformer"))
     viewer.layers.selection.active = copy
     copy.translate = (100.0, 100.0)

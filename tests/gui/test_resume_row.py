@@ -23,6 +23,7 @@ from napari_stem_orient.io import run_journal
 from napari_stem_orient.io.scans import open_datacube
 from opened_scan import read_scan
 from patience import Until
+from shown_panel import ShowPanel
 
 
 @pytest.fixture
@@ -53,11 +54,8 @@ def interrupt(task: DetectionTask, *, blocks: int) -> None:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot) -> DetectWidget:
-    panel = DetectWidget(ViewerModel())  # type: ignore[arg-type]
-    qtbot.addWidget(panel)
-    panel.show()
-    return panel
+def panel(show_panel: ShowPanel) -> DetectWidget:
+    return show_panel(DetectWidget)
 
 
 def test_an_interrupted_run_is_offered_and_gone_on_with_as_it_was_begun(

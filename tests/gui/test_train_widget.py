@@ -31,6 +31,7 @@ from napari_stem_orient.network.recipe import TrainingParameters
 from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
 from napari_stem_orient.training_task import training_job
 from patience import Until
+from shown_panel import ShowPanel
 
 NAME = "napari-stem-orient"
 SI, CU = load_crystal("Si"), load_crystal("Cu")
@@ -50,10 +51,8 @@ def quick_and_tidy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, until: Until) -> TrainWidget:
-    panel = TrainWidget(ViewerModel())  # type: ignore[arg-type]
-    qtbot.addWidget(panel)
-    panel.show()
+def panel(show_panel: ShowPanel, until: Until) -> TrainWidget:
+    panel = show_panel(TrainWidget)
     until(lambda: panel.form.recipe_form is not None)
     return panel
 

@@ -6,10 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 
-from inspect_scene import PLAIN_CALIBRATION, make_scene, run_map
+from inspect_scene import PLAIN_CALIBRATION, make_scene, show_map
 from napari_stem_orient.gui.colour_key_widget import ColourKeyWidget
 from napari_stem_orient.gui.layers import LayerKind
 from napari_stem_orient.gui.map_layers import map_layers_of
@@ -37,19 +36,11 @@ def scene():
 
 
 @pytest.fixture
-def viewer(qapp):
-    viewer = ViewerModel()
-    yield viewer
-    map_layers_of(viewer, session_of(viewer)).close()
-
-
-@pytest.fixture
 def session(viewer, scene):
     session = session_of(viewer)
     map_layers_of(viewer, session)
     session.set_peaks(scene.peaks)
-    run_map(session, scene)
-    session.painter.show_all()
+    show_map(session, scene)
     return session
 
 
