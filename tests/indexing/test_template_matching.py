@@ -13,6 +13,7 @@ from cif_texts import LAMNO3, PBNM_CELL, text_of
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
+from napari_stem_orient.core.frames import WITHOUT_PATTERN, position_ranges
 from napari_stem_orient.core.orientation import (
     disorientation_angle_deg,
     from_euler_bunge_deg,
@@ -299,6 +300,20 @@ def test_templates_are_those_that_py4dstem_makes_itself(crystal: Crystal, preces
     np.testing.assert_array_equal(ours.orientation_shell_index, theirs.orientation_shell_index)
     np.testing.assert_array_equal(ours.orientation_shell_radii, theirs.orientation_shell_radii)
     np.testing.assert_allclose(ours.orientation_ref, theirs.orientation_ref, rtol=0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("py4dstem")
+def test_a_position_of_which_the_file_has_no_pattern_says_so_in_a_map_and_alone() -> None:
+    copper = load_crystal("Cu")
+    pattern = py4dstem_pattern(copper, from_euler_bunge_deg((25.0, 21.0, 33.0)))
+    nothing = np.zeros((0, 3))
+    peaks = peaks_of([pattern, nothing, nothing])
+    peaks = replace(peaks, parameters={WITHOUT_PATTERN: position_ranges((1,))})
+    plans = TemplatePlans()
+    reasons = [Reason.INDEXED, Reason.NO_PATTERN, Reason.TOO_FEW_DISKS]
+    columns = range(3)
+    assert [match_pattern(peaks, (0, x), [copper], plans=plans).reason[0] for x in columns] == reasons
+    assert index(peaks, copper, plans=plans).reason.tolist() == reasons
 
 
 @pytest.mark.usefixtures("py4dstem")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,19 +94,18 @@ def index_by_template_matching(
     bank = yield from _as_blocks(
         _plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans)
     )
-    nothing = positions_without_pattern(peaks.parameters, peaks.n_positions) & (peaks.counts() == 0)
+    solve = partial(_solve, peaks, bank=bank, parameters=parameters, nothing=_without_pattern(peaks))
     remaining = orientation_map.remaining_positions
     total = orientation_map.n_positions
     done = total - len(remaining)
     start = 0
     while start < len(remaining):
         deadline = time.monotonic() + SECONDS_PER_BLOCK
-        solutions = [_solve(peaks, int(remaining[start]), bank, parameters)]
+        solutions = [solve(int(remaining[start]))]
         while start + len(solutions) < len(remaining) and time.monotonic() < deadline:
-            solutions.append(_solve(peaks, int(remaining[start + len(solutions)]), bank, parameters))
+            solutions.append(solve(int(remaining[start + len(solutions)])))
         stop = start + len(solutions)
         block = _block(remaining[start:stop], solutions, Progress(done + stop, total, "patterns"))
-        block.reason[nothing[block.positions]] = Reason.NO_PATTERN
         orientation_map.fill(block)
         start = stop
         yield block
@@ -133,7 +133,7 @@ def match_pattern(
         raise IndexError(f"position ({y}, {x}) is outside the scan of {rows} x {columns} positions")
     bank = finished(_plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans))
     flat = y * columns + x
-    solution = _solve(peaks, flat, bank, parameters)
+    solution = _solve(peaks, flat, bank=bank, parameters=parameters, nothing=_without_pattern(peaks))
     return _block(np.array([flat], dtype=np.int64), [solution], Progress(1, 1, "patterns"))
 
 
@@ -215,10 +215,24 @@ def measured_q_max(peaks: BraggPeaks) -> float:
     return float(np.clip(np.ceil(10 * reach) / 10, 0.6, 2.0)) if reach else 1.0
 
 
+def _without_pattern(peaks: BraggPeaks) -> NDArray[np.bool_]:
+    """The flat positions that the file of the scan has no pattern for, (n_positions,) bool."""
+    without = positions_without_pattern(peaks.parameters, peaks.n_positions)
+    empty: NDArray[np.bool_] = peaks.counts() == 0
+    return without & empty
+
+
 def _solve(
-    peaks: BraggPeaks, position: int, bank: tuple[TemplatePlan, ...], parameters: TemplateMatchingParameters
+    peaks: BraggPeaks,
+    position: int,
+    *,
+    bank: tuple[TemplatePlan, ...],
+    parameters: TemplateMatchingParameters,
+    nothing: NDArray[np.bool_],
 ) -> list[_Match] | Reason:
     """The solutions at a flat scan position, best first, or why there is none."""
+    if nothing[position]:
+        return Reason.NO_PATTERN
     if not peaks.detected[position]:
         return Reason.NOT_DETECTED
     y, x = divmod(position, peaks.scan_shape[1])
