@@ -225,6 +225,23 @@ def test_the_same_scan_opened_again_keeps_all_results_and_the_calibration() -> N
     assert session.detector_mask is not None
 
 
+@pytest.mark.parametrize("read", [True, False])
+def test_the_same_scan_opened_again_with_a_file_that_says_more_fills_in_what_was_missing(read: bool) -> None:
+    session = Session()
+    bare = make_calibration(None)
+    session.set_datacube(make_datacube(fingerprint="A").with_calibration(bare))
+    session.set_peaks(make_peaks(source="A").with_calibration(bare))
+    if read:
+        session.set_summary(with_results("A").summary)
+    session.set_calibration(bare.updated(voltage_kv=80.0))
+    session.set_datacube(make_datacube(fingerprint="A").with_calibration(make_calibration(0.02)))
+    assert session.datacube is not None
+    assert session.peaks is not None
+    assert session.peaks.calibration.pixel_size_inv_angstrom == 0.02
+    assert session.datacube.calibration.pixel_size_inv_angstrom == 0.02
+    assert session.datacube.calibration.voltage_kv == 80.0  # what was typed stays
+
+
 def test_a_scan_opened_again_while_it_is_read_is_read_anew_and_keeps_its_results() -> None:
     session = Session()
     session.set_datacube(make_datacube(fingerprint="A"))

@@ -10,6 +10,7 @@ from psygnal import Signal
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.calibrated_state import CalibratedState, require_main_thread
+from napari_stem_orient.gui.calibration_status import with_unknown_from
 from napari_stem_orient.gui.scan_identity import ScanIdentity
 from napari_stem_orient.gui.steps import Step
 
@@ -123,15 +124,18 @@ class ScanState(CalibratedState):
         """Open a scan, or close the one that is open and keep its results.
 
         What there is of another scan is let go, and running jobs are discarded. The same scan opened again keeps its
-        results, and the calibration in force.
+        results, and the calibration in force; what that does not know is taken from the file.
         """
         require_main_thread()
         of_this_scan = datacube is None or self.belongs(datacube) is not False
         again = datacube is not None and self.datacube is not None and of_this_scan
+        known = None
         if datacube is not None and self.datacube is not None and again:
+            known = with_unknown_from(self.datacube.calibration, datacube.calibration)
             datacube = datacube.with_calibration(self.datacube.calibration)
             if self.summary is not None:
                 self._read_on_from(datacube)
+                self.set_calibration(known)
                 return
         mask = self.detector_mask if again else None
         had_results = self.peaks is not None or bool(self.orientation_maps)
@@ -150,6 +154,8 @@ class ScanState(CalibratedState):
             self.peaks_changed.emit(None)
             self.map_changed.emit(None)
         self.steps_changed.emit()
+        if known is not None:
+            self.set_calibration(known)
 
     def _read_on_from(self, datacube: DataCube) -> None:
         """Read from the file as it was opened last, for it may lie elsewhere by now; all that was made of it stays."""
