@@ -60,7 +60,7 @@ class CalibrateWidget(StepPanel):
         self.crystal_box = CrystalBox(
             self, tooltip="The crystal whose rings are compared with the disks: of the sample, or a standard."
         )
-        self.rows = CalibrationRows(self.crystal_box)
+        self.rows = CalibrationRows(self.crystal_box, self.link_label({"unknown": "pixel_size_inv_angstrom"}))
         self.report_label = plain_label()
         self.comparison = CalibrationComparison(self._subject)
         self.map_checks = MapChecks(self, on_refined=self._take_if_current)

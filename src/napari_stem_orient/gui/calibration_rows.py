@@ -14,6 +14,7 @@ from napari_stem_orient.calibration.origin import OriginModel
 from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.gui.calibration_status import QUANTITIES, Status, known_text, status_of
 from napari_stem_orient.gui.form_layout import narrow_box
+from napari_stem_orient.gui.missing_values import LinkLabel
 from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.step_panel import plain_label
 
@@ -53,11 +54,14 @@ class QuantityRow(QWidget):
     ----------
     quantity : what the row is about
     controls : what calibrates it, from left to right; the first takes the room there is
+    value_label : what shows the value; a plain label where none is given
     """
 
     confirmed = Signal(bool)  # the user ticked "calibrated", or took the tick away
 
-    def __init__(self, quantity: Quantity, controls: Sequence[QWidget]) -> None:
+    def __init__(
+        self, quantity: Quantity, controls: Sequence[QWidget], *, value_label: QLabel | None = None
+    ) -> None:
         super().__init__()
         self.quantity = quantity
         self.title_label = QLabel()
@@ -65,7 +69,7 @@ class QuantityRow(QWidget):
         font = self.title_label.font()
         font.setBold(True)
         self.title_label.setFont(font)
-        self.value_label = plain_label()
+        self.value_label = plain_label() if value_label is None else value_label
         self.value_label.setToolTip(f"<qt>{WHAT[quantity]}</qt>")
         self.tick = QCheckBox("calibrated")
         self.tick.setToolTip(
@@ -106,6 +110,7 @@ class CalibrationRows(QWidget):
     Parameters
     ----------
     crystal_box : chooses the crystal, and stands in the row of the pixel size
+    pixel_size_label : tells the pixel size or, as a link, that it is unknown
     """
 
     fit_asked = Signal(str)  # "origin", "ellipse" or "pixel size"
@@ -114,7 +119,7 @@ class CalibrationRows(QWidget):
     rotation_file_asked = Signal()
     rings_asked = Signal()
 
-    def __init__(self, crystal_box: QWidget) -> None:
+    def __init__(self, crystal_box: QWidget, pixel_size_label: LinkLabel) -> None:
         super().__init__()
         self.model_box = self._make_model_box()
         self.rotation_box = NumberBox(minimum=-360, maximum=360)
@@ -155,7 +160,11 @@ class CalibrationRows(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        self.rows = {quantity: QuantityRow(quantity, controls[quantity]) for quantity in QUANTITIES}
+        labels = {"pixel size": pixel_size_label}
+        self.rows = {
+            quantity: QuantityRow(quantity, controls[quantity], value_label=labels.get(quantity))
+            for quantity in QUANTITIES
+        }
         for quantity, row in self.rows.items():
             row.confirmed.connect(partial(self.confirmed.emit, quantity))
             layout.addWidget(row)

@@ -95,6 +95,10 @@ class DetectWidget(StepPanel):
         self._on_parameters_set(session.detection_parameters)
         self.refresh()
 
+    def box_of(self, name: str) -> QWidget | None:
+        """Return the button that makes Bragg peaks."""
+        return self.run_button if name == "peaks" else None
+
     # --- running -------------------------------------------------------------------------------------------
 
     def _on_run(self) -> None:

@@ -20,6 +20,7 @@ from napari_stem_orient.gui.file_dialogs import ask_folder
 from napari_stem_orient.gui.form_layout import form_layout, narrow_box
 from napari_stem_orient.gui.kept_map_row import KeptMapRow
 from napari_stem_orient.gui.latest_job import LatestJob
+from napari_stem_orient.gui.missing_values import step_words
 from napari_stem_orient.gui.model_cards import ModelCards
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.py4dstem_choice import grey_without_py4dstem
@@ -71,7 +72,7 @@ class IndexWidget(StepPanel):
         self.lent_label = plain_label()
         self.content.addWidget(self.lent_label)
         self.content.addLayout(self._choices())
-        self.model_label = plain_label("Model: add a crystal first.")
+        self.model_label = self.link_label(step_words())
         model_row = QHBoxLayout()
         model_row.addWidget(self.model_label, 1)
         model_row.addWidget(self.folder_button, 0, Qt.AlignmentFlag.AlignTop)
@@ -114,6 +115,10 @@ class IndexWidget(StepPanel):
         """The parameters of the chosen method; None until torch is loaded."""
         form = self._transformer_form if self.method == "transformer" else self.template_form
         return None if form is None else form.value
+
+    def box_of(self, name: str) -> QWidget | None:
+        """Return where crystals are added, or a model for them is had."""
+        return {"crystals": self.crystals.add_box, "model": self.train_button}.get(name)
 
     # --- running -------------------------------------------------------------------------------------------
 

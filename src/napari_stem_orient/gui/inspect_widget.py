@@ -12,7 +12,6 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QScrollArea,
     QSplitter,
@@ -25,6 +24,7 @@ from napari_stem_orient.gui.connections import Connections, when_destroyed
 from napari_stem_orient.gui.display_controls import DisplayControls
 from napari_stem_orient.gui.lent_width import LentWidth, room_beside
 from napari_stem_orient.gui.map_layers import map_layers_of
+from napari_stem_orient.gui.missing_values import asking_label
 from napari_stem_orient.gui.pattern_matcher import PatternMatcher
 from napari_stem_orient.gui.pattern_overlay import (
     Disks,
@@ -60,7 +60,7 @@ LATE_MS = 250
 Position = tuple[int, int]
 
 _NOTHING_OPEN = "Open a 4D-STEM scan, Bragg peaks or a map in the dock “Orientation mapping”."
-_MEAN_PATTERN = "Mean pattern. Click or drag over a map to see single patterns."
+_CLICK = "Click or drag over a map to see single patterns."
 
 
 class InspectWidget(QWidget):
@@ -83,8 +83,10 @@ class InspectWidget(QWidget):
         self._matcher = PatternMatcher(self._session, self._draw_comparison)
         self._update_timer = self._single_shot(UPDATE_INTERVAL_MS, self._update)
         self._late_timer = self._single_shot(LATE_MS, self._on_late)
-        self._header, self._body, self._scroll = QLabel(), QWidget(), QScrollArea()
-        self._panel, self._comparison = SolutionPanel(), SolutionPanel()
+        self._connections = Connections()
+        label, other_label = (asking_label(napari_viewer, self._session, self._connections) for _ in range(2))
+        self._header, self._body, self._scroll = label, QWidget(), QScrollArea()
+        self._panel, self._comparison = SolutionPanel(), SolutionPanel(other_label)
         self._splitter = QSplitter(Qt.Orientation.Horizontal)
         self._mean_button = QPushButton("Mean pattern")
         self._compare, self._side_by_side = QCheckBox("Compare methods"), QCheckBox("Maps side by side")
@@ -93,7 +95,6 @@ class InspectWidget(QWidget):
         self.colour_keys = ColourKeyWidget(napari_viewer)
         self._lent_width = LentWidth(self)
         self._build()
-        self._connections = Connections()
         self._listen()
         self._fit_width()
         self._on_theme_changed()
@@ -110,7 +111,6 @@ class InspectWidget(QWidget):
         return timer
 
     def _build(self) -> None:
-        self._header.setWordWrap(True)
         self._mean_button.setToolTip("Show the mean pattern of the scan instead of a single one.")
         self._mean_button.clicked.connect(self._on_mean_clicked)
         top = QHBoxLayout()
@@ -341,9 +341,7 @@ class InspectWidget(QWidget):
             return
         if self._shown is None:
             known = session.mean_pattern is not None
-            self._header.setText(
-                _MEAN_PATTERN if known else "Click or drag over a map to see single patterns."
-            )
+            self._header.setText(f"Mean pattern. {_CLICK}" if known else _CLICK)
             return
         y, x = self._shown
         text = f"Row {y}, column {x}"

@@ -17,7 +17,6 @@ from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.leaving import leaving_of
-from napari_stem_orient.gui.number_box import NumberBox
 from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.parameter_form import ParameterForm
 from napari_stem_orient.gui.scan_identity import doubts
@@ -25,7 +24,6 @@ from napari_stem_orient.gui.scan_shape_row import ScanShapeRow
 from napari_stem_orient.gui.session import Session, Step
 from napari_stem_orient.gui.step_jobs import OpenedFile, ScanShapeQuestion, open_any
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
-from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.workers import one_step_job
 
 if TYPE_CHECKING:
@@ -86,17 +84,13 @@ class OpenWidget(StepPanel):
         )
         self.form.changed.connect(self._on_form_changed)
         self.content.addWidget(self.form)
-        self.missing_label = plain_label()
-        self.missing_label.setTextFormat(Qt.TextFormat.RichText)
-        self.missing_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
-        self.missing_label.linkActivated.connect(self.show_field)
+        self.missing_label = self.link_label()
         self.content.addWidget(self.missing_label)
         session = self.session
         for signal in (session.datacube_changed, session.peaks_changed, session.map_changed):
             self.listen(signal, self._on_source_changed)
         self.listen(session.calibration_changed, self._on_source_changed)
         self.listen(session.datacube_changed, self._on_datacube_changed)
-        self.listen(napari_viewer.events.theme, self._on_source_changed)
         self._on_source_changed(None)
         self._on_datacube_changed(session.datacube)
         self.refresh()
@@ -111,25 +105,18 @@ class OpenWidget(StepPanel):
         super().refresh()
         self.state_label.setVisible(self.session.open_needs is not None)
 
-    def show_field(self, name: str) -> None:
-        """Bring the box of a value of the calibration into sight, ready to be typed into."""
+    def box_of(self, name: str) -> QWidget | None:
+        """Return the box of a value of the calibration, or where a file and its scan shape are named."""
+        if name in ("path", "scan_shape"):
+            return (
+                self.shape_box if name == "scan_shape" and not self.shape_row.isHidden() else self.path_line
+            )
+        if not self.form.has(name) or not self.form.isEnabled():
+            return None
         box = self.form.editor(name)
         if self.form.folding is not None and self.form.folding.body.isAncestorOf(box):
             self.form.folding.set_unfolded(True)
-        self.asks.emit()
-        self.must_be_seen.emit(box)
-        box.setFocus(Qt.FocusReason.OtherFocusReason)
-        if isinstance(box, NumberBox):
-            box.selectAll()  # what stands there, a number or none, is to be replaced
-
-    def _with_links(self, text: str) -> str:
-        """Make the names of values in a text links to their boxes."""
-        text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
-        colour = theme_colours(self.viewer).text
-        for name, words in field_words().items():
-            link = f'<a href="{name}" style="color: {colour}">{words}</a>'
-            text = text.replace(words, link, 1)
-        return text
+        return box
 
     # --- what the user does --------------------------------------------------------------------------------
 
@@ -297,7 +284,7 @@ class OpenWidget(StepPanel):
         cube = session.datacube
         self.frames_button.setVisible(cube is not None and cube.path is not None)
         changeable = self.form.isEnabled()
-        self.missing_label.setText(self._with_links(missing_text(calibration)) if changeable else "")
+        self.missing_label.setText(missing_text(calibration) if changeable else "")
         self.missing_label.setVisible(bool(self.missing_label.text()))
 
     # --- widgets -------------------------------------------------------------------------------------------
@@ -380,18 +367,6 @@ def info_text(session: Session) -> str:
 
 def _sentence(note: str) -> str:
     return f"{note[:1].upper()}{note[1:]}{'' if note.endswith('.') else '.'}"
-
-
-def field_words() -> dict[str, str]:
-    """Return the words for each value that a calibration may lack, by its field: "pixel size (1/Å)"."""
-    words = {}
-    for name, field in Calibration.model_fields.items():
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        title = (field.title or name)[:1].lower() + (field.title or name)[1:]
-        words[name] = f"{title} ({extra['unit']})" if "unit" in extra else title
-    words["scan_step_nm"] = "scan step"
-    needed = Calibration().missing_for_indexing()
-    return {name: text for name, text in words.items() if text in needed or name == "scan_step_nm"}
 
 
 def missing_text(calibration: Calibration | None) -> str:

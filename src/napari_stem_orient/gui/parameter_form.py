@@ -90,6 +90,10 @@ class ParameterForm(QWidget, Generic[ModelType]):
         """The model that the form shows."""
         return self._values
 
+    def has(self, name: str) -> bool:
+        """Whether there is a widget for a field."""
+        return name in self._editors
+
     def editor(self, name: str) -> QWidget:
         """The widget of a field."""
         return self._editors[name].widget

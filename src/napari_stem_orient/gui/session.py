@@ -77,6 +77,7 @@ class Session(ScanState):
     crystals_changed = Signal(object)  # tuple[Crystal, ...]
     model_offered = Signal(object)  # Path of a model folder that was trained or chosen elsewhere
     four_indices_changed = Signal(bool)
+    value_wanted = Signal(object)  # missing_values.Wanted: something that is missing, to be filled in
     map_started = Signal(object)  # OrientationMap: all positions not done, or a resumed one
     map_filled = Signal(object, object)  # OrientationMap, IndexedBlock
 

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 class SolutionPanel(QWidget):
     """Shows one pattern and what one method made of it.
 
+    Parameters
+    ----------
+    message : shows what is said instead of a solution; a plain label where none is given
+
     Attributes
     ----------
     view : the pattern
@@ -52,11 +56,11 @@ class SolutionPanel(QWidget):
     choice_changed = Signal()
     four_indices_toggled = Signal(bool)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, message: QLabel | None = None) -> None:
+        super().__init__()
         self._solution: Solution | None = None
         self._title = QLabel()
-        self._message, self._reflection = QLabel(), QLabel(" ")
+        self._message, self._reflection = QLabel() if message is None else message, QLabel(" ")
         self._choice = QComboBox()
         self.view = PatternView()
         self._phase, self._zone_axis, self._euler = QLabel(), QLabel(), QLabel()

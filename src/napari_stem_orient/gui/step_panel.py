@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -16,6 +16,7 @@ from napari_stem_orient.gui.connections import Connections, when_destroyed
 from napari_stem_orient.gui.job_bar import JobBar
 from napari_stem_orient.gui.leaving import leaving_of
 from napari_stem_orient.gui.map_layers import map_layers_of
+from napari_stem_orient.gui.missing_values import LinkLabel, Wanted, enter, show_box, step_words
 from napari_stem_orient.gui.session import Session, Step, StepState, session_of
 from napari_stem_orient.gui.wheel_guard import guard_wheel
 from napari_stem_orient.gui.workers import JobHandle, error_message, log_error, start_job
@@ -48,7 +49,8 @@ class JobPanel(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.session: Session = session_of(napari_viewer)
-        self.message_label = plain_label()
+        self._connections = Connections()
+        self.message_label = self.link_label()
         self.message_label.hide()
         self.job_bar = JobBar()
         self.content = QVBoxLayout()
@@ -62,13 +64,41 @@ class JobPanel(QWidget):
         layout.addStretch(1)
         self._failed = False  # the last job
         self._jobs: list[JobHandle[Any, Any]] = []
-        self._connections = Connections()
         when_destroyed(self, _let_go, self._connections, self._jobs)
         guard_wheel(self)
+        self.listen(self.session.value_wanted, self._on_value_wanted)
+
+    def link_label(self, words: Mapping[str, str] | None = None) -> LinkLabel:
+        """Make a label in which words are links to boxes; the names of missing values where none are given."""
+        label = LinkLabel(self.viewer, self._connections, words=words)
+        label.linkActivated.connect(self.fill_in)
+        return label
+
+    def fill_in(self, name: str) -> None:
+        """Show the box of something that is missing, here or in another panel."""
+        box = self.box_of(name)
+        if box is None:
+            show_box(self.viewer, self.session, name)
+        else:
+            self._show_box(box)
+
+    def box_of(self, name: str) -> QWidget | None:
+        """Return the box where something that is missing is filled in, ready to be seen; None if it is not here."""
+        del name
+        return None
 
     def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:
         """Connect a signal of the Session to a method of this widget, for as long as the widget lives."""
         self._connections.connect(signal, slot)
+
+    def _on_value_wanted(self, wanted: Wanted) -> None:
+        box = None if wanted.shown else self.box_of(wanted.name)
+        if box is not None:
+            wanted.shown = True
+            self._show_box(box)
+
+    def _show_box(self, box: QWidget) -> None:
+        enter(box)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Have the window, which the panel is docked in by now, ask before it closes over unsaved results."""
@@ -151,7 +181,7 @@ class StepPanel(JobPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         map_layers_of(napari_viewer, self.session)
-        self.state_label = plain_label()
+        self.state_label = self.link_label(step_words())
         layout = self.layout()
         assert isinstance(layout, QVBoxLayout)
         layout.insertWidget(layout.indexOf(self.message_label) + 1, self.state_label)
@@ -172,6 +202,12 @@ class StepPanel(JobPanel):
         job = self.session.running_job(self.step)
         if isinstance(job, JobHandle):
             self.job_bar.watch(job)
+
+    def _show_box(self, box: QWidget) -> None:
+        """Have the desk unfold the panel, and scroll to the box."""
+        self.asks.emit()
+        self.must_be_seen.emit(box)
+        super()._show_box(box)
 
     def _on_another_scan(self, _: object) -> None:
         """Take back what was said of the scan before."""

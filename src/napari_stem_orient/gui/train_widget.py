@@ -23,6 +23,7 @@ from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.folding import Folding
 from napari_stem_orient.gui.latest_job import LatestJob
+from napari_stem_orient.gui.missing_values import step_words
 from napari_stem_orient.gui.step_panel import JobPanel, plain_label
 from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.throttle import Throttle
@@ -74,7 +75,7 @@ class TrainWidget(JobPanel):
         self._result: TrainingResult | None = None
         self.form = TrainingForm(self)
         self.form_folding = Folding("What to train", self.form, unfolded=True)
-        self.stopped_label = plain_label()
+        self.stopped_label = self.link_label(step_words())
         self.state_label = plain_label()
         self.state_label.setToolTip(_STATE_TOOLTIP)
         self.plot = TrainingPlot()
@@ -112,6 +113,13 @@ class TrainWidget(JobPanel):
     def running(self) -> bool:
         """Whether a training runs."""
         return self._job is not None
+
+    def box_of(self, name: str) -> QWidget | None:
+        """Return where the crystals of the training, or its name, are given."""
+        box = {"crystals": self.form.crystals.add_box, "name": self.form.name_edit}.get(name)
+        if box is not None:
+            self.form_folding.set_unfolded(True)
+        return box
 
     # --- running -------------------------------------------------------------------------------------------
 

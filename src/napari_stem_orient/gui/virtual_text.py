@@ -44,3 +44,12 @@ def summary_text(detector: VirtualDetector, calibration: Calibration | None) -> 
     known = length_text(detector.outer_radius_px, calibration)
     size = f"radius {radii}" + (f" ({known})" if known else "")
     return f"{detector.name}: {size}, {place_text(detector, calibration)}"
+
+
+def missing_text(calibration: Calibration | None) -> str:
+    """Say what is missing for lengths in all units, or, without a calibration, that no scan is open."""
+    if calibration is None:
+        return "Needs an open scan."
+    missing = calibration.missing_for_indexing()
+    units = "mrad" if calibration.pixel_size_inv_angstrom is not None else "1/Å and mrad"
+    return f"Missing for lengths in {units}: {', '.join(missing)}." if missing else ""

@@ -21,6 +21,7 @@ from napari_stem_orient.core.virtual_detector import (
 from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.file_dialogs import ask_save_file
 from napari_stem_orient.gui.map_layers import map_layers_of
+from napari_stem_orient.gui.missing_values import step_words
 from napari_stem_orient.gui.step_panel import JobPanel, plain_label
 from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.throttle import Throttle
@@ -31,7 +32,7 @@ from napari_stem_orient.gui.virtual_jobs import beam_radius_px, origin_at, scan_
 from napari_stem_orient.gui.virtual_layers import VirtualLayers
 from napari_stem_orient.gui.virtual_list import DetectorListView
 from napari_stem_orient.gui.virtual_pattern import PatternChooser
-from napari_stem_orient.gui.virtual_text import summary_text
+from napari_stem_orient.gui.virtual_text import missing_text, summary_text
 from napari_stem_orient.gui.virtual_view import DetectorView
 from napari_stem_orient.gui.workers import one_step_job
 
@@ -70,6 +71,7 @@ class VirtualWidget(JobPanel):
         self.chooser = PatternChooser(self)
         self.view = DetectorView()
         self.title_label = plain_label()
+        self.missing_label = self.link_label(step_words())
         self.list_view = DetectorListView(self.detectors, self._connections, describe=self._summary)
         self.form = DetectorForm(self.detectors, self._connections)
         self._draw_soon = Throttle(self._draw, interval_ms=DRAW_INTERVAL_MS, parent=self)
@@ -226,6 +228,8 @@ class VirtualWidget(JobPanel):
         if scan is not None and origins is not None:
             beam = origin_at(origins, None, scan.scan_shape)
             self.form.set_surroundings(scan.calibration, beam, beam_moves=origins.ndim == 2)
+        self.missing_label.setText(missing_text(None if scan is None else scan.calibration))
+        self.missing_label.setVisible(scan is None or (bool(entries) and bool(self.missing_label.text())))
         self.list_view.set_notes({entry.key: self.imager.note(entry) for entry in entries})
 
     def _summary(self, entry: DetectorEntry) -> str:
@@ -246,6 +250,7 @@ class VirtualWidget(JobPanel):
         column.addLayout(self._preset_row())
         column.addWidget(self.list_view)
         column.addWidget(self.form)
+        column.addWidget(self.missing_label)
         column.addStretch(1)
         area = QScrollArea()
         area.setWidgetResizable(True)
