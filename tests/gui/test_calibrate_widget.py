@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QFocusEvent
+from qtpy.QtWidgets import QApplication
 
 from inspect_scene import PLAIN_CALIBRATION, Scene, make_scene, run_map
 from napari_stem_orient.calibration import origin, ring_pattern, shape
@@ -438,6 +442,48 @@ def test_the_crystal_is_that_of_the_session_until_another_is_chosen(
     box.box.activated.emit(box.box.findText("CIF…"))
     assert (names(), box.box.currentText()) == (["Ni"], "Ni")
     assert isinstance(box.crystals[0], Crystal)
+
+
+def test_the_crystal_list_has_headings_an_order_and_a_search(ready: CalibrateWidget, qtbot: QtBot) -> None:
+    box = ready.crystal_box.box
+    texts = [box.itemText(row) for row in range(box.count())]
+    assert texts[:4] == ["No crystal", "CIF…", "Built in: fcc", "Ag"]
+    line = box.lineEdit()
+    assert line is not None
+    for typed, name in (("si", "Si"), ("perovsk", "SrTiO3"), ("licoo", "LiCoO2")):
+        line.selectAll()
+        qtbot.keyClicks(line, typed)
+        completer = line.completer()
+        assert completer is not None
+        popup = completer.popup()
+        assert popup is not None
+        popup.hide()
+        qtbot.keyClick(line, Qt.Key.Key_Return)
+        assert [crystal.name for crystal in ready.crystal_box.crystals] == [name]
+        assert box.currentText() == name
+    texts = [box.itemText(row) for row in range(box.count())]
+    assert texts[:3] == ["No crystal", "CIF…", "Chosen before"]
+    assert texts.count("LiCoO2") == 1
+
+
+def test_a_search_that_was_given_up_leaves_the_crystal_as_it_was_and_says_so(
+    ready: CalibrateWidget, qtbot: QtBot
+) -> None:
+    box = ready.crystal_box.box
+    ready.crystal_box.choose("Cu")
+    line = box.lineEdit()
+    assert line is not None
+    line.selectAll()
+    qtbot.keyClicks(line, "A")
+    QApplication.sendEvent(box, QFocusEvent(QEvent.Type.FocusOut, Qt.FocusReason.MouseFocusReason))
+    assert box.currentText() == "Cu"
+    line.selectAll()
+    qtbot.keyClicks(line, "kryptonite")
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert "“kryptonite” is none of the crystals" in ready.message_label.text()
+    qtbot.keyClick(line, Qt.Key.Key_Escape)
+    assert box.currentText() == "Cu"
+    assert [crystal.name for crystal in ready.crystal_box.crystals] == ["Cu"]
 
 
 def test_index_starts_with_the_crystal_that_the_calibration_was_made_with(

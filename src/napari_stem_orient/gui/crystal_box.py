@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from psygnal import Signal
-from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal
-from napari_stem_orient.gui.crystal_chooser import builtin_groups, heading
+from napari_stem_orient.gui.crystal_chooser import builtin_groups
 from napari_stem_orient.gui.crystal_question import load_for
+from napari_stem_orient.gui.crystal_search import CrystalSearch
 from napari_stem_orient.gui.file_dialogs import ask_open_file
-from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.step_panel import JobPanel
+from napari_stem_orient.gui.theme_colours import theme_colours
 
 NONE = "No crystal"
 CIF = "CIF…"
-HEADING = ""  # stands for the lines that cannot be chosen
+CHOSEN = "Chosen before"
 
 
 class CrystalBox(QWidget):
@@ -36,15 +36,16 @@ class CrystalBox(QWidget):
         self._panel = panel
         self._own: tuple[Crystal, ...] | None = None  # None while the Session's are taken
         self._from_files: tuple[Crystal, ...] = ()
-        self._choices: list[tuple[Crystal, ...] | str] = []
-        self.box = narrow_box()
-        self.box.setMinimumContentsLength(8)  # a button and a tick stand beside it
-        self.box.setToolTip(tooltip)
-        self.box.activated.connect(self._on_activated)
+        self.box = CrystalSearch()
+        self.box.setToolTip(f"<qt>{tooltip} Type to search by name or structure type, or open the list.</qt>")
+        self.box.chosen.connect(self._on_chosen)
+        self.box.not_found.connect(self._on_not_found)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box)
         panel.listen(panel.session.crystals_changed, self._on_session_crystals)
+        panel.listen(panel.viewer.events.theme, self._on_theme_changed)
+        self._on_theme_changed()
         self._fill()
 
     @property
@@ -65,16 +66,19 @@ class CrystalBox(QWidget):
         self._fill()
         self.changed.emit()
 
-    def _on_activated(self, index: int) -> None:
-        choice = self._choices[index]
+    def _on_chosen(self, choice: tuple[Crystal, ...] | str) -> None:
         if choice == CIF:
             self._on_cif()
-        elif choice == HEADING:
-            self._fill()
         elif isinstance(choice, str):
             self.choose(choice)
         else:
             self._set(None if choice == self._panel.session.crystals else choice)
+
+    def _on_not_found(self, text: str) -> None:
+        self._panel.show_message(f"“{text}” is none of the crystals in the list; CIF… takes any other.")
+
+    def _on_theme_changed(self, _: object = None) -> None:
+        self.box.apply_theme(theme_colours(self._panel.viewer))
 
     def _on_cif(self) -> None:
         path = ask_open_file(self, "Choose a crystal", kinds="CIF (*.cif);;All files (*)", purpose="crystals")
@@ -97,23 +101,14 @@ class CrystalBox(QWidget):
             chosen.append(self.crystals)
         listed = {crystals[0].name for crystals in chosen if len(crystals) == 1}
         built_in = [
-            (f"Built in: {kind}", [name for name in names if name not in listed])
+            (f"Built in: {kind}", [(name, name) for name in names if name not in listed])
             for kind, names in builtin_groups()
         ]
-        self._choices = [*chosen]
-        self.box.clear()
-        self.box.addItems([_names(choice) for choice in chosen])
-        model = self.box.model()
-        assert isinstance(model, QStandardItemModel)
-        for title, names in built_in:
-            if names:
-                model.appendRow(heading(title))
-                self.box.addItems(names)
-                self._choices += [HEADING, *names]
-        self.box.insertSeparator(self.box.count())
-        self.box.addItem(CIF)
-        self._choices += [HEADING, CIF]
-        self.box.setCurrentIndex(chosen.index(self.crystals))
+        alone = [(_names(choice), choice) for choice in chosen if not choice]
+        yours = [(_names(choice), choice) for choice in chosen if choice]
+        self.box.set_entries(
+            [("", [*alone, (CIF, CIF)]), (CHOSEN, yours), *built_in], shown=_names(self.crystals)
+        )
 
 
 def _names(crystals: tuple[Crystal, ...]) -> str:
