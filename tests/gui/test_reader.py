@@ -41,6 +41,12 @@ def test_only_what_may_be_ours_is_accepted(tmp_path: Path) -> None:
     assert get_reader(str(tmp_path)) is None
 
 
+def test_a_picture_that_was_saved_from_a_layer_is_left_to_napari(tmp_path: Path) -> None:
+    for name, shape in (("dark_field", (12, 16)), ("ipf", (12, 16, 4)), ("ipf_rgb", (12, 16, 3))):
+        np.save(tmp_path / f"{name}.npy", np.zeros(shape, dtype=np.uint8))
+        assert get_reader(str(tmp_path / f"{name}.npy")) is None
+
+
 def test_without_a_viewer_the_patterns_come_as_a_lazy_layer(tmp_path: Path) -> None:
     assert napari.current_viewer() is None
     ((data, keywords, kind),) = read(str(write_scan(tmp_path / "scan.npy")))

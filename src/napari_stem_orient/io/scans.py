@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 ZARR_EXTENSIONS = (".zarr", ".zspy")
+MOST_COLOURS = 4  # of a pixel of a picture: no detector is so narrow
 HDF5_EXTENSIONS = (".emd", ".h5", ".hdf5", ".hdf", ".mat", ".nxs")
 #: File endings, in lower case, of everything that `open_datacube` tries to read and that napari is to offer it for;
 #: pictures (.tif) are napari's own.
@@ -141,7 +142,8 @@ def may_be_scan(path: str | Path) -> bool:
         return path.is_file() and b"raw_file" in path.read_bytes()[: 2**20]
     if ending == ".npy":
         with contextlib.suppress(ValueError, OSError):
-            return len(np.load(path, mmap_mode="r", allow_pickle=False).shape) >= 3
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+            return len(shape) >= 3 and min(shape[-2:]) > MOST_COLOURS
         return False
     if ending == ".raw":
         return any(path.parent.glob("*.xml")) or (path.is_file() and is_empad_raw(path))
