@@ -53,3 +53,13 @@ ResultType = TypeVar("ResultType")
 #: A long job: yields small records several times a second and returns its result. It knows nothing of
 #: threads, and ``close()`` ends it cleanly at any yield.
 Job: TypeAlias = Generator[RecordType, None, ResultType]
+
+
+def result_of(job: Job[RecordType, ResultType]) -> ResultType:
+    """Run a job to its end without looking at its records."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as finished:
+            result: ResultType = finished.value
+            return result

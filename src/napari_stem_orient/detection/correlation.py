@@ -15,7 +15,9 @@ from torch import Tensor
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.frames import WITHOUT_PATTERN, position_ranges
+from napari_stem_orient.core.made_otherwise import made_otherwise
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.detection.averaging import frames_to_search
@@ -144,31 +146,21 @@ def start_of_detection(
     if resume_from is None:
         return [], np.ones(datacube.n_positions, dtype=bool)
     if resume_from.scan_shape != datacube.scan_shape:
-        raise ValueError(
-            f"the earlier peaks are of a scan of {resume_from.scan_shape}, this one is {datacube.scan_shape}: "
-            "detect anew"
+        raise UserError(
+            f"the earlier peaks are of a scan of {resume_from.scan_shape}, this one is {datacube.scan_shape}",
+            fix="detect anew",
         )
     if resume_from.source_fingerprint not in (None, datacube.fingerprint):
-        raise ValueError(
-            f"the earlier peaks are of another scan, or {datacube.name} has changed since: detect anew"
+        raise UserError(
+            f"the earlier peaks are of another scan, or {datacube.name} has changed since", fix="detect anew"
         )
-    earlier = resume_from.parameters
-    if any(key in earlier and earlier[key] != description[key] for key in ("detector", "detection")):
-        raise ValueError("the earlier peaks were detected with other parameters: use those, or detect anew")
-    if "probe" in earlier and not _same_probe(earlier["probe"], description["probe"]):
-        raise ValueError("the earlier peaks were detected with another template: use that, or detect anew")
-    if "detection" in earlier and earlier.get("mask") != description.get("mask"):
-        raise ValueError(
-            "the earlier peaks were detected with another detector mask: use that, or detect anew"
+    differing = made_otherwise(resume_from.parameters, description)
+    if differing:
+        raise UserError(
+            f"the earlier peaks were detected with {' and '.join(differing)}",
+            fix="use the same, or detect anew",
         )
     return [resume_from.as_block()], ~resume_from.detected
-
-
-def _same_probe(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two descriptions are of one template; a radius measured again may differ in its last digits."""
-    return one["source"] == other["source"] and math.isclose(
-        one["radius_px"], other["radius_px"], rel_tol=1e-3
-    )
 
 
 def collect_peaks(

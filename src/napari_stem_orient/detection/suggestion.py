@@ -61,9 +61,11 @@ def suggest_detection(
     datacube: DataCube,
     *,
     radius_px: float | None = None,
+    probe: ProbeTemplate | None = None,
+    flat: bool = False,
     mask: Mask | None = None,
     frames: NDArray[np.generic] | None = None,
-    false_disks_per_pattern: float = FALSE_DISKS_PER_PATTERN,
+    false_disks_per_pattern: float | None = None,
 ) -> Suggestion:
     """Choose direct beam, template and parameters from some 64 patterns spread over the scan.
 
@@ -73,12 +75,16 @@ def suggest_detection(
         The scan.
     radius_px
         Radius of the disks where it is known: the template is then a flat disk, and no direct beam need be seen.
+    probe
+        The template where it is known, and no direct beam need be seen either.
+    flat
+        Take a flat disk of the radius of the direct beam, and not the direct beam itself, as template.
     mask
         (det_y, det_x) bool, True where a pixel is not usable.
     frames
         (n, det_y, det_x), a sample that has been read already (`sample_frames`).
     false_disks_per_pattern
-        How many maxima of noise may pass for disks in a pattern; it sets the significance.
+        How many maxima of noise may pass for disks in a pattern, 1 where None; it sets the significance.
 
     Raises
     ------
@@ -88,16 +94,21 @@ def suggest_detection(
     sample = sample_frames(datacube) if frames is None else frames
     stack = fill_masked(_finite(sample), mask)
     if radius_px is not None:
+        probe = synthetic_probe(radius_px, datacube.detector_shape)
+    if probe is not None:
         rows, columns = datacube.detector_shape
         y, x = datacube.calibration.origin_px or ((rows - 1) / 2, (columns - 1) / 2)
-        beam = DirectBeam(y, x, radius_px)
-        probe = synthetic_probe(radius_px, datacube.detector_shape)
     else:
-        beam = measure_direct_beam(stack.mean(axis=0))
-        probe = _choose_probe(datacube, stack, beam, saturated=find_saturation(sample, mask) is not None)
-        beam = DirectBeam(beam.y_px, beam.x_px, probe.radius_px)
+        seen = measure_direct_beam(stack.mean(axis=0))
+        y, x = seen.y_px, seen.x_px
+        probe = _choose_probe(datacube, stack, seen, saturated=find_saturation(sample, mask) is not None)
+        probe = synthetic_probe(probe.radius_px, datacube.detector_shape) if flat else probe
+    beam = DirectBeam(y, x, probe.radius_px)
     parameters, false_alarms = _detection_parameters(
-        stack, probe, integers=sample.dtype.kind in "biu", false_disks=false_disks_per_pattern
+        stack,
+        probe,
+        integers=sample.dtype.kind in "biu",
+        false_disks=FALSE_DISKS_PER_PATTERN if false_disks_per_pattern is None else false_disks_per_pattern,
     )
     return Suggestion(beam, probe, parameters, false_alarms)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.io.atomic import complete_or_absent
 
 MASK_ENDINGS = (".npy", ".tif", ".tiff")
@@ -30,19 +31,25 @@ def open_detector_mask(
 
     Raises
     ------
-    ValueError
+    UserError
         When the file holds no single image, or one of another shape.
     """
     path = Path(path)
     values = np.squeeze(_read(path))
     if values.ndim != 2 or values.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{path.name} holds {values.dtype} of shape {values.shape}: a detector mask is one image of numbers"
+        raise UserError(
+            f"{path.name} holds {values.dtype} of shape {values.shape}",
+            value=values.shape,
+            fix="a detector mask is one image of numbers",
+            field="mask",
         )
     if detector_shape is not None and values.shape != detector_shape:
-        raise ValueError(
+        raise UserError(
             f"{path.name} is {values.shape[0]} x {values.shape[1]} px but the detector {detector_shape[0]} x "
-            f"{detector_shape[1]}: use a mask of this detector"
+            f"{detector_shape[1]}",
+            value=values.shape,
+            fix="use a mask of this detector",
+            field="mask",
         )
     return np.asarray(values != 0, dtype=np.bool_)
 
@@ -75,13 +82,17 @@ def _read(path: Path) -> NDArray[np.generic]:
         return np.asarray(tifffile.imread(path))
     except Exception as error:  # readers of damaged files raise anything
         text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(
-            f"{path.name} cannot be read as an image ({text}): it is damaged or of another format; save it again"
+        raise UserError(
+            f"{path.name} cannot be read as an image ({text})",
+            fix="it is damaged or of another format; save it again",
+            field="mask",
         ) from error
 
 
 def _check_ending(path: Path) -> None:
     if path.suffix.lower() not in MASK_ENDINGS:
-        raise ValueError(
-            f"{path.name} must end in .npy or .tif to be a detector mask; name it {path.stem}.npy"
+        raise UserError(
+            f"{path.name} must end in .npy or .tif to be a detector mask; name it {path.stem}.npy",
+            value=path.name,
+            field="mask",
         )

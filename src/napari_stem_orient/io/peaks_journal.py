@@ -15,6 +15,7 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.frames import WITHOUT_PATTERN
+from napari_stem_orient.core.made_otherwise import made_otherwise
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.io.run_journal import (
     JournalRecord,
@@ -71,6 +72,8 @@ class InterruptedDetection:
         When it was written last, in seconds since 1970.
     calibrated
         The calibration that the peaks were given since, and the direct beam at each position; None where none was.
+    choice
+        What the user had decided; None of a run of an earlier version.
     """
 
     path: Path
@@ -82,6 +85,7 @@ class InterruptedDetection:
     n_positions: int
     modified: float
     calibrated: KeptCalibration | None = None
+    choice: dict[str, Any] | None = None
 
     @property
     def finished(self) -> bool:
@@ -102,6 +106,7 @@ def begin_peaks_journal(
     probe_image: NDArray[Any],
     mask: NDArray[np.bool_] | None = None,
     resume_from: BraggPeaks | None = None,
+    choice: Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
 ) -> RunJournal | None:
     """Begin the journal of a detection; None for a scan that is in no file, which nobody could open again.
@@ -112,6 +117,8 @@ def begin_peaks_journal(
         What is detected, and how; see `InterruptedDetection`.
     resume_from
         What was done before: it is kept first.
+    choice
+        What the user decided, JSON-able, for whoever goes on with it.
     folder
         Where the journals are; in the user's cache where none is given.
     """
@@ -121,6 +128,8 @@ def begin_peaks_journal(
     if mask is not None:
         arrays["mask"] = np.asarray(mask, dtype=bool)
     note = {"description": dict(description), "scan_shape": list(datacube.scan_shape), "name": datacube.name}
+    if choice is not None:
+        note["choice"] = dict(choice)
     journal = RunJournal(new_journal_path(KIND, datacube.fingerprint, folder), note, arrays)
     if resume_from is not None:
         keep_block(journal, resume_from.as_block())
@@ -220,7 +229,10 @@ def remove_interrupted_detections(
         if path == keep:
             return False
         begun = next(read_journal(path), None)
-        return begun is None or description in (None, begun.note.get("description"))
+        if begun is None or description is None:
+            return True
+        made_by = begun.note.get("description")
+        return made_by is not None and not made_otherwise(made_by, description)
 
     remove_free_journals(KIND, datacube.fingerprint, folder, which=made_so)
 
@@ -252,6 +264,7 @@ def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:
         n_positions=datacube.n_positions,
         modified=path.stat().st_mtime,
         calibrated=calibrated[-1] if calibrated else None,
+        choice=begun.note.get("choice"),
     )
 
 
