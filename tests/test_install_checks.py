@@ -51,6 +51,11 @@ WITH_ALL = {"napari": "0.9.2", "numpy": "1.26.4", "zarr": "3.1.5", "py4dstem": "
         ("base", "3.12", {**GOOD, "pyqt6": "6.9.1"}, "Qt binding"),
         ("all", "3.14", {**WITH_ALL, "numpy": "2.5.5"}, "py4DSTEM where it can be had"),
         ("py4dstem", "3.11", GOOD, "py4DSTEM where it can be had"),
+        ("pyside6", "3.11", {**GOOD, "pyside6": "6.11.3"}, None),
+        ("pyside6", "3.12", {**GOOD, "pyside6": "6.12.0"}, None),
+        ("pyside6", "3.11", {**GOOD, "pyside6": "6.12.0"}, "ends napari"),
+        ("pyside6", "3.12", {**GOOD, "pyqt6": "6.9.1"}, "Qt binding"),
+        ("all", "3.12", {**WITH_ALL, "pyside6": "6.12.0"}, "Qt binding"),
     ],
 )
 def test_what_a_user_would_not_accept_is_a_problem(

@@ -18,9 +18,13 @@ from tempfile import TemporaryDirectory
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 SYSTEMS = ("linux", "windows", "macos")
 EXTRAS = ("", "py4dstem", "all")
-SHOWN = ("napari", "numpy", "zarr", "torch", "rosettasciio", "py4dstem", "pyqt6")
+#: "linux" is for uv one that is too old for what PySide6 has been made for since 6.10; this is Ubuntu 24.04.
+NEW_LINUX = "x86_64-manylinux_2_39"
+SHOWN = ("napari", "numpy", "zarr", "torch", "rosettasciio", "py4dstem", "pyqt6", "pyside6")
 #: The last Python that py4DSTEM can be installed with.
 LAST_WITH_PY4DSTEM = "3.12"
+#: PySide6 that ends Python before 3.12, see gui/constants_of_python.py.
+FATAL_PYSIDE6 = "6.12.0"
 UNREACHABLE = re.compile(
     r"error sending request|failed to fetch|network was disabled|dns error", re.IGNORECASE
 )
@@ -93,11 +97,11 @@ def resolve_all(requests: Sequence[Request]) -> list[dict[str, str] | Unresolvab
 
 
 def user_requests(wheel: Path) -> list[Request]:
-    """What users type: the wheel without extras, with py4DSTEM and with all on every Python; all on every system."""
+    """What users type: the wheel without extras and with each of them on every Python; all on every system."""
     return [
         Request(extra or "base", required(wheel, extra), python, system)
-        for system in SYSTEMS
-        for extra in (EXTRAS if system == "linux" else ("all",))
+        for system in (*SYSTEMS, NEW_LINUX)
+        for extra in {"linux": EXTRAS, NEW_LINUX: ("pyside6",)}.get(system, ("all",))
         for python in PYTHONS
     ]
 
@@ -113,15 +117,18 @@ def problems_of(request: Request, versions: dict[str, str] | UnresolvableError) 
     if isinstance(versions, UnresolvableError):
         return [f"{where}: cannot be installed\n{versions}"]
     numpy_major, zarr_major = (int(versions.get(name, "0").split(".")[0]) for name in ("numpy", "zarr"))
-    wants_py4dstem = request.name != "base" and as_numbers(request.python) <= as_numbers(LAST_WITH_PY4DSTEM)
+    python = as_numbers(request.python)
+    wants_py4dstem = request.name in {"py4dstem", "all"} and python <= as_numbers(LAST_WITH_PY4DSTEM)
+    wanted_bindings = {"all": {"pyqt6"}, "pyside6": {"pyside6"}}.get(request.name, set())
     promises = {
         "napari is there": "napari" in versions,
         "zarr 3 or newer": zarr_major >= 3,
         "py4DSTEM where it can be had, and nowhere else": ("py4dstem" in versions) == wants_py4dstem,
         "numpy 2 or newer unless py4DSTEM holds it": wants_py4dstem or numpy_major >= 2,
-        "a Qt binding with all, and only with it": (
-            any(name in versions for name in ("pyqt6", "pyside6")) == (request.name in {"all", "napari[all]"})
+        "the Qt binding that was asked for, and no other": (
+            {"pyqt6", "pyside6"} & versions.keys() == wanted_bindings
         ),
+        "no PySide6 that ends napari": python >= (3, 12) or versions.get("pyside6") != FATAL_PYSIDE6,
     }
     return [f"{where}: not kept: {promise}" for promise, kept in promises.items() if not kept]
 

@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_stem_orient.gui import steps
 from napari_stem_orient.gui.calibrated_state import require_main_thread
+from napari_stem_orient.gui.constants_of_python import keep_constants
 from napari_stem_orient.gui.scan_state import RunningJob, ScanState
 from napari_stem_orient.gui.steps import Step, StepState
 from napari_stem_orient.gui.unsaved import SavedResults
@@ -300,5 +301,6 @@ def session_of(napari_viewer: napari.Viewer) -> Session:
     viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
     session = _sessions.get(viewer)
     if session is None:
+        keep_constants()  # here, because whatever of ours is opened first comes through here
         session = _sessions[viewer] = Session()
     return session
