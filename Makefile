@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 # Two environments, because two worlds of users exist: .venv with py4DSTEM, which holds numpy below 2, and PyQt6; .venv-numpy2
-# with numpy 2 and a newer napari.
+# with numpy 2, a newer napari, and both Qt bindings.
 VENV ?= .venv
 VENV_NUMPY2 ?= .venv-numpy2
 PYTHON ?=
@@ -22,10 +22,14 @@ SYSTEM := $(VENV)/.stamp-system
 INSTALLED := $(VENV)/.stamp-installed
 INSTALLED_NUMPY2 := $(VENV_NUMPY2)/.stamp-installed
 WITH_PY4DSTEM := -e ".[test,docs,py4dstem]" "napari[pyqt6]"
-WITH_NUMPY2 := -e ".[test]" "napari[pyqt6]"
+WITH_NUMPY2 := -e ".[test]" "napari[pyqt6,pyside6]"
 SOURCES := src/napari_stem_orient
 # Each worker has a virtual display of its own (pytest-xvfb); with none, the tests fail instead of skipping what needs one.
-PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --timeout 300
+# A process that dies ends the run, as the failure of the test that it was in: loadfile has no work for one that replaces it,
+# and waits for ever.
+PYTEST := -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --max-worker-restart 0 --timeout 300
+PYQT6 := QT_API=pyqt6 PYTEST_QT_API=pyqt6
+PYSIDE6 := QT_API=pyside6 PYTEST_QT_API=pyside6
 # A window where there is a display; else pictures from a virtual one.
 DISPLAYED := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname -s))
 WINDOWED := $(if $(DISPLAYED),,xvfb-run -a -s "-screen 0 1920x1080x24")
@@ -40,7 +44,7 @@ demo: $(INSTALLED) ## simulate a scan, index it, show the maps (without a screen
 	$(WINDOWED) $(BIN)/napari-stem-orient demo $(DEMO_ARGS)
 
 .PHONY: test
-test: lint types docs pytest pytest-numpy2 check-install ## everything that has to be green
+test: lint types docs pytest pytest-numpy2 pytest-pyside6 check-install ## everything that has to be green
 
 .PHONY: lint
 lint: $(INSTALLED)
@@ -57,13 +61,18 @@ docs: $(INSTALLED) ## build the documentation into site/
 
 .PHONY: pytest
 pytest: $(INSTALLED) ## the tests with numpy 1 and py4DSTEM
-	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 NAPARI_STEM_ORIENT_NEEDS_PY4DSTEM=1 QT_API=pyqt6 PYTEST_QT_API=pyqt6 \
+	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 NAPARI_STEM_ORIENT_NEEDS_PY4DSTEM=1 $(PYQT6) \
 	  $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: pytest-numpy2
 pytest-numpy2: $(INSTALLED_NUMPY2) ## the tests with numpy 2, the next napari, and without py4DSTEM
-	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 QT_API=pyqt6 PYTEST_QT_API=pyqt6 \
+	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 $(PYQT6) \
 	  $(BIN_NUMPY2)/python $(PYTEST) $(PYTEST_ARGS)
+
+.PHONY: pytest-pyside6
+pytest-pyside6: $(INSTALLED_NUMPY2) ## the tests of the window that say whether it works with PySide6 as well
+	NAPARI_STEM_ORIENT_NEEDS_DISPLAY=1 $(PYSIDE6) \
+	  $(BIN_NUMPY2)/python $(PYTEST) -m bindings tests/gui $(PYTEST_ARGS)
 
 # Builds the wheel, asks what pip would choose on each Python and system, installs it where nothing else is and runs it.
 .PHONY: check-install

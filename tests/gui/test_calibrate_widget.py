@@ -27,6 +27,8 @@ from napari_stem_orient.io import calibration_files
 from patience import Until
 from shown_panel import ShowPanel
 
+pytestmark = pytest.mark.bindings
+
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_stem_orient.gui.connections import when_destroyed
+
+pytestmark = pytest.mark.bindings
 
 
 class Keeper:

@@ -14,6 +14,8 @@ from napari_stem_orient.io import simulated_scans
 from napari_stem_orient.io.maps import open_orientation_map
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 
 @pytest.fixture
 def small_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ from napari_stem_orient.gui.session import Step, StepState, session_of
 from napari_stem_orient.io.simulated_scans import save_simulated_scan  # noqa: F401
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 NAME = "napari-stem-orient"
 
 

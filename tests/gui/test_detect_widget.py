@@ -20,6 +20,8 @@ from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel
 
+pytestmark = pytest.mark.bindings
+
 
 @pytest.fixture
 def panel(show_panel: ShowPanel) -> DetectWidget:

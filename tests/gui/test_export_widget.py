@@ -17,6 +17,8 @@ from napari_stem_orient.gui.session import Step, StepState
 from napari_stem_orient.io.maps import open_orientation_map
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 Answer = Callable[[Path | None], None]
 
 

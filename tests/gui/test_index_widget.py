@@ -25,6 +25,8 @@ from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate
 from patience import Until
 from shown_panel import ShowPanel
 
+pytestmark = pytest.mark.bindings
+
 SCAN_SHAPE = (8, 9)
 
 

@@ -26,6 +26,8 @@ from napari_stem_orient.gui.solution_text import difference_text, status_text
 from napari_stem_orient.gui.theme_colours import theme_colours
 from napari_stem_orient.gui.throttle import Throttle
 
+pytestmark = pytest.mark.bindings
+
 
 @pytest.fixture
 def inspect(viewer, qtbot):

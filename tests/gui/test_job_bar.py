@@ -16,6 +16,8 @@ from napari_stem_orient.gui.job_bar import JobBar, time_left
 from napari_stem_orient.gui.workers import one_step_job, start_job
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 
 def frames(total: int) -> Generator[Any, None, None]:
     for done in range(1, total + 1):

@@ -14,6 +14,8 @@ from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.gui.virtual_widget import VirtualWidget
 from opened_scan import read_scan
 
+pytestmark = pytest.mark.bindings
+
 
 @pytest.fixture
 def button(viewer, qtbot):

@@ -33,6 +33,8 @@ from napari_stem_orient.io.peaks import open_bragg_peaks
 from napari_stem_orient.io.peaks_journal import begin_peaks_journal, find_interrupted_detections, keep_block
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 SHAPE = (3, 4)
 CALIBRATION = Calibration(voltage_kv=300.0, pixel_size_inv_angstrom=0.02)
 DESCRIPTION = {"detector": "correlation", "detection": {}, "probe": {"radius_px": 2.0, "source": "x"}}

@@ -24,6 +24,8 @@ from napari_stem_orient.io import scans
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 CALIBRATION = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.02, scan_step_nm=2, origin_px=(8, 8))
 
 

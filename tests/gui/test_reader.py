@@ -19,6 +19,8 @@ from napari_stem_orient.gui.session import session_of
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 PLUGIN = "napari-stem-orient"
 
 

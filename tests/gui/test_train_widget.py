@@ -33,6 +33,8 @@ from napari_stem_orient.training_task import training_job
 from patience import Until
 from shown_panel import ShowPanel
 
+pytestmark = pytest.mark.bindings
+
 NAME = "napari-stem-orient"
 SI, CU = load_crystal("Si"), load_crystal("Cu")
 ENDLESS = TrainingParameters(steps=10**6, batch_size=8, simulation="kinematic")

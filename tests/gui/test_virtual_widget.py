@@ -27,6 +27,8 @@ from napari_stem_orient.gui.virtual_widget import VirtualWidget
 from opened_scan import read_scan
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 SCAN, DETECTOR = (6, 8), (48, 56)
 CALIBRATION = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.02, scan_step_nm=2.0)
 SPOT = np.arange(48, dtype=np.float32).reshape(SCAN)

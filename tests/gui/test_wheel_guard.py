@@ -32,6 +32,8 @@ from napari_stem_orient.gui.pattern_view import PatternView
 from napari_stem_orient.gui.wheel_guard import guard_wheel
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 NAME = "napari-stem-orient"
 DOCKS = (
     "Orientation mapping", "Inspect", "Open", "Detect", "Calibrate", "Index", "Export", "Train a model",

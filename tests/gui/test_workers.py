@@ -16,6 +16,8 @@ from napari_stem_orient.gui import workers
 from napari_stem_orient.gui.workers import error_message, one_step_job, start_job
 from patience import Until
 
+pytestmark = pytest.mark.bindings
+
 
 @dataclass
 class Number:
