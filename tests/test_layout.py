@@ -22,7 +22,7 @@ NAME = "napari_stem_orient"
 
 GUI_LIBRARIES = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt", "psygnal", "pyqtgraph"}
 HEAVY_LIBRARIES = {"py4DSTEM", "emdfile", "matplotlib", "orix.plot"}
-ROOMS = ("core", "simulation", "network", "detection", "calibration", "indexing", "io", "gui")
+ROOMS = ("core", "simulation", "network", "detection", "calibration", "indexing", "io", "session", "gui")
 # The folders are the way the data go: a room may import itself and what lies before it.
 MAY_IMPORT = {
     "core": {"core"},
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "calibration": {"calibration", "detection", "simulation", "core"},
     "indexing": {"indexing", "calibration", "network", "simulation", "core"},
     "io": {"io", "network", "simulation", "core"},
+    "session": {"session", "io", "indexing", "calibration", "detection", "network", "simulation", "core"},
     "gui": set(ROOMS),
 }
 
@@ -98,8 +99,14 @@ def test_core_imports_without_torch_qt_or_heavy_libraries() -> None:
 
 
 def test_everything_outside_gui_imports_without_napari_and_qt() -> None:
-    names = [_module_name(path) for path in _modules() if "gui" not in path.relative_to(PACKAGE).parts]
-    _import_in_fresh_process(names, forbidden=GUI_LIBRARIES | HEAVY_LIBRARIES)
+    rooms = {path: path.relative_to(PACKAGE).parts[0] for path in _modules()}
+    outside = [_module_name(path) for path, room in rooms.items() if room not in {"gui", "session"}]
+    _import_in_fresh_process(outside, forbidden=GUI_LIBRARIES | HEAVY_LIBRARIES)
+
+
+def test_what_is_open_and_chosen_is_known_without_napari_qt_and_torch() -> None:
+    names = [_module_name(path) for path in _modules(below=PACKAGE / "session")]
+    _import_in_fresh_process(names, forbidden=GUI_LIBRARIES - {"psygnal"} | HEAVY_LIBRARIES | {"torch"})
 
 
 def test_gui_imports_without_heavy_libraries_of_its_own() -> None:
@@ -148,6 +155,8 @@ def test_gui_libraries_are_imported_in_gui_only_and_torch_not_in_core() -> None:
     for path in _modules():
         room = path.relative_to(PACKAGE).parts[0]
         forbidden = set() if room == "gui" else set(GUI_LIBRARIES)
+        if room == "session":
+            forbidden -= {"psygnal"}  # neither Qt nor napari
         if room == "core":
             forbidden.add("torch")
         found = {name.split(".")[0] for name in _imported(path)} & forbidden

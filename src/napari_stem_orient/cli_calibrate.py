@@ -197,21 +197,15 @@ def _from_file(arguments: argparse.Namespace, known: Calibration) -> Calibration
 
     What changes counts as calibrated only where the file says so, or the user confirms it.
     """
+    from napari_stem_orient.core.merged_calibration import known_quantities, taken_from
     from napari_stem_orient.io.calibration_files import read_calibration
 
+    if arguments.source is not None:
+        found, _ = read_calibration(existing(arguments.source))
+        told = [quantity for quantity in known_quantities(found) if quantity != "origin"]
+        known = taken_from(known, found, told, of_scan=True)
     confirmed = [quantity.replace("-", " ") for quantity in arguments.confirm]
-    if arguments.source is None:
-        return given_calibration(arguments, known).unchecked_where_changed(known).with_checked(*confirmed)
-    found, _ = read_calibration(existing(arguments.source))
-    said = {
-        name: getattr(found, name)
-        for name, field in type(found).model_fields.items()
-        if name not in ("origin_px", "scan_step_nm", "scan_step_y_nm", "checked")
-        and getattr(found, name) != field.default
-    }
-    changed = given_calibration(arguments, known.updated(**said)).unchecked_where_changed(known)
-    checked = [q for q in found.checked if q != "origin" and not changed.differs_in(found, q)]
-    return changed.with_checked(*checked, *confirmed)
+    return given_calibration(arguments, known).unchecked_where_changed(known).with_checked(*confirmed)
 
 
 def _told(fit: CalibrationFit) -> list[str]:

@@ -199,7 +199,7 @@ def test_a_result_of_another_scan_is_asked_about(
     assert (result is not None) is (answer != "cancel")
     assert (session.datacube is not None) is (answer != "open_alone")
     if answer == "open_alone":
-        assert session.identity.name == "A"
+        assert session.source.name == "A"
         assert "“B” was closed" in window.open.message_label.text()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -14,6 +12,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.calibration_status import Status, known_text, status_of
 from napari_stem_orient.gui.session import Session, Step, StepState
+from watched import watched
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +160,8 @@ def test_what_peaks_do_not_know_comes_from_their_scan_and_is_not_lost_by_a_fit(s
 def test_a_confirmed_value_is_calibrated_also_for_the_map_made_with_it(
     session: Session, scene: Scene
 ) -> None:
-    changed: list[Any] = []
     session.set_map(scene.truth)
-    session.map_changed.connect(changed.append)
+    changed = watched(session, "current_map")
     session.confirm_calibration("ellipse")
     session.confirm_calibration("rotation")
     assert peaks_of(session).calibration.checked == ("ellipse", "rotation")

@@ -138,8 +138,6 @@ def test_other_parameters_start_over_instead_of_resuming(
 
 
 def test_the_clicked_pattern_is_previewed_while_parameters_move(ready: DetectWidget, until: Until) -> None:
-    seen: list[DetectedBlock | None] = []
-    ready.session.preview_changed.connect(seen.append)
     ready.session.set_position((4, 4))
     until(lambda: ready.session.preview is not None)
     assert ready.session.preview is not None

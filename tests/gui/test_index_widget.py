@@ -24,6 +24,7 @@ from napari_stem_orient.network.model_folder import read_card, shipped_models
 from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
 from patience import Until
 from shown_panel import ShowPanel
+from watched import watched
 
 pytestmark = pytest.mark.bindings
 
@@ -167,14 +168,13 @@ def test_a_crystal_without_a_model_gets_a_sentence_with_the_way_out(ready: Index
 
 
 def test_a_run_fills_the_map_block_by_block_and_finishes_it(ready: IndexWidget, until: Until) -> None:
-    started: list[OrientationMap] = []
+    started = watched(ready.session, "current_result")
     filled: list[int] = []
-    ready.session.map_started.connect(started.append)
     ready.session.map_filled.connect(lambda _, block: filled.extend(block.positions))
     ready.run_button.click()
     assert not ready.run_button.isEnabled()
     until(lambda: stopped(ready) and ready.session.current_map is not None)
-    assert len(started) == 1
+    assert len(started) == 2  # when it began, and when it was complete
     assert set(filled) == set(range(72))  # the pass over the neighbours may give some anew
     current = ready.session.current_map
     assert current is not None
@@ -246,8 +246,7 @@ def test_a_run_that_ends_before_a_position_is_done_leaves_the_map_as_it_was(
     ready.run_button.click()
     until(lambda: stopped(ready) and ready.session.step_state(Step.INDEX) is StepState.DONE)
     before = ready.session.current_map
-    started: list[OrientationMap] = []
-    ready.session.map_started.connect(started.append)
+    started = watched(ready.session, "current_result")
     monkeypatch.setattr("napari_stem_orient.gui.index_widget.indexing_job", getting_ready)
     ready.run_button.click()
     until(lambda: started)

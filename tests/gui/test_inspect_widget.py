@@ -55,8 +55,7 @@ def go_to(inspect, session, qtbot, position) -> None:
 def test_the_mean_pattern_shows_until_a_position_is_chosen(inspect, session, scene, qtbot):
     session.set_datacube(scene.datacube)
     mean = np.asarray(scene.datacube.data.mean(axis=(0, 1)), dtype=np.float32)
-    session.mean_pattern = mean
-    session.datacube_changed.emit(scene.datacube)
+    session.update(mean_pattern=mean)
     qtbot.waitUntil(lambda: inspect.panel.view.pattern is mean)
     assert inspect.shown_position is None
     go_to(inspect, session, qtbot, (2, 2))
@@ -450,7 +449,7 @@ def test_a_slow_disk_never_shows_a_picture_with_the_disks_of_another(inspect, se
     cube = SlowCube(scene.datacube)
     session.set_datacube(scene.datacube)
     session.set_peaks(scene.peaks)
-    session.datacube = cube
+    session.update(datacube=cube)
     session.set_position((3, 4))
     # the position is late: disks without picture
     qtbot.waitUntil(lambda: inspect.shown_position == (3, 4))
@@ -480,7 +479,7 @@ def test_closing_while_a_pattern_is_read_is_clean(make_napari_viewer_proxy, scen
     cube = SlowCube(scene.datacube)
     session.set_datacube(scene.datacube)
     session.set_peaks(scene.peaks)
-    session.datacube = cube
+    session.update(datacube=cube)
     session.set_position((3, 4))
     qtbot.waitUntil(lambda: bool(cube.read))
     viewer.close()
@@ -503,7 +502,7 @@ def test_a_window_that_is_gone_leaves_no_widget_behind(scene, qtbot, viewer, ses
     del widget
     qtbot.waitUntil(lambda: bool(gone))
     session.set_position((5, 5))
-    session.map_changed.emit(session.current_map)
+    session.set_map(session.current_map)
     gc.collect()
     assert reference() is None
 

@@ -19,6 +19,7 @@ from napari_stem_orient.gui.layers import NOT_DONE_LABEL, LayerKind, layer_ident
 from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.session import session_of
 from opened_scan import read_scan
+from watched import watched
 
 STEP_NM = 2.5
 
@@ -364,8 +365,7 @@ def test_a_click_chooses_the_position_under_the_cursor_in_nm(maps, viewer, sessi
 def test_a_drag_visits_positions_and_leaves_the_camera_alone(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
     show_map(session, scene)
-    seen = []
-    session.position_changed.connect(seen.append)
+    seen = watched(session, "position")
     centre = viewer.scene.camera.center
     drag(viewer, [(0, x * STEP_NM) for x in (0, 0.2, 1, 2, 3, 40)])
     assert seen == [(0, 0), (0, 1), (0, 2), (0, 3)]

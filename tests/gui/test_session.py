@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.gui.scan_identity import doubts
 from napari_stem_orient.gui.session import Session, Step, StepState, session_of
+from napari_stem_orient.session.rules import doubts
 
 
 def make_calibration(pixel: float | None = 0.02) -> Calibration:
@@ -187,10 +187,10 @@ def with_results(source: str = "A") -> Session:
 
 def test_another_scan_of_the_same_shape_takes_all_results_away_and_leaves_the_crystals() -> None:
     session = with_results("A")
-    seen: list[str] = []
-    session.another_scan_opens.connect(lambda: seen.append("results are there" if session.peaks else "gone"))
+    seen: list[tuple[bool, bool]] = []
+    session.changed.connect(lambda old, new: seen.append((old.peaks is None, new.peaks is None)))
     session.set_datacube(make_datacube(fingerprint="B"))
-    assert seen == ["results are there"]
+    assert seen == [(False, True)]  # told once, and what was there before can be looked at
     assert session.peaks is session.current_map is session.exported_map is session.summary is None
     assert session.probe is session.detector_mask is session.position is session.peaks_fingerprint is None
     assert session.orientation_maps == {}
@@ -208,11 +208,10 @@ def test_the_same_scan_opened_again_keeps_all_results_and_the_calibration() -> N
     session = with_results("A")
     session.set_calibration(make_calibration(0.021))
     before = (session.peaks, session.current_map, session.position, session.probe, session.calibration_steps)
-    changed: list[object] = []
-    session.datacube_changed.connect(changed.append)
+    opened = session.state.opening
     again = make_datacube(fingerprint="A", pixel=None)  # as the file has it
     session.set_datacube(again)
-    assert changed == []
+    assert session.state.opening == opened
     assert (
         session.peaks,
         session.current_map,
@@ -246,10 +245,9 @@ def test_a_scan_opened_again_while_it_is_read_is_read_anew_and_keeps_its_results
     session = Session()
     session.set_datacube(make_datacube(fingerprint="A"))
     session.set_peaks(make_peaks(source="A"))
-    peaks, changed = session.peaks, []
-    session.datacube_changed.connect(changed.append)
+    peaks, opened = session.peaks, session.state.opening
     session.set_datacube(make_datacube(fingerprint="A"))
-    assert len(changed) == 1
+    assert session.state.opening == opened + 1
     assert session.peaks is peaks
 
 
@@ -281,18 +279,18 @@ def test_a_result_of_the_open_scan_or_of_nobody_knows_which_joins_it(source: str
     session.open_map(opened)
     assert session.current_map is opened
     assert session.datacube is not None
-    assert bool(doubts(session)) is (source is None)
+    assert bool(doubts(session.state)) is (source is None)
 
 
 def test_results_that_say_nothing_of_their_scan_are_doubted_in_words() -> None:
     session = Session()
     session.set_peaks(make_peaks(source=None))
-    assert doubts(session) == ""  # there is no scan that they could be of
+    assert doubts(session.state) == ""  # there is no scan that they could be of
     session.set_datacube(make_datacube())
     assert session.peaks is not None
-    assert doubts(session).startswith("Whether the Bragg peaks were made from this scan")
+    assert doubts(session.state).startswith("Whether the Bragg peaks were made from this scan")
     session.set_peaks(make_peaks(source="scan"))
-    assert doubts(session) == ""
+    assert doubts(session.state) == ""
 
 
 def test_what_says_nothing_of_its_scan_belongs_to_the_one_that_it_was_opened_with() -> None:
@@ -449,7 +447,7 @@ def test_every_proxy_of_a_viewer_shares_one_session() -> None:
 def test_the_detector_mask_fits_its_scan_and_goes_with_it() -> None:
     session = Session()
     seen: list[Any] = []
-    session.detector_mask_changed.connect(seen.append)
+    session.changed.connect(lambda _, new: seen.append(new.detector_mask))
     session.set_datacube(make_datacube())
     mask = np.eye(8, dtype=bool)
     session.set_detector_mask(mask)

@@ -78,12 +78,12 @@ def test_the_beam_is_where_the_peaks_the_calibration_or_the_mean_pattern_say(ses
     assert scan_origins(Session()) is None
     assert scan_origins(session).tolist() == [15.5, 15.5]  # type: ignore[union-attr]
     rows, columns = np.indices((32, 32))
-    session.mean_pattern = (np.hypot(rows - 12, columns - 18) <= 4).astype(np.float32)
+    session.update(mean_pattern=(np.hypot(rows - 12, columns - 18) <= 4).astype(np.float32))
     assert scan_origins(session) == pytest.approx([12, 18], abs=0.1)
     assert beam_radius_px(session) == pytest.approx(4, abs=0.4)
     rows, columns = np.indices((900, 900))
     session.set_datacube(scan(900))
-    session.mean_pattern = (np.hypot(rows - 410, columns - 480) <= 30).astype(np.float32)
+    session.update(mean_pattern=(np.hypot(rows - 410, columns - 480) <= 30).astype(np.float32))
     assert scan_origins(session) == pytest.approx([410, 480], abs=1)
     assert beam_radius_px(session) == pytest.approx(30, abs=1)
     session.set_calibration(Calibration(origin_px=(10, 11)))

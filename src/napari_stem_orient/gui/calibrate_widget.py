@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
-    from napari_stem_orient.gui.calibration_history import CalibrationStep
+    from napari_stem_orient.session.calibrated import CalibrationChange
 
 KINDS = "Calibration (*.json);;All files (*)"
 CHANGED = "The calibration changed meanwhile; what was fitted was not used. Fit again."
@@ -55,7 +55,7 @@ class CalibrateWidget(StepPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self._fitted: BraggPeaks | None = None  # the peaks that the running fits are about
-        self._together: list[CalibrationStep] = []  # what the last press of a button has fitted
+        self._together: list[CalibrationChange] = []  # what the last press of a button has fitted
         self._job: JobHandle[Any, Any] | None = None
         self.crystal_box = CrystalBox(
             self, tooltip="The crystal whose rings are compared with the disks: of the sample, or a standard."
@@ -76,9 +76,8 @@ class CalibrateWidget(StepPanel):
         self.refresh()
 
     def _connect(self, napari_viewer: napari.Viewer) -> None:
-        session, rows = self.session, self.rows
-        self.listen(session.peaks_changed, self._on_peaks_changed)
-        self.listen(session.calibration_steps_changed, self._on_peaks_changed)
+        rows = self.rows
+        self.watch(("peaks", "history"), self._on_peaks_changed)
         self.crystal_box.changed.connect(self._on_crystal_changed)
         rows.fit_asked.connect(self._on_fit)
         rows.confirmed.connect(self._on_confirmed)
@@ -237,7 +236,7 @@ class CalibrateWidget(StepPanel):
         self.go_on_button.setText("Go on to Index" if session.calibration_settled else "Skip")
         self.map_checks.refresh()
 
-    def _on_peaks_changed(self, _: object = None) -> None:
+    def _on_peaks_changed(self) -> None:
         session = self.session
         history = session.history
         self.rows.show_peaks(session.peaks, history.done)

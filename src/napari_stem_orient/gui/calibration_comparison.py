@@ -10,13 +10,13 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
-from napari_stem_orient.gui.calibration_history import CalibrationState
 from napari_stem_orient.gui.calibration_jobs import BeforeAndAfter, View, pictures
 from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.latest_job import LatestJob
 from napari_stem_orient.gui.step_panel import plain_label
 from napari_stem_orient.gui.theme_colours import ThemeColours
+from napari_stem_orient.session.calibrated import CalibrationState
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from napari_stem_orient.calibration.origin import OriginModel
     from napari_stem_orient.calibration.rings import Rings
     from napari_stem_orient.core.calibration import Quantity
-    from napari_stem_orient.gui.calibration_history import CalibrationState
     from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementStep
     from napari_stem_orient.indexing.sensitivity import SensitivityStep, SensitivityTable
+    from napari_stem_orient.session.calibrated import CalibrationState
 
 Fittable = Literal["origin", "ellipse", "pixel size", "shape"]
 """What can be fitted; "shape" is ellipse and pixel size together."""
@@ -169,27 +169,20 @@ def calibration_from_file(path: Path, peaks: BraggPeaks, *, rotation_only: bool)
     measured with the peaks. Of the rest, what the file does not know stays.
     """
     from napari_stem_orient.calibration.fit import CalibrationFit
-    from napari_stem_orient.gui.calibration_status import (
-        QUANTITIES,
-        Status,
-        quantity_text,
-        status_of,
-        taken_over,
-    )
+    from napari_stem_orient.core.merged_calibration import known_quantities, taken_from
+    from napari_stem_orient.gui.calibration_status import quantity_text
     from napari_stem_orient.io.calibration_files import read_calibration
 
     found, origin_px = read_calibration(path)
     if origin_px is not None and (rotation_only or len(origin_px) != peaks.n_positions):
         origin_px = None
-    quantities: list[Quantity] = [
-        q for q in QUANTITIES if q != "origin" and status_of(found, q) is not Status.UNKNOWN
-    ]
-    quantities = [q for q in quantities if q == "rotation" or not rotation_only]
+    wanted = ("rotation",) if rotation_only else ("ellipse", "pixel size", "rotation")
+    quantities: list[Quantity] = [q for q in known_quantities(found) if q in wanted]
     quantities += [] if origin_px is None else ["origin"]
     if not quantities:
         what = "how the detector is turned" if rotation_only else "how the scan is calibrated"
         raise ValueError(f"{path.name} does not say {what}; enter it by hand, or choose another file")
-    calibration = taken_over(peaks.calibration, found, quantities, others=not rotation_only)
+    calibration = taken_from(peaks.calibration, found, quantities, of_scan=not rotation_only)
     lines = tuple((q.capitalize(), quantity_text(calibration, q, origin_px)) for q in quantities)
     title = f"{'Rotation' if rotation_only else 'Calibration'} from {path.name}"
     return CalibrationFit(title, calibration, origin_px, lines)
@@ -202,11 +195,11 @@ def calibration_from_rings(path: Path, peaks: BraggPeaks, crystal: Crystal) -> C
     """
     from napari_stem_orient.calibration.fit import CalibrationFit
     from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
-    from napari_stem_orient.gui.calibration_status import taken_over
+    from napari_stem_orient.core.merged_calibration import taken_from
 
     image = _ring_image(path)
     found = fit_ring_pattern(image, crystal, start=peaks.calibration)
-    calibration = taken_over(peaks.calibration, found.calibration, ("ellipse", "pixel size"), others=False)
+    calibration = taken_from(peaks.calibration, found.calibration, ("ellipse", "pixel size"))
     lines = tuple(line for line in found.lines if line[0] != "Direct beam")
     notes = [found.note] if found.note else []
     if peaks.detector_shape is not None and image.shape != peaks.detector_shape:

@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButto
 
 from napari_stem_orient.calibration.origin import OriginModel
 from napari_stem_orient.core.calibration import Calibration, Quantity
-from napari_stem_orient.gui.calibration_status import QUANTITIES, Status, known_text, status_of
+from napari_stem_orient.core.merged_calibration import QUANTITIES
+from napari_stem_orient.gui.calibration_status import Status, known_text, status_of
 from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.missing_values import LinkLabel
 from napari_stem_orient.gui.number_box import NumberBox
@@ -20,7 +21,7 @@ from napari_stem_orient.gui.step_panel import plain_label
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
-    from napari_stem_orient.gui.calibration_history import CalibrationStep
+    from napari_stem_orient.session.calibrated import CalibrationChange
 
 SIGNS = {Status.UNKNOWN: "○", Status.ENTERED: "●", Status.CALIBRATED: "✓"}
 MEANINGS = {
@@ -178,7 +179,7 @@ class CalibrationRows(QWidget):
         """How the direct beam is followed over the scan."""
         return list(MODELS)[max(0, self.model_box.currentIndex())]
 
-    def show_peaks(self, peaks: BraggPeaks | None, steps: Sequence[CalibrationStep]) -> None:
+    def show_peaks(self, peaks: BraggPeaks | None, steps: Sequence[CalibrationChange]) -> None:
         """Show what is known of the peaks' calibration."""
         calibration = Calibration() if peaks is None else peaks.calibration
         for quantity, row in self.rows.items():

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.calibration import QUANTITY_FIELDS, Calibration, Quantity
+from napari_stem_orient.core.calibration import Calibration, Quantity
 
 if TYPE_CHECKING:
-    from napari_stem_orient.gui.calibration_history import CalibrationStep
-
-QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
-
-OTHER_FIELDS = ("voltage_kv", "scan_step_nm", "scan_step_y_nm", "convergence_angle_mrad")
+    from napari_stem_orient.session.calibrated import CalibrationChange
 
 
 class Status(Enum):
@@ -33,53 +29,6 @@ def status_of(calibration: Calibration, quantity: Quantity) -> Status:
         return Status.CALIBRATED
     unknown = Calibration()
     return Status.ENTERED if calibration.differs_in(unknown, quantity) else Status.UNKNOWN
-
-
-def with_check(calibration: Calibration, quantity: Quantity, checked: bool) -> Calibration:
-    """Copy in which a quantity counts as calibrated, or does not."""
-    if checked:
-        return calibration.with_checked(quantity)
-    return calibration.updated(checked=tuple(q for q in calibration.checked if q != quantity))
-
-
-def with_measured_origin(calibration: Calibration, of_peaks: Calibration) -> Calibration:
-    """A calibration for peaks: they measured the direct beam, which is better than what a file says."""
-    if of_peaks.origin_px is None:
-        return calibration
-    calibration = calibration.updated(origin_px=of_peaks.origin_px)
-    return with_check(calibration, "origin", checked="origin" in of_peaks.checked)
-
-
-def carried_over(of_peaks: Calibration, new: Calibration, old: Calibration | None) -> Calibration:
-    """Calibration of peaks after that of their scan changed from ``old`` to ``new``.
-
-    Peaks and a scan that were opened apart may be calibrated differently: only what changed, and what the peaks do not
-    know, is taken over.
-    """
-    if old is None or old == of_peaks:
-        return new
-    unknown = Calibration()
-    sure = {name for quantity in of_peaks.checked for name in QUANTITY_FIELDS[quantity]}
-    changes = {
-        name: getattr(new, name)
-        for name in Calibration.model_fields
-        if name != "checked"
-        and (
-            getattr(new, name) != getattr(old, name)
-            or (name not in sure and getattr(of_peaks, name) == getattr(unknown, name))
-        )
-    }
-    merged = of_peaks.updated(**changes)
-    for quantity in QUANTITIES:
-        if merged.differs_in(of_peaks, quantity) or (quantity in new.checked) != (quantity in old.checked):
-            merged = with_check(merged, quantity, checked=quantity in new.checked)
-    return merged
-
-
-def with_unknown_from(calibration: Calibration, other: Calibration) -> Calibration:
-    """Copy in which what is not known (None) is as another calibration has it."""
-    gaps = [name for name in Calibration.model_fields if getattr(calibration, name) is None]
-    return calibration.updated(**{name: getattr(other, name) for name in gaps})
 
 
 def quantity_text(calibration: Calibration, quantity: Quantity, origin_px: NDArray[np.float32] | None) -> str:
@@ -100,22 +49,6 @@ def quantity_text(calibration: Calibration, quantity: Quantity, origin_px: NDArr
         return "none" if ratio == 1 else f"ratio {ratio:.4f} at {calibration.ellipse_angle_deg:.1f}°"
     mirrored = ", mirrored" if calibration.flip else ""
     return f"{calibration.scan_rotation_deg:.4g}°{mirrored}"
-
-
-def taken_over(
-    calibration: Calibration, found: Calibration, quantities: Sequence[Quantity], *, others: bool
-) -> Calibration:
-    """Copy of a calibration with some quantities, and how far they are calibrated, of another one.
-
-    With ``others``, voltage, scan step and convergence angle are taken over where they are not known yet.
-    """
-    changes = {name: getattr(found, name) for quantity in quantities for name in QUANTITY_FIELDS[quantity]}
-    if others:
-        changes |= {name: getattr(found, name) for name in OTHER_FIELDS if getattr(calibration, name) is None}
-    updated = calibration.updated(**changes)
-    for quantity in quantities:
-        updated = with_check(updated, quantity, checked=quantity in found.checked)
-    return updated
 
 
 def _origin_text(calibration: Calibration, origin_px: NDArray[np.float32] | None) -> str:
@@ -143,7 +76,7 @@ def known_text(
     calibration: Calibration,
     quantity: Quantity,
     origin_px: NDArray[np.float32] | None,
-    steps: Sequence[CalibrationStep],
+    steps: Sequence[CalibrationChange],
 ) -> str:
     """Say what a quantity is: in the words of the fit that found it, with the uncertainty, while it is in force."""
     for step in reversed(steps):

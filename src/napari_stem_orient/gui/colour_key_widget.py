@@ -183,9 +183,9 @@ class ColourKeyWidget(QWidget):
 
     def _listen(self) -> None:
         connect, viewer = self._connections.connect, self._viewer
-        connect(self._session.map_started, self._on_map_changed)
-        connect(self._session.map_changed, self._on_map_changed)
-        connect(self._session.position_changed, self._mark_soon)
+        watch, session = self._connections.watch, self._session
+        watch(session, ("current_result",), self._on_map_changed)
+        watch(session, ("position",), self._mark_soon)
         connect(self._pointer.hovered, self._mark_soon)
         connect(viewer.events.theme, self._on_theme_changed)
         connect(viewer.layers.selection.events.active, self._on_active_layer_changed)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from psygnal import SignalInstance
 from qtpy.QtCore import QObject
+
+if TYPE_CHECKING:
+    from napari_stem_orient.session.session import Session
+    from napari_stem_orient.session.state import ScanState
 
 
 class Connections:
@@ -24,6 +28,10 @@ class Connections:
         signal.connect(slot)
         self._pairs.append((signal, slot))
 
+    def watch(self, session: Session, names: tuple[str, ...], slot: Callable[[], object]) -> None:
+        """Call a slot whenever any of these fields or properties of a Session's state has changed."""
+        self.connect(session.changed, _Watch(names, slot).on_changed)
+
     def disconnect_all(self) -> None:
         """Disconnect everything; safe to call again."""
         while self._pairs:
@@ -32,6 +40,18 @@ class Connections:
                 signal.disconnect(slot, missing_ok=True)
             else:
                 signal.disconnect(slot)
+
+
+class _Watch:
+    """Fields of a Session's state that somebody shows."""
+
+    def __init__(self, names: tuple[str, ...], slot: Callable[[], object]) -> None:
+        self._names, self._slot = names, slot
+
+    def on_changed(self, before: ScanState, after: ScanState) -> None:
+        """Tell of what differs; what is there by now is in the Session."""
+        if after.differs_in(before, *self._names):
+            self._slot()
 
 
 def when_destroyed(watched: QObject, function: Callable[..., object], *arguments: object) -> None:

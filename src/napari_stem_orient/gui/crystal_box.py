@@ -43,7 +43,7 @@ class CrystalBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box)
-        panel.listen(panel.session.crystals_changed, self._on_session_crystals)
+        panel.watch(("crystals",), self._on_session_crystals)
         panel.listen(panel.viewer.events.theme, self._on_theme_changed)
         self._on_theme_changed()
         self._fill()
@@ -86,7 +86,7 @@ class CrystalBox(QWidget):
             self.choose(path)
         self._fill()
 
-    def _on_session_crystals(self, _: object) -> None:
+    def _on_session_crystals(self) -> None:
         self._fill()
         if self._own is None:
             self.changed.emit()

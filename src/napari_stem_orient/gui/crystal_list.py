@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from psygnal import Signal, SignalInstance
+from psygnal import Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -32,11 +32,6 @@ class ChosenCrystals(Protocol):
     @property
     def crystals(self) -> tuple[Crystal, ...]:
         """The crystals now."""
-        ...
-
-    @property
-    def crystals_changed(self) -> SignalInstance:
-        """Emitted with the crystals."""
         ...
 
     def set_crystals(self, crystals: tuple[Crystal, ...]) -> None:
@@ -75,7 +70,7 @@ class CrystalList(QWidget):
         self,
         panel: JobPanel,
         *,
-        chosen: ChosenCrystals | None = None,
+        chosen: CrystalChoice | None = None,
         tooltip: str = "The crystals that each pattern is compared with; several make a phase map.",
     ) -> None:
         super().__init__()
@@ -106,8 +101,11 @@ class CrystalList(QWidget):
         self.list.itemSelectionChanged.connect(self._on_selection_changed)
         panel.listen(panel.viewer.events.theme, self._on_theme_changed)
         self._on_theme_changed()
-        panel.listen(self._chosen.crystals_changed, self._on_crystals_changed)
-        self._on_crystals_changed(self._chosen.crystals)
+        if chosen is None:
+            panel.watch(("crystals",), self._on_crystals_changed)
+        else:
+            panel.listen(chosen.crystals_changed, self._on_crystals_changed)
+        self._on_crystals_changed()
 
     def add(self, name_or_path: str | Path) -> None:
         """Add a crystal by its built-in name or its CIF file; one that is there already stays once."""
@@ -145,7 +143,8 @@ class CrystalList(QWidget):
     def _on_selection_changed(self) -> None:
         self.remove_button.setEnabled(bool(self._chosen.crystals))
 
-    def _on_crystals_changed(self, crystals: tuple[Crystal, ...]) -> None:
+    def _on_crystals_changed(self) -> None:
+        crystals = self._chosen.crystals
         own = {crystal.name: crystal for crystal in crystals if crystal.name not in BUILTIN_CRYSTALS}
         if not own.items() <= self._yours.items():
             self._yours.update(own)

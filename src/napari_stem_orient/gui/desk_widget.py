@@ -19,6 +19,7 @@ from napari_stem_orient.gui.map_layers import map_layers_of
 from napari_stem_orient.gui.open_widget import OpenWidget
 from napari_stem_orient.gui.session import Step, StepState, session_of
 from napari_stem_orient.gui.step_panel import STATE_SIGNS, StepPanel, state_sentence
+from napari_stem_orient.session.rules import RULE_FIELDS
 
 if TYPE_CHECKING:
     import napari
@@ -74,7 +75,7 @@ class OrientationMappingWidget(QWidget):
         self._next = Step.OPEN
         self._to_be_seen: QWidget | None = None
         self._connections = Connections()
-        self._connections.connect(self.session.steps_changed, self._on_steps_changed)
+        self._connections.watch(self.session, RULE_FIELDS, self._on_steps_changed)
         self.destroyed.connect(self._connections.disconnect_all)
         self._show_states()
         self._unfold_what_is_next()

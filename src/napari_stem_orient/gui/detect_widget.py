@@ -11,8 +11,8 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.merged_calibration import with_measured_origin
 from napari_stem_orient.detection.parameters import DetectionParameters
-from napari_stem_orient.gui.calibration_status import with_measured_origin
 from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.form_layout import form_label, form_layout, narrow_box
@@ -87,12 +87,10 @@ class DetectWidget(StepPanel):
             title="Preview", on_result=self._on_preview, on_error=self._on_preview_error
         )
         when_destroyed(self, LatestJob.close, self._preview_job)
-        session = self.session
-        self.listen(session.position_changed, self._on_position_changed)
-        self.listen(session.probe_changed, self._on_probe_changed)
-        self.listen(session.detector_mask_changed, self._on_mask_changed)
-        self.listen(session.detection_parameters_changed, self._on_parameters_set)
-        self._on_parameters_set(session.detection_parameters)
+        self.watch(("position",), self._on_position_changed)
+        self.watch(("probe", "detector_mask"), self._schedule_preview)
+        self.watch(("detection_parameters",), self._on_parameters_set)
+        self._on_parameters_set()
         self.refresh()
 
     def box_of(self, name: str) -> QWidget | None:
@@ -117,7 +115,7 @@ class DetectWidget(StepPanel):
         if run.peaks is None:
             self._start(resume_from=task.resume_from)
             return
-        session.saved.note_journal(BraggPeaks, lost=False)
+        session.note_journal(BraggPeaks, lost=False)
         self._on_detected(run.peaks)
         if run.calibrated is not None:
             kept = run.calibrated
@@ -141,7 +139,7 @@ class DetectWidget(StepPanel):
         self._blocks = []
         self.resume_row.withdraw()
         session.set_preview(None)
-        session.saved.note_journal(BraggPeaks, lost=False)
+        session.note_journal(BraggPeaks, lost=False)
         self.run(
             with_journal(task, detection_job(task)),
             title="Detecting disks",
@@ -155,7 +153,7 @@ class DetectWidget(StepPanel):
     def _on_block(self, block: DetectedBlock | JournalNotice) -> None:
         if isinstance(block, JournalNotice):
             self.show_message(block.sentence)
-            self.session.saved.note_journal(BraggPeaks, lost=block.lost)
+            self.session.note_journal(BraggPeaks, lost=block.lost)
             return
         self._blocks.append(block)
         self.session.fill_detection(block)
@@ -225,20 +223,15 @@ class DetectWidget(StepPanel):
     def _on_parameters_changed(self, parameters: DetectionParameters) -> None:
         self.session.set_detection_parameters(parameters)
 
-    def _on_parameters_set(self, parameters: DetectionParameters | None) -> None:
+    def _on_parameters_set(self) -> None:
+        parameters = self.session.detection_parameters
         if parameters is not None:
             self.form.set_value(parameters)
         self._schedule_preview()
         self.refresh()
 
-    def _on_probe_changed(self, _: object) -> None:
-        self._schedule_preview()
-
-    def _on_mask_changed(self, _: object) -> None:
-        self._schedule_preview()
-
-    def _on_position_changed(self, position: tuple[int, int] | None) -> None:
-        if position is None:
+    def _on_position_changed(self) -> None:
+        if self.session.position is None:
             self._preview_job.forget()
             self.preview_label.setText("Click a position in the map.")
             return

@@ -17,10 +17,11 @@ from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.resume_jobs import save_result
 from napari_stem_orient.gui.session import Step
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
-from napari_stem_orient.gui.unsaved import Result, unsaved_results
 from napari_stem_orient.gui.workers import one_step_job
 from napari_stem_orient.io.figures import FigureKind, export_figure
 from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
+from napari_stem_orient.session.saved import Result
+from napari_stem_orient.session.unsaved import unsaved_results
 
 if TYPE_CHECKING:
     import napari
@@ -75,8 +76,6 @@ class ExportWidget(StepPanel):
         self._lay_out()
         self.content.addWidget(self.unsaved_label)
         self.content.addWidget(self.exploratory)
-        for signal in (self.session.map_changed, self.session.map_started, self.session.peaks_changed):
-            self.listen(signal, self._on_results_changed)
         self.refresh()
 
     # --- what the user does --------------------------------------------------------------------------------
@@ -158,12 +157,9 @@ class ExportWidget(StepPanel):
         return datacube.path.parent
 
     def _name(self) -> str:
-        return Path(self.session.identity.name).stem or "orientation"
+        return Path(self.session.source.name).stem or "orientation"
 
     # --- widgets -------------------------------------------------------------------------------------------
-
-    def _on_results_changed(self, _: object) -> None:
-        self.refresh()
 
     def refresh(self) -> None:
         """Enable what there is something to write for."""
@@ -174,7 +170,7 @@ class ExportWidget(StepPanel):
         for button in (self.save_button, self.ang_button, self.csv_button, self.figure_button):
             button.setEnabled(has_map)
         self.peaks_button.setEnabled(self.session.peaks is not None)
-        lines = [f"• {each.words}" for each in unsaved_results(self.session)]
+        lines = [f"• {each.words}" for each in unsaved_results(self.session.state)]
         self.unsaved_label.setText("\n".join(["Not saved yet:", *lines]) if lines else "")
         self.unsaved_label.setVisible(bool(lines))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
@@ -11,7 +10,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.crystal_list import CrystalList
@@ -59,7 +57,6 @@ class IndexWidget(StepPanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
-        self._model_folders: tuple[Path, ...] = ()
         self._replaced: OrientationMap | None = None  # the map that the run has taken the place of
         self._models: ModelsFound | None = None
         self._choices_asked = False
@@ -92,18 +89,13 @@ class IndexWidget(StepPanel):
             title="Look for models", on_result=self._on_models, on_error=self._on_no_models
         )
         when_destroyed(self, LatestJob.close, self._looking)
-        session = self.session
-        self.listen(session.crystals_changed, self._on_crystals_changed)
-        self.listen(session.model_offered, self._on_model_offered)
-        for signal in (session.map_changed, session.map_started):
-            self.listen(signal, self._on_map_changed)
-        for signal in (session.summary_changed, session.peaks_changed):
-            self.listen(signal, self._on_work_ahead)
-        for signal in (session.peaks_changed, session.calibration_changed):
-            self.listen(signal, self._on_measurement_changed)
-        self._on_work_ahead(session.summary or session.peaks)
+        self.watch(("crystals", "model_folders"), self._look_for_models)
+        self.watch(("results", "current_result"), self._on_map_changed)
+        self.watch(("summary", "peaks"), self._on_work_ahead)
+        self.watch(("peaks", "calibration"), self._on_measurement_changed)
+        self._on_work_ahead()
         self._on_method_chosen()
-        self._on_map_changed(None)
+        self._on_map_changed()
 
     @property
     def method(self) -> str:
@@ -139,13 +131,13 @@ class IndexWidget(StepPanel):
             method=self.method,
             parameters=parameters,
             device=str(self.device_box.currentData() or "auto"),
-            model_folders=self._model_folders,
+            model_folders=session.model_folders,
             resume_from=resume_from,
             # who indexes again what is there wants it done again; otherwise what a crash has left is gone on with
             afresh=resume_from is None and self.method in session.orientation_maps,
         )
         self.kept_row.withdraw()
-        session.saved.note_journal(OrientationMap, lost=False)
+        session.note_journal(OrientationMap, lost=False)
         self.run(
             indexing_job(task),
             title="Indexing",
@@ -159,7 +151,7 @@ class IndexWidget(StepPanel):
     def _on_record(self, record: MapStarted | IndexedBlock | JournalNotice) -> None:
         if isinstance(record, JournalNotice):
             self.show_message(record.sentence)
-            self.session.saved.note_journal(OrientationMap, lost=record.lost)
+            self.session.note_journal(OrientationMap, lost=record.lost)
         elif isinstance(record, MapStarted):
             self._replaced = self.session.orientation_maps.get(record.orientation_map.method)
             self.session.start_map(record.orientation_map)
@@ -211,8 +203,8 @@ class IndexWidget(StepPanel):
 
     # --- choices -------------------------------------------------------------------------------------------
 
-    def _on_work_ahead(self, something: object) -> None:
-        if something is not None:
+    def _on_work_ahead(self) -> None:
+        if self.session.summary is not None or self.session.peaks is not None:
             self._load_choices()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
@@ -257,20 +249,12 @@ class IndexWidget(StepPanel):
         self.folder_button.setVisible(transformer)
         self._look_for_models()
 
-    def _on_crystals_changed(self, _: tuple[Crystal, ...]) -> None:
-        self._look_for_models()
-
     def _on_model_folder(self) -> None:
         folder = ask_folder(
             self, "Choose a model folder (config.json and weights.safetensors)", purpose="models"
         )
         if folder is not None:
-            self._on_model_offered(folder)
-
-    def _on_model_offered(self, folder: Path) -> None:
-        self._model_folders = (folder, *(other for other in self._model_folders if other != folder))
-        self.session.set_model_folders(self._model_folders)
-        self._look_for_models()
+            self.session.offer_model(folder)
 
     def _on_train(self) -> None:
         """Open the panel that trains, for the crystals that no model knows."""
@@ -280,7 +264,7 @@ class IndexWidget(StepPanel):
         dock.raise_()  # it may be there already, behind another tab
         panel.propose(unknown)
 
-    def _on_measurement_changed(self, _: object) -> None:
+    def _on_measurement_changed(self) -> None:
         """Compare voltage and reach of the disks with the models' ranges; which models there are stays."""
         if self._models is not None:
             self._ask_for_models()
@@ -297,12 +281,12 @@ class IndexWidget(StepPanel):
         session = self.session
         voltage_kv = None if session.calibration is None else session.calibration.voltage_kv
         find = partial(
-            models_for, session.crystals, self._model_folders, voltage_kv=voltage_kv, peaks=session.peaks
+            models_for, session.crystals, session.model_folders, voltage_kv=voltage_kv, peaks=session.peaks
         )
-        self._looking.request((session.crystals, self._model_folders), find)
+        self._looking.request((session.crystals, session.model_folders), find)
 
     def _on_models(self, key: object, found: ModelsFound) -> None:
-        if key == (self.session.crystals, self._model_folders) and self.method == "transformer":
+        if key == (self.session.crystals, self.session.model_folders) and self.method == "transformer":
             self._models = found
             self._show_models()
 
@@ -322,7 +306,7 @@ class IndexWidget(StepPanel):
         self.session.set_model_needed("a model for these crystals" if lacking else None)
         self.refresh()
 
-    def _on_map_changed(self, _: object) -> None:
+    def _on_map_changed(self) -> None:
         """Offer the maps of several methods to choose from."""
         session = self.session
         self.map_box.blockSignals(True)

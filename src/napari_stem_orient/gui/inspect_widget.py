@@ -161,24 +161,16 @@ class InspectWidget(QWidget):
 
     def _listen(self) -> None:
         session, connect = self._session, self._connections.connect
-        for signal in (
-            session.datacube_changed,
-            session.peaks_changed,
-            session.probe_changed,
-            session.calibration_changed,
-            session.position_changed,
-            session.map_started,
-            session.map_changed,
-        ):
-            connect(signal, self._schedule)
-        connect(session.summary_filled, self._on_mean_pattern_changed)
-        connect(session.summary_changed, self._on_mean_pattern_changed)
-        connect(session.preview_changed, self._draw_disks)
-        connect(session.detector_mask_changed, self._draw_mask)
+        watch = self._connections.watch
+        shown = ("opening", "peaks", "probe", "calibration", "position", "current_result")
+        watch(session, shown, self._schedule)
+        watch(session, ("mean_pattern", "summary"), self._on_mean_pattern_changed)
+        watch(session, ("preview",), self._draw_disks)
+        watch(session, ("detector_mask",), self._draw_mask)
+        watch(session, ("four_indices",), self._on_four_indices_changed)
         connect(session.map_filled, self._on_map_filled)
         for panel in (self._panel, self._comparison):
             panel.four_indices_toggled.connect(session.set_four_indices)
-            connect(session.four_indices_changed, panel.set_four_indices)
         connect(self._viewer.events.theme, self._on_theme_changed)
         connect(self._viewer.canvas.grid.events.enabled, self._on_grid_changed)
         when_destroyed(self, _close, ref(self))
@@ -256,6 +248,10 @@ class InspectWidget(QWidget):
     def _on_mean_pattern_changed(self) -> None:
         if self._session.position is None:
             self._schedule()
+
+    def _on_four_indices_changed(self) -> None:
+        for panel in (self._panel, self._comparison):
+            panel.set_four_indices(self._session.four_indices)
 
     def _on_map_filled(self, orientation_map: OrientationMap, block: IndexedBlock) -> None:
         if self._shown is not None:

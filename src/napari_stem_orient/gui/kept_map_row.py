@@ -53,8 +53,7 @@ class KeptMapRow(QWidget):
             title="Look for a map that was not saved", on_result=self._on_found, on_error=lambda *_: None
         )
         when_destroyed(self, LatestJob.close, self._looking)
-        for signal in (panel.session.datacube_changed, panel.session.peaks_changed):
-            panel.listen(signal, self._on_source_changed)
+        panel.watch(("opening", "peaks"), self.look)
         self.look()
 
     @property
@@ -75,9 +74,6 @@ class KeptMapRow(QWidget):
         self._offered = None
         self.hide()
 
-    def _on_source_changed(self, _: object) -> None:
-        self.look()
-
     def _on_found(self, key: Key, offered: OfferedMap | None) -> None:
         session = self._panel.session
         if offered is None or key != _key(session) or session.orientation_maps:
@@ -94,7 +90,7 @@ class KeptMapRow(QWidget):
         self.withdraw()
         if offered is None or session.running_job(Step.INDEX) is not None:
             return
-        session.saved.note_journal(OrientationMap, lost=False)
+        session.note_journal(OrientationMap, lost=False)
         session.set_crystals(offered.orientation_map.crystals)
         session.set_map(offered.orientation_map)
         self._panel.show_message("The map is as it was; it is not saved yet.")

@@ -22,15 +22,15 @@ from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.connections import when_destroyed
 from napari_stem_orient.gui.file_dialogs import ask_save_file
 from napari_stem_orient.gui.resume_jobs import Kept, forget, save_result
-from napari_stem_orient.gui.steps import Step
-from napari_stem_orient.gui.unsaved import (
+from napari_stem_orient.gui.workers import JobHandle, one_step_job, start_job
+from napari_stem_orient.session.saved import Result
+from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.unsaved import (
     Loss,
-    Result,
     loss_on_closing,
     loss_on_opening,
     scan_name,
 )
-from napari_stem_orient.gui.workers import JobHandle, one_step_job, start_job
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
@@ -94,7 +94,7 @@ class Leaving:
         self, content: DataCube | Result, then: Then, *, otherwise: Then = lambda: None
     ) -> None:
         """Do ``then``, which opens something, once what it replaces is saved, kept or given up; else ``otherwise``."""
-        loss = loss_on_opening(self._session, content)
+        loss = loss_on_opening(self._session.state, content)
         if loss and self._somebody_is_there():
             self._ask(loss, then, otherwise)
         else:
@@ -104,7 +104,7 @@ class Leaving:
         """Whether a window must not close yet, because the user is being asked."""
         if not window.isVisible() or _is_torn_down(window) or not (by_user or self._somebody_is_there()):
             return False
-        loss = loss_on_closing(self._session)
+        loss = loss_on_closing(self._session.state)
         if loss:
             self._ask(loss, self._close_window, lambda: None)
         return bool(loss)
@@ -150,7 +150,7 @@ class Leaving:
             return False
         files: list[tuple[Result, Path]] = []
         for each in loss.unsaved:
-            start = self._folder() / f"{scan_name(self._session)}_{each.file_name}.h5"
+            start = self._folder() / f"{scan_name(self._session.state)}_{each.file_name}.h5"
             title = f"Save: {each.words}"
             path = ask_save_file(self._panels[-1], title, start=start, kinds=_FILE_KINDS[each.file_name])
             if path is None:

@@ -45,7 +45,7 @@ class MapChecks(QWidget):
         on_refined: Callable[[BraggPeaks, tuple[CalibrationFit, BraggPeaks]], bool],
     ) -> None:
         super().__init__()
-        self._panel, session = panel, panel.session
+        self._panel = panel
         self._on_refined = on_refined
         self.refine_button = QPushButton("Refine from the map")
         self.refine_button.setToolTip(
@@ -77,8 +77,7 @@ class MapChecks(QWidget):
         layout.addWidget(self.stale_label)
         layout.addWidget(self.report_label)
         layout.addWidget(self.table)
-        for signal in (session.map_started, session.map_changed, session.peaks_changed):
-            panel.listen(signal, self._on_result_changed)
+        panel.watch(("current_result", "peaks"), self._on_result_changed)
 
     def refresh(self) -> None:
         """Offer what there is a map for; a map of other peaks, or of another calibration, has to be made again."""
@@ -161,7 +160,7 @@ class MapChecks(QWidget):
         total = subject[1].n_positions
         self._panel.show_message(f"{found.n_positions:,} of {total:,} positions were compared.")
 
-    def _on_result_changed(self, _: object) -> None:
+    def _on_result_changed(self) -> None:
         """What was said is about another map."""
         self.report_label.hide()
         self.table.hide()

@@ -47,9 +47,8 @@ from napari_stem_orient.gui.world import same_grid
 if TYPE_CHECKING:
     import napari
 
-    from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration
-    from napari_stem_orient.core.datacube import DataCube, ScanSummary, SummaryBlock
+    from napari_stem_orient.core.datacube import SummaryBlock
     from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
     from napari_stem_orient.gui.session import Session
 
@@ -253,23 +252,21 @@ class MapLayers:
     # --- the Session's signals -----------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        session, connect = self._session, self._connections.connect
-        connect(session.datacube_changed, self._on_datacube_changed)
+        session, connect, watch = self._session, self._connections.connect, self._connections.watch
+        watch(session, ("opening",), self._on_datacube_changed)
+        watch(session, ("summary", "patterns"), self._on_summary_changed)
+        watch(session, ("peaks",), self._on_peaks_changed)
+        watch(session, ("calibration",), self._on_calibration_changed)
+        watch(session, ("current_result",), self._on_map_changed)
         connect(session.summary_filled, self._on_summary_filled)
-        connect(session.summary_changed, self._on_summary_changed)
-        connect(session.peaks_changed, self._on_peaks_changed)
-        connect(session.calibration_changed, self._on_calibration_changed)
-        connect(session.map_started, self._on_map_started)
         connect(session.map_filled, self._on_map_filled)
-        connect(session.map_changed, self._on_map_changed)
         viewer = self._viewer()
         if viewer is not None:
             connect(viewer.canvas.grid.events.enabled, self._on_grid_changed)
 
-    def _on_datacube_changed(self, datacube: DataCube | None) -> None:
+    def _on_datacube_changed(self) -> None:
         self._forget_dark_field()
-        if datacube is None and self._session.peaks is not None:
-            self._on_peaks_changed(self._session.peaks)
+        self._on_peaks_changed()
         self._drop_stale_maps()
 
     def _on_summary_filled(self, block: SummaryBlock) -> None:
@@ -285,23 +282,24 @@ class MapLayers:
         self._dark_field_changed = True
         self._schedule()
 
-    def _on_summary_changed(self, summary: ScanSummary | None) -> None:
-        datacube = self._session.datacube
+    def _on_summary_changed(self) -> None:
+        datacube, summary = self._session.datacube, self._session.summary
         if summary is None or datacube is None:
             return
         self._dark_field = np.array(summary.dark_field, dtype=np.float32)
         self._show_dark_field(datacube.calibration)
 
-    def _on_peaks_changed(self, peaks: BraggPeaks | None) -> None:
+    def _on_peaks_changed(self) -> None:
+        peaks = self._session.peaks
         if peaks is None or self._session.datacube is not None:
             return
         self._dark_field = dark_field_of_peaks(peaks)
         self._show_dark_field(peaks.calibration)
 
-    def _on_calibration_changed(self, calibration: Calibration) -> None:
+    def _on_calibration_changed(self) -> None:
         """Give every layer the new scan step."""
-        viewer = self._viewer()
-        if viewer is None:
+        viewer, calibration = self._viewer(), self._session.calibration
+        if viewer is None or calibration is None:
             return
         grid = scan_grid(calibration)
         ours = [layer for layer in viewer.layers if layer_identity(layer) is not None]
@@ -311,15 +309,13 @@ class MapLayers:
             set_grid(layer, grid)
         self.framing.frame()
 
-    def _on_map_started(self, orientation_map: OrientationMap) -> None:
-        self.show_map(orientation_map)
-
     def _on_map_filled(self, orientation_map: OrientationMap, block: IndexedBlock) -> None:
         self._pending.append((orientation_map, block.positions))
         self._schedule()
 
-    def _on_map_changed(self, orientation_map: OrientationMap | None) -> None:
+    def _on_map_changed(self) -> None:
         self._drop_stale_maps()
+        orientation_map = self._session.current_map
         if orientation_map is None:
             return
         self.refresh()
@@ -344,9 +340,9 @@ class MapLayers:
     def _show_what_is_there(self) -> None:
         session = self._session
         if session.summary is not None:
-            self._on_summary_changed(session.summary)
-        elif session.peaks is not None:
-            self._on_peaks_changed(session.peaks)
+            self._on_summary_changed()
+        else:
+            self._on_peaks_changed()
         for orientation_map in session.orientation_maps.values():
             self.show_map(orientation_map)
 
@@ -409,7 +405,7 @@ class MapLayers:
         return made
 
     def _add(self, viewer: napari.Viewer, layer_tuple: LayerTuple, *, index: int) -> Layer:
-        layer = add_own(viewer, of_scan(layer_tuple, self._session.identity.token), index=index)
+        layer = add_own(viewer, of_scan(layer_tuple, self._session.source.token), index=index)
         layer.name_overlay.visible = viewer.canvas.grid.enabled
         identity = layer_identity(layer)
         if identity is not None and identity[0] in VALUE_ARRAYS:

@@ -52,8 +52,8 @@ class MapPointer:
         self._move_marker = Throttle(self._place_marker, interval_ms=MARKER_INTERVAL_MS)
         self._connections = Connections()
         self._connections.connect(napari_viewer.canvas.grid.events.enabled, self._on_grid_changed)
-        self._connections.connect(session.position_changed, self._move_marker)
-        self._connections.connect(session.datacube_changed, self._on_another_scan)
+        self._connections.watch(session, ("position",), self._move_marker)
+        self._connections.watch(session, ("opening",), self._on_another_scan)
 
     def close(self) -> None:
         """Take the callbacks, which napari holds strongly, out of the viewer."""
@@ -99,7 +99,7 @@ class MapPointer:
         """Whether a layer shows this scan, one pixel a position: a map, or what the user has made of one."""
         if not isinstance(layer, (Image, Labels)) or layer.data.shape[:2] != self._session.scan_shape:
             return False
-        return shows_scan(layer, self._session.identity.token)
+        return shows_scan(layer, self._session.source.token)
 
     # --- the mouse -----------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class MapPointer:
     def _add_marker(self, viewer: napari.Viewer, grid: Layer, position: Position) -> Points:
         """Add the marker above the maps and leave the active layer as it is."""
         active = viewer.layers.selection.active
-        data, keywords, layer_type = of_scan(marker_layer(position), self._session.identity.token)
+        data, keywords, layer_type = of_scan(marker_layer(position), self._session.source.token)
         marker = add_own(viewer, (data, {**keywords, **alignment_of(grid)}, layer_type))
         marker.selected_data = set()
         viewer.layers.selection.active = active

@@ -43,11 +43,9 @@ class MaskRow(QWidget):
         self.saturated_label = plain_label()
         self._make_buttons()
         self._build()
-        session = self._session
-        panel.listen(session.datacube_changed, self._on_datacube_changed)
-        panel.listen(session.detector_mask_changed, self._on_mask_changed)
-        for signal in (session.summary_filled, session.summary_changed):
-            panel.listen(signal, self._on_mean_pattern)
+        panel.watch(("opening",), self._on_datacube_changed)
+        panel.watch(("detector_mask",), self.refresh)
+        panel.watch(("mean_pattern",), self._on_mean_pattern)
         self.refresh()
 
     # --- found ---------------------------------------------------------------------------------------------
@@ -139,15 +137,12 @@ class MaskRow(QWidget):
 
     # --- what changes --------------------------------------------------------------------------------------
 
-    def _on_datacube_changed(self, _: object) -> None:
+    def _on_datacube_changed(self) -> None:
         self._found = None
         self._painter.stop()
         self.refresh()
 
-    def _on_mask_changed(self, _: object) -> None:
-        self.refresh()
-
-    def _on_mean_pattern(self, _: object) -> None:
+    def _on_mean_pattern(self) -> None:
         if not self.paint_button.isEnabled():
             self.refresh()
 

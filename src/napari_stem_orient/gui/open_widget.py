@@ -19,12 +19,12 @@ from napari_stem_orient.gui.form_layout import narrow_box
 from napari_stem_orient.gui.leaving import leaving_of
 from napari_stem_orient.gui.opened_results import take_result
 from napari_stem_orient.gui.parameter_form import ParameterForm
-from napari_stem_orient.gui.scan_identity import doubts
 from napari_stem_orient.gui.scan_shape_row import ScanShapeRow
 from napari_stem_orient.gui.session import Session, Step
 from napari_stem_orient.gui.step_jobs import OpenedFile, ScanShapeQuestion, open_any
 from napari_stem_orient.gui.step_panel import StepPanel, plain_label
 from napari_stem_orient.gui.workers import one_step_job
+from napari_stem_orient.session.rules import doubts
 
 if TYPE_CHECKING:
     import napari
@@ -86,13 +86,10 @@ class OpenWidget(StepPanel):
         self.content.addWidget(self.form)
         self.missing_label = self.link_label()
         self.content.addWidget(self.missing_label)
-        session = self.session
-        for signal in (session.datacube_changed, session.peaks_changed, session.map_changed):
-            self.listen(signal, self._on_source_changed)
-        self.listen(session.calibration_changed, self._on_source_changed)
-        self.listen(session.datacube_changed, self._on_datacube_changed)
-        self._on_source_changed(None)
-        self._on_datacube_changed(session.datacube)
+        self.watch(("source", "datacube", "peaks", "current_result"), self._on_source_changed)
+        self.watch(("opening",), self._on_datacube_changed)
+        self._on_source_changed()
+        self._on_datacube_changed()
         self.refresh()
 
     @property
@@ -209,7 +206,7 @@ class OpenWidget(StepPanel):
         """Open a scan, and say what becomes of the results that there are."""
         session = self.session
         had_scan, same = session.datacube is not None, session.belongs(datacube)
-        closed = session.identity.name if same is False else ""
+        closed = session.source.name if same is False else ""
         session.set_datacube(datacube)
         if had_scan and same:
             self.show_message("This scan is open already: what was made of it stays.")
@@ -227,7 +224,7 @@ class OpenWidget(StepPanel):
 
     def _not_open(self, needs: str) -> None:
         self.session.set_open_needs(needs)
-        self._on_source_changed(None)
+        self._on_source_changed()
 
     def _show_datasets(self, names: tuple[str, ...]) -> None:
         self.dataset_box.clear()
@@ -244,9 +241,9 @@ class OpenWidget(StepPanel):
             self.show_message(question.problem)
         self.asks.emit()
 
-    def _on_datacube_changed(self, datacube: DataCube | None) -> None:
+    def _on_datacube_changed(self) -> None:
         """Read the virtual dark field and the mean pattern, unless another panel does."""
-        session = self.session
+        session, datacube = self.session, self.session.datacube
         if datacube is None or session.summary is not None or session.running_job(Step.OPEN) is not None:
             return
         from napari_stem_orient.core.datacube import summarise
@@ -270,7 +267,7 @@ class OpenWidget(StepPanel):
                 f"{summary.n_invalid:,} patterns hold NaN or infinite values, which count as 0."
             )
 
-    def _on_source_changed(self, _: object) -> None:
+    def _on_source_changed(self) -> None:
         session = self.session
         calibration = session.calibration
         self.form.setVisible(calibration is not None)
@@ -278,7 +275,7 @@ class OpenWidget(StepPanel):
         if calibration is not None and calibration != self.form.value:
             self.form.set_value(calibration)
         still = "Still open: " if session.open_needs is not None and session.scan_shape is not None else ""
-        said = still + info_text(session), doubts(session)
+        said = still + info_text(session), doubts(session.state)
         self.info_label.setText("\n".join(filter(None, said)))
         self.info_label.setVisible(bool(self.info_label.text()))
         cube = session.datacube

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QMessageBox, QPushButton
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.gui.leaving import leaving_of
-from napari_stem_orient.gui.scan_identity import doubts
+from napari_stem_orient.session.rules import doubts
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.orientation_map import OrientationMap
@@ -45,7 +45,7 @@ def _which_scan(
     """Make the question whether a result of another scan is opened alone, or used with the scan that is open."""
     session = panel.session
     what = "These Bragg peaks were" if isinstance(result, BraggPeaks) else "This orientation map was"
-    open_name = session.identity.name
+    open_name = session.source.name
     made_from = (
         f"“{result.name}”" if result.name and result.name != open_name else "another file of that name"
     )
@@ -93,14 +93,14 @@ def _take(panel: JobPanel, result: BraggPeaks | OrientationMap, otherwise: Calla
 
 def _take_now(panel: JobPanel, result: BraggPeaks | OrientationMap) -> None:
     session = panel.session
-    closed = session.identity.name if session.belongs(result) is False else ""
+    closed = session.source.name if session.belongs(result) is False else ""
     if isinstance(result, BraggPeaks):
         session.open_peaks(result)
         said = _peaks_opened(result)
     else:
         session.open_map(result)
         said = "Orientation map opened."
-    parts = [said, doubts(session), f"“{closed}” was closed for it." if closed else ""]
+    parts = [said, doubts(session.state), f"“{closed}” was closed for it." if closed else ""]
     panel.show_message(" ".join(filter(None, parts)))
 
 

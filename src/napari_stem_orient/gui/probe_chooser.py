@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
@@ -74,15 +73,12 @@ class ProbeChooser(QWidget):
         when_destroyed(self, LatestJob.close, self._suggesting)
         self.radius_box.valueChanged.connect(self._make_probe)
         self.source_box.currentTextChanged.connect(self._on_source_chosen)
-        session = self._session
-        panel.listen(session.datacube_changed, self._on_datacube_changed)
-        panel.listen(session.calibration_changed, self._on_calibration_changed)
-        for signal in (session.summary_filled, session.summary_changed):
-            panel.listen(signal, self._on_mean_pattern)
-        for signal in (session.calibration_changed, session.probe_changed):
-            panel.listen(signal, self._on_beam_changed)
+        panel.watch(("opening",), self._on_datacube_changed)
+        panel.watch(("calibration",), self._on_calibration_changed)
+        panel.watch(("mean_pattern", "summary"), self._on_mean_pattern)
+        panel.watch(("calibration", "probe"), self._show_beam)
         self._on_source_chosen(MEASURED)
-        self._on_mean_pattern(None)
+        self._on_mean_pattern()
         self._show_beam()
 
     # --- suggestion ----------------------------------------------------------------------------------------
@@ -114,18 +110,20 @@ class ProbeChooser(QWidget):
         self._session.set_detection_parameters(parameters)
         self._panel.show_message("Parameters suggested from 64 patterns.")
 
-    def _on_calibration_changed(self, calibration: Calibration) -> None:
-        VACUUM_REGION.regrid(self._panel.viewer, calibration)
+    def _on_calibration_changed(self) -> None:
+        calibration = self._session.calibration
+        if calibration is not None:
+            VACUUM_REGION.regrid(self._panel.viewer, calibration)
 
-    def _on_datacube_changed(self, datacube: DataCube | None) -> None:
+    def _on_datacube_changed(self) -> None:
         self._suggestion = None
         VACUUM_REGION.forget(self._panel.viewer)
-        if datacube is None:
+        if self._session.datacube is None:
             self._suggesting.forget()
         self.source_box.setCurrentText(MEASURED)
         self._show_beam()
 
-    def _on_mean_pattern(self, _: object) -> None:
+    def _on_mean_pattern(self) -> None:
         """Ask once for each scan, when reading it is seen to work."""
         datacube = self._session.datacube
         if datacube is None or self._session.mean_pattern is None or self._asked_for is datacube.data:
@@ -171,9 +169,6 @@ class ProbeChooser(QWidget):
         self._make_probe()
 
     # --- the direct beam -----------------------------------------------------------------------------------
-
-    def _on_beam_changed(self, _: object) -> None:
-        self._show_beam()
 
     def _expected_radius(self) -> float | None:
         """The radius in px that the convergence angle gives; None where the calibration lacks something."""

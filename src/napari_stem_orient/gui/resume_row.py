@@ -70,8 +70,8 @@ class ResumeRow(QWidget):
             title="Keep the calibration", on_result=lambda *_: None, on_error=self._on_not_kept
         )
         when_destroyed(self, LatestJob.close, self._keeping)
-        panel.listen(panel.session.datacube_changed, self._on_datacube_changed)
-        panel.listen(panel.session.calibration_steps_changed, self._on_calibration_steps_changed)
+        panel.watch(("opening",), self.look)
+        panel.watch(("history",), self._on_calibration_changed)
         self.look()
 
     @property
@@ -96,9 +96,6 @@ class ResumeRow(QWidget):
         """Let the user choose, or not yet."""
         self.resume_button.setEnabled(ready)
         self.start_over_button.setEnabled(ready)
-
-    def _on_datacube_changed(self, _: DataCube | None) -> None:
-        self.look()
 
     def _on_found(self, datacube: DataCube, run: InterruptedRun | None) -> None:
         session = self._panel.session
@@ -152,7 +149,7 @@ class ResumeRow(QWidget):
                 on_done=lambda _: self.started_over.emit(),
             )
 
-    def _on_calibration_steps_changed(self) -> None:
+    def _on_calibration_changed(self) -> None:
         session = self._panel.session
         peaks, history = session.peaks, session.history
         if peaks is not None and (history.done or history.undone):

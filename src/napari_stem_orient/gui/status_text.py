@@ -37,7 +37,7 @@ class StatusText:
         self._writing = False
         self._connections = Connections()
         self._connections.connect(napari_viewer.events.status, self._on_status)
-        self._connections.connect(session.map_changed, self._on_map_changed)
+        self._connections.watch(session, ("current_result",), self._on_map_changed)
 
     def close(self) -> None:
         """Leave the status bar to napari."""

@@ -20,6 +20,7 @@ from napari_stem_orient.gui.missing_values import LinkLabel, Wanted, enter, show
 from napari_stem_orient.gui.session import Session, Step, StepState, session_of
 from napari_stem_orient.gui.wheel_guard import guard_wheel
 from napari_stem_orient.gui.workers import JobHandle, error_message, log_error, start_job
+from napari_stem_orient.session.rules import RULE_FIELDS
 
 if TYPE_CHECKING:
     import napari
@@ -88,8 +89,12 @@ class JobPanel(QWidget):
         return None
 
     def listen(self, signal: SignalInstance, slot: Callable[..., object]) -> None:
-        """Connect a signal of the Session to a method of this widget, for as long as the widget lives."""
+        """Connect a signal to a method of this widget, for as long as the widget lives."""
         self._connections.connect(signal, slot)
+
+    def watch(self, names: tuple[str, ...], slot: Callable[[], object]) -> None:
+        """Call a method of this widget whenever any of these fields of the Session's state has changed."""
+        self._connections.watch(self.session, names, slot)
 
     def _on_value_wanted(self, wanted: Wanted) -> None:
         box = None if wanted.shown else self.box_of(wanted.name)
@@ -185,9 +190,9 @@ class StepPanel(JobPanel):
         layout = self.layout()
         assert isinstance(layout, QVBoxLayout)
         layout.insertWidget(layout.indexOf(self.message_label) + 1, self.state_label)
-        self.listen(self.session.steps_changed, self._on_steps_changed)
+        self.watch(RULE_FIELDS, self._on_steps_changed)
         if self.step is not Step.OPEN:
-            self.listen(self.session.datacube_changed, self._on_another_scan)
+            self.watch(("opening",), self._on_another_scan)
 
     @property
     def wants_attention(self) -> bool:
@@ -209,7 +214,7 @@ class StepPanel(JobPanel):
         self.must_be_seen.emit(box)
         super()._show_box(box)
 
-    def _on_another_scan(self, _: object) -> None:
+    def _on_another_scan(self) -> None:
         """Take back what was said of the scan before."""
         self.show_message("")
 

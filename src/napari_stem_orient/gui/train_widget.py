@@ -92,8 +92,7 @@ class TrainWidget(JobPanel):
         when_destroyed(self, LatestJob.close, self._measuring)
         self.form.changed.connect(self._on_form_changed)
         self._connections.connect(napari_viewer.events.theme, self._on_theme_changed)
-        self.listen(self.session.calibration_changed, self._on_measurement_changed)
-        self.listen(self.session.peaks_changed, self._on_measurement_changed)
+        self.watch(("calibration", "peaks"), self._on_measurement_changed)
         self._on_theme_changed()
         self._on_measurement_changed()
         self.propose(self.session.crystals)
@@ -239,7 +238,7 @@ class TrainWidget(JobPanel):
     def _on_no_choices(self, _: str) -> None:
         self._choices_asked = False  # to try again when the panel is looked at again
 
-    def _on_measurement_changed(self, _: object = None) -> None:
+    def _on_measurement_changed(self) -> None:
         calibration, peaks = self.session.calibration, self.session.peaks
         if self.running:
             return

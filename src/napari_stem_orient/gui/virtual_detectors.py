@@ -12,8 +12,8 @@ from psygnal import Signal
 from napari_stem_orient.core.virtual_detector import VirtualDetector
 
 if TYPE_CHECKING:
-    from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.gui.session import Session
+    from napari_stem_orient.session.state import ScanState
 
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 """Told apart by colour-blind eyes too (Okabe and Ito), on dark patterns and on bright ones."""
@@ -55,7 +55,7 @@ class VirtualDetectors:
         self._keys = count(1)
         self._selected: int | None = None
         self._detector_shape = None if session.datacube is None else session.datacube.detector_shape
-        session.datacube_changed.connect(self._on_datacube_changed)
+        session.changed.connect(self._on_session_changed)
 
     @property
     def entries(self) -> tuple[DetectorEntry, ...]:
@@ -126,7 +126,10 @@ class VirtualDetectors:
             return name
         return next(f"{name} {number}" for number in count(2) if f"{name} {number}" not in taken)
 
-    def _on_datacube_changed(self, datacube: DataCube | None) -> None:
+    def _on_session_changed(self, before: ScanState, after: ScanState) -> None:
+        datacube = after.datacube
+        if after.opening == before.opening:
+            return
         if datacube is not None and datacube.detector_shape != self._detector_shape:
             self._detector_shape = datacube.detector_shape
             self.clear()

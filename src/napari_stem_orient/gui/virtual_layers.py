@@ -127,7 +127,7 @@ class VirtualLayers:
         assert self._calibration is not None
         made = virtual_image_layer(image.copy(), self._calibration, name=self._names[key], key=key)
         made[1]["contrast_limits"] = self._new_limits(image)
-        layer = add_own(viewer, of_scan(made, session_of(viewer).identity.token))
+        layer = add_own(viewer, of_scan(made, session_of(viewer).source.token))
         viewer.canvas.overlays.scale_bar.visible = True
         self._limits[key] = tuple(layer.contrast_limits)
         if self._framing is not None:

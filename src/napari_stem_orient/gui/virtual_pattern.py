@@ -24,7 +24,6 @@ from napari_stem_orient.gui.step_panel import JobPanel
 from napari_stem_orient.gui.virtual_jobs import VirtualTask, origin_at, scan_origins, virtual_task
 
 if TYPE_CHECKING:
-    from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.gui.workers import JobHandle
 
 EDITED_DELAY_MS = 250
@@ -75,14 +74,11 @@ class PatternChooser(QWidget):
         self._edited.timeout.connect(self._on_edited)
         self._build()
         when_destroyed(self, PatternReader.close, self._reader)
-        session = self._session
-        panel.listen(session.datacube_changed, self._on_datacube_changed)
-        panel.listen(session.position_changed, self._on_position_changed)
-        panel.listen(session.calibration_changed, self._on_calibration_changed)
-        for signal in (session.summary_filled, session.summary_changed):
-            panel.listen(signal, self._on_scan_changed)
-        for signal in (session.peaks_changed, session.detector_mask_changed):
-            panel.listen(signal, self._on_surroundings_changed)
+        panel.watch(("opening",), self._on_datacube_changed)
+        panel.watch(("position",), self._on_position_changed)
+        panel.watch(("calibration",), self._on_calibration_changed)
+        panel.watch(("mean_pattern", "summary", "patterns"), self.changed.emit)
+        panel.watch(("peaks", "detector_mask"), self._on_surroundings_changed)
 
     # --- what is shown -------------------------------------------------------------------------------------
 
@@ -242,7 +238,7 @@ class PatternChooser(QWidget):
 
     # --- the Session's signals -----------------------------------------------------------------------------
 
-    def _on_datacube_changed(self, _: object) -> None:
+    def _on_datacube_changed(self) -> None:
         if self._job is not None:
             self._job.discard()
         self._edited.stop()
@@ -253,20 +249,19 @@ class PatternChooser(QWidget):
         self.source_box.setCurrentText(Source.MEAN)
         self.changed.emit()
 
-    def _on_position_changed(self, _: object) -> None:
+    def _on_position_changed(self) -> None:
         if self.source is Source.POSITION:
             self._read()
 
-    def _on_calibration_changed(self, calibration: Calibration) -> None:
-        DIFFRACTION_REGION.regrid(self._panel.viewer, calibration)
+    def _on_calibration_changed(self) -> None:
+        calibration = self._session.calibration
+        if calibration is not None:
+            DIFFRACTION_REGION.regrid(self._panel.viewer, calibration)
         self._follow_surroundings()
         self.changed.emit()
 
-    def _on_surroundings_changed(self, _: object) -> None:
+    def _on_surroundings_changed(self) -> None:
         self._follow_surroundings()
-        self.changed.emit()
-
-    def _on_scan_changed(self, _: object) -> None:
         self.changed.emit()
 
     def _on_source_chosen(self) -> None:

@@ -39,7 +39,6 @@ from napari_stem_orient.gui.workers import one_step_job
 if TYPE_CHECKING:
     import napari
 
-    from napari_stem_orient.core.datacube import DataCube
 
 LIVE_BYTES = 512 * 2**20
 """Images of scans up to this size are computed anew while a detector is moved, unless the user switches that off."""
@@ -79,7 +78,7 @@ class VirtualWidget(JobPanel):
         self._listen()
         when_destroyed(self, VirtualLayers.close, self.layers)
         self._on_theme_changed()
-        self._on_datacube_changed(self.session.datacube)
+        self._on_datacube_changed()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As high as the pattern and the list, where there is room."""
@@ -91,7 +90,6 @@ class VirtualWidget(JobPanel):
         super().resizeEvent(event)
 
     def _listen(self) -> None:
-        session = self.session
         self.chooser.changed.connect(self._draw_soon)
         self.imager.changed.connect(self._refresh)
         self.view.dragged.connect(self.detectors.change)
@@ -100,9 +98,8 @@ class VirtualWidget(JobPanel):
         for signal in (self.detectors.listed, self.detectors.selection_changed):
             self.listen(signal, self._on_listed)
         self.listen(self.detectors.changed, self._on_detector_changed)
-        self.listen(session.datacube_changed, self._on_datacube_changed)
-        for signal in (session.peaks_changed, session.calibration_changed, session.detector_mask_changed):
-            self.listen(signal, self._on_surroundings_changed)
+        self.watch(("opening",), self._on_datacube_changed)
+        self.watch(("peaks", "calibration", "detector_mask"), self._on_surroundings_changed)
         self._connections.connect(self.viewer.events.theme, self._on_theme_changed)
 
     # --- detectors -----------------------------------------------------------------------------------------
@@ -177,15 +174,16 @@ class VirtualWidget(JobPanel):
 
     # --- what changes --------------------------------------------------------------------------------------
 
-    def _on_datacube_changed(self, datacube: DataCube | None) -> None:
+    def _on_datacube_changed(self) -> None:
+        datacube = self.session.datacube
         self.imager.forget()
         self.disk_button.setChecked(False)
         carried = datacube is not None and bool(self.detectors.entries)
         self.show_message("Detectors as in the last scan." if carried else "")
         self.live_box.setChecked(datacube is not None and datacube.data.nbytes <= LIVE_BYTES)
-        self._on_surroundings_changed(None)
+        self._on_surroundings_changed()
 
-    def _on_surroundings_changed(self, _: object) -> None:
+    def _on_surroundings_changed(self) -> None:
         """Where the beam is, what a pixel measures or which pixels count has changed."""
         self.imager.compare_surroundings()
         self._draw_soon()

@@ -1,0 +1,194 @@
+"""What becomes of a session's state when its calibration is entered, fitted, confirmed, undone or redone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.merged_calibration import following_change, with_check, with_gaps_filled
+from napari_stem_orient.session.history import Change, History
+from napari_stem_orient.session.state import MapResult
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.core.calibration import Quantity
+    from napari_stem_orient.core.orientation_map import OrientationMap
+    from napari_stem_orient.session.state import ScanState
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationState:
+    """The calibration of scan and peaks at one time: 8 bytes a scan position.
+
+    Attributes
+    ----------
+    scan : of the datacube, None where none is open
+    calibration : of the peaks
+    origin_px : (n_positions, 2) float32; row and column of the direct beam in px, or None
+    peaks : the peaks themselves where they have the q with which they were detected or opened, or None
+    """
+
+    scan: Calibration | None
+    calibration: Calibration
+    origin_px: NDArray[np.float32] | None
+    peaks: BraggPeaks | None = None
+
+    def applied_to(self, peaks: BraggPeaks) -> BraggPeaks:
+        """The peaks as they were at that time: calibration and origins to the last digit."""
+        if self.peaks is not None:
+            return self.peaks
+        if self.origin_px is None:
+            peaks = replace(peaks, origin_px=None)
+        return peaks.with_calibration(self.calibration, origin_px=self.origin_px)
+
+    def has_q_of(self, peaks: BraggPeaks) -> bool:
+        """Whether these peaks have the very q that is kept here."""
+        return self.peaks is not None and self.peaks.q_x is peaks.q_x
+
+
+CalibrationChange = Change[CalibrationState]
+
+
+def with_history_begun(state: ScanState) -> ScanState:
+    """The state with nothing done to its calibration yet: other peaks, or another scan, are there."""
+    peaks, scan = state.peaks, None if state.datacube is None else state.datacube.calibration
+    start = None if peaks is None else CalibrationState(scan, peaks.calibration, peaks.origin_px, peaks)
+    return replace(state, history=History(start), calibration_skipped=False)
+
+
+def with_entered(state: ScanState, calibration: Calibration) -> ScanState:
+    """The state after the user has entered a calibration; maps made with another one become stale.
+
+    What the user changes by hand no longer counts as calibrated, unless the new calibration says that it does. The
+    direct beam stays where the peaks have it: it was measured with them. Of a scan and peaks that are calibrated
+    differently, both get what changed, and keep the rest.
+    """
+    before, peaks = state.calibration, state.peaks
+    if calibration == before:
+        return state
+    if before is not None:
+        calibration = calibration.unchecked_where_changed(before)
+    if peaks is None:
+        cube = state.datacube
+        return state if cube is None else replace(state, datacube=cube.with_calibration(calibration))
+    peaks = peaks.with_calibration(following_change(peaks.calibration, before, calibration))
+    return _with_change(state, "Entered", peaks, scan=calibration)
+
+
+def with_fit(state: ScanState, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> ScanState:
+    """The state after a step of the calibration has found something; the same without peaks.
+
+    Parameters
+    ----------
+    state
+        Before.
+    fit
+        What was found.
+    applied
+        The present peaks with it, where they have been computed already: for millions of peaks that takes longer than
+        a window should wait.
+    """
+    if state.peaks is None:
+        return state
+    peaks = fit.applied_to(state.peaks) if applied is None else applied
+    scan = peaks.calibration
+    if state.datacube is not None:
+        scan = with_gaps_filled(scan, state.datacube.calibration)
+    return _with_change(state, fit.title, peaks, scan=scan, lines=fit.lines, note=fit.note)
+
+
+def with_restored(
+    state: ScanState,
+    calibration: Calibration,
+    *,
+    origin_px: NDArray[np.float32] | None,
+    scan: Calibration | None,
+) -> ScanState:
+    """The state with what peaks and scan had been calibrated with before the scan was opened again.
+
+    Parameters
+    ----------
+    state
+        Before.
+    calibration, origin_px
+        Of the peaks; origin_px (n_positions, 2) float32, row and column of the direct beam in px, or None.
+    scan
+        Of the scan; None where it was that of the peaks.
+    """
+    if state.peaks is None:
+        return state
+    peaks = CalibrationState(scan, calibration, origin_px).applied_to(state.peaks)
+    return _with_change(state, "As it was before", peaks, scan=scan or calibration)
+
+
+def with_confirmed(state: ScanState, quantity: Quantity, confirmed: bool) -> ScanState:
+    """The state in which a quantity of the peaks' calibration counts as calibrated, or no longer."""
+    if state.peaks is None or confirmed is (quantity in state.peaks.calibration.checked):
+        return state
+    # not computed anew: peaks that were opened shall keep their q, and their maps, to the last digit
+    peaks = replace(state.peaks, calibration=with_check(state.peaks.calibration, quantity, confirmed))
+    scan = None if state.datacube is None else with_check(state.datacube.calibration, quantity, confirmed)
+    title = f"{quantity.capitalize()} {'confirmed' if confirmed else 'not confirmed'}"
+    return _with_change(state, title, peaks, scan=scan)
+
+
+def with_undone(state: ScanState) -> ScanState:
+    """The state with the calibration and the origins that scan and peaks had before the last change."""
+    return _with_history(state, state.history.undo())
+
+
+def with_redone(state: ScanState) -> ScanState:
+    """The state in which the change that was undone last is done again."""
+    return _with_history(state, state.history.redo())
+
+
+def with_checks(state: ScanState, orientation_map: OrientationMap) -> OrientationMap:
+    """A map with the calibration of its peaks, of which more may have been confirmed since it was made."""
+    peaks = state.peaks
+    if peaks is None or orientation_map.peaks_fingerprint != state.peaks_fingerprint:
+        return orientation_map
+    if orientation_map.calibration == peaks.calibration:
+        return orientation_map
+    return replace(orientation_map, calibration=peaks.calibration)
+
+
+def _with_change(
+    state: ScanState,
+    title: str,
+    peaks: BraggPeaks,
+    *,
+    scan: Calibration | None,
+    lines: tuple[tuple[str, str], ...] = (),
+    note: str = "",
+) -> ScanState:
+    start = state.history.start
+    as_at_first = start is not None and start.has_q_of(peaks)
+    after = CalibrationState(scan, peaks.calibration, peaks.origin_px, peaks=peaks if as_at_first else None)
+    history = state.history.with_change(Change(title, after, lines, note))
+    return _with_calibrated(replace(state, history=history), peaks, scan)
+
+
+def _with_history(state: ScanState, history: History[CalibrationState]) -> ScanState:
+    if history is state.history or history.now is None or state.peaks is None:
+        return state
+    now = history.now
+    return _with_calibrated(replace(state, history=history), now.applied_to(state.peaks), now.scan)
+
+
+def _with_calibrated(state: ScanState, peaks: BraggPeaks, scan: Calibration | None) -> ScanState:
+    """The same peaks, and the scan, with another calibration in the place of those before; their maps know of it."""
+    cube = state.datacube
+    if cube is not None and scan is not None:
+        cube = cube.with_calibration(scan)
+    state = replace(state, datacube=cube, peaks=peaks)
+    results = {}
+    for key, result in state.results.items():
+        checked = with_checks(state, result.orientation_map)
+        results[key] = result if checked is result.orientation_map else MapResult(checked)
+    changed = any(results[key] is not result for key, result in state.results.items())
+    return replace(state, results=results) if changed else state

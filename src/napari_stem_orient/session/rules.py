@@ -1,0 +1,160 @@
+"""The rules by which a session tells what each step needs and can do: pure functions of its state."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from napari_stem_orient.session.state import Step
+
+if TYPE_CHECKING:
+    from napari_stem_orient.session.state import ScanState
+
+#: What the rules look at: where none of it has changed, no step has.
+RULE_FIELDS = (
+    "opening",
+    "datacube",
+    "has_mean_pattern",
+    "summary",
+    "open_needs",
+    "probe",
+    "detector_mask",
+    "peaks",
+    "history",
+    "calibration_skipped",
+    "to_index",
+    "model_needed",
+    "results",
+    "current",
+    "exported_map",
+    "saved",
+    "runs",
+)
+
+
+class StepState(Enum):
+    """What a step can do now; the value is the word shown to the user."""
+
+    BLOCKED = "waiting"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    STALE = "out of date"
+
+
+def step_state(state: ScanState, step: Step) -> StepState:
+    """What a step can do now. A stopped step is READY, with `is_partial` true."""
+    if step in state.runs:
+        return StepState.RUNNING
+    if _has_result(state, step):
+        if stale_because(state, step):
+            return StepState.STALE
+        if not is_partial(state, step) and not _open_lacks(state, step):
+            return StepState.DONE
+    return StepState.BLOCKED if step_needs(state, step) else StepState.READY
+
+
+def step_needs(state: ScanState, step: Step) -> list[str]:
+    """What is still missing before a step can run, or Open is done, in plain words; empty when nothing is."""
+    if step is Step.OPEN:
+        return _open_lacks(state, step)
+    if step is Step.DETECT:
+        return _detection_needs(state)
+    if step is Step.CALIBRATE:
+        return [] if state.peaks is not None else ["Bragg peaks"]
+    if step is Step.INDEX:
+        peaks = state.peaks
+        needs = ["Bragg peaks"] if peaks is None else list(peaks.calibration.missing_for_indexing())
+        needs += [] if state.crystals else ["a crystal"]
+        return needs if state.model_needed is None else [*needs, state.model_needed]
+    if step is Step.EXPORT and state.current_map is None and state.peaks is None:
+        return ["peaks or an orientation map"]
+    return []
+
+
+def is_partial(state: ScanState, step: Step) -> bool:
+    """Whether the step was stopped and holds results for some positions only; it can be resumed."""
+    if step is Step.DETECT:
+        return state.peaks is not None and not bool(state.peaks.detected.all())
+    if step is Step.INDEX:
+        current = state.current_map
+        return current is not None and not bool(current.done.all())
+    return False
+
+
+def stale_because(state: ScanState, step: Step) -> str | None:
+    """Why the result of a step no longer fits what it was made from, in plain words; None if it fits."""
+    peaks, current = state.peaks, state.current_map
+    if step is Step.DETECT and _file_has_changed(state):
+        return "the file of the scan has changed since it was opened: open it again"
+    if step is Step.INDEX and current is not None and peaks is not None:
+        if current.peaks_fingerprint not in (None, state.peaks_fingerprint):
+            return "the peaks or their calibration changed"
+        made_with = [crystal.fingerprint for crystal in current.crystals]
+        if state.crystals and made_with != [crystal.fingerprint for crystal in state.crystals]:
+            return "the crystals changed"
+    if step is Step.EXPORT and state.exported_map is not current:
+        return "the map changed after it was saved"
+    return None
+
+
+def calibration_settled(state: ScanState) -> bool:
+    """Whether something was fitted, confirmed or skipped; where the direct beam is comes with the peaks."""
+    checked = () if state.peaks is None else state.peaks.calibration.checked
+    fitted = any(change.lines for change in state.history.done)
+    return state.calibration_skipped or fitted or any(quantity != "origin" for quantity in checked)
+
+
+def doubts(state: ScanState) -> str:
+    """Say which results nobody can tell to be of the open scan, because their files do not say; empty for none."""
+    peaks, current = state.peaks, state.current_map
+    if state.datacube is None:
+        return ""
+    unsure = ["the Bragg peaks"] if peaks is not None and peaks.source_fingerprint is None else []
+    if current is not None and current.source_fingerprint is None:
+        of_peaks = peaks is not None and current.peaks_fingerprint == state.peaks_fingerprint
+        unsure += [] if of_peaks else ["the orientation map"]
+    if not unsure:
+        return ""
+    verb, their = (
+        ("were", "their files do") if len(unsure) > 1 or "peaks" in unsure[0] else ("was", "its file does")
+    )
+    return f"Whether {' and '.join(unsure)} {verb} made from this scan, {their} not say: only the scan shape agrees."
+
+
+def _open_lacks(state: ScanState, step: Step) -> list[str]:
+    """What Open still has to be told of the file chosen last, or of the scan that is open."""
+    if step is not Step.OPEN:
+        return []
+    if state.open_needs is not None:
+        return [state.open_needs]
+    calibration = state.calibration
+    if calibration is None or (state.datacube is None and state.peaks is None):
+        return []  # a map alone has a calibration that nobody can change
+    return list(calibration.missing_for_indexing())
+
+
+def _file_has_changed(state: ScanState) -> bool:
+    """Whether disks were detected in another state of the file than the one that was opened."""
+    if state.datacube is None or state.peaks is None:
+        return False
+    return state.source.has(state.peaks) is False
+
+
+def _detection_needs(state: ScanState) -> list[str]:
+    if state.datacube is None:
+        return ["an open scan"]
+    if state.mean_pattern is None:
+        being_read = Step.OPEN in state.runs
+        return [f"the mean pattern{' (being read)' if being_read else ': open the scan again'}"]
+    return [] if state.probe is not None else ["a probe template (being measured)"]
+
+
+def _has_result(state: ScanState, step: Step) -> bool:
+    if step is Step.OPEN:
+        return state.scan_shape is not None
+    if step is Step.DETECT:
+        return state.peaks is not None
+    if step is Step.CALIBRATE:
+        return state.peaks is not None and calibration_settled(state)
+    return (state.current_map if step is Step.INDEX else state.exported_map) is not None

@@ -1,0 +1,407 @@
+"""Session: the state of one viewer, the one signal that it changed, and the streams of blocks on their way into it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from weakref import WeakSet
+
+from psygnal import Signal
+
+from napari_stem_orient.session import calibrated, rules, scans
+from napari_stem_orient.session.state import RunningJob, ScanState, Step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+    from napari_stem_orient.core.calibration import Calibration, Quantity
+    from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.core.datacube import DataCube, ScanSummary, SummaryBlock
+    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.detection.parameters import DetectionParameters
+    from napari_stem_orient.detection.probe import ProbeTemplate
+    from napari_stem_orient.session.rules import StepState
+    from napari_stem_orient.session.saved import Result
+    from napari_stem_orient.session.source import OfScan
+
+Value = TypeVar("Value")
+
+
+class _OfState(Generic[Value]):
+    """An attribute of a Session that reads as the one of its state, and is changed by `Session.update` only."""
+
+    def __init__(self, read: Callable[[ScanState], Value]) -> None:
+        self._read = read
+        self._name = ""
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, session: None, owner: type[object]) -> _OfState[Value]: ...
+    @overload
+    def __get__(self, session: Session, owner: type[object]) -> Value: ...
+    def __get__(self, session: Session | None, owner: type[object]) -> _OfState[Value] | Value:
+        return self if session is None else self._read(session.state)
+
+    def __set__(self, session: Session, value: object) -> None:
+        raise AttributeError(
+            f"{self._name} belongs to the state of the Session: change it with Session.update"
+        )
+
+
+class Session:
+    """The state of one viewer, free of Qt; change it in the main thread only.
+
+    Read `state`, or the attributes, which are those of the state. Change it with `update` or a method: each is one
+    change of the state and one `changed`. Connect bound methods to the signals (psygnal keeps bound methods weakly).
+
+    Attributes
+    ----------
+    state
+        All that is open, chosen and found, frozen.
+    painter
+        Whatever paints the layers of this viewer, kept alive here.
+    leaving
+        Whatever asks before results are replaced or closed, kept here.
+    """
+
+    # queued: where a listener changes the state again, all others hear of the changes in the order in which they came
+    changed = Signal(ScanState, ScanState, reemission="queued")  # before, after
+    summary_filled = Signal(object)  # SummaryBlock
+    detection_filled = Signal(object)  # DetectedBlock
+    map_filled = Signal(object, object)  # OrientationMap, IndexedBlock
+    # a question to whoever shows a box, and no part of the state
+    value_wanted = Signal(object)  # missing_values.Wanted: something that is missing, to be filled in
+
+    def __init__(self) -> None:
+        self.state = ScanState()
+        self.painter: object | None = None
+        self.leaving: object | None = None
+        self._attended: WeakSet[RunningJob] = WeakSet()
+
+    datacube = _OfState(lambda state: state.datacube)
+    summary = _OfState(lambda state: state.summary)
+    mean_pattern = _OfState(lambda state: state.mean_pattern)
+    open_needs = _OfState(lambda state: state.open_needs)
+    position = _OfState(lambda state: state.position)
+    preview = _OfState(lambda state: state.preview)
+    probe = _OfState(lambda state: state.probe)
+    detection_parameters = _OfState(lambda state: state.detection_parameters)
+    detector_mask = _OfState(lambda state: state.detector_mask)
+    peaks = _OfState(lambda state: state.peaks)
+    peaks_fingerprint = _OfState(lambda state: state.peaks_fingerprint)
+    history = _OfState(lambda state: state.history)
+    calibration = _OfState(lambda state: state.calibration)
+    crystals = _OfState(lambda state: state.crystals)
+    model_folders = _OfState(lambda state: state.model_folders)
+    orientation_maps = _OfState(lambda state: state.orientation_maps)
+    current_map = _OfState(lambda state: state.current_map)
+    exported_map = _OfState(lambda state: state.exported_map)
+    saved = _OfState(lambda state: state.saved)
+    four_indices = _OfState(lambda state: state.four_indices)
+    source = _OfState(lambda state: state.source)
+    scan_shape = _OfState(lambda state: state.scan_shape)
+    crystals_lent = _OfState(lambda state: state.to_index.lent)
+    crystals_carried = _OfState(lambda state: state.to_index.carried)
+    calibration_settled = _OfState(rules.calibration_settled)
+    calibration_steps = _OfState(lambda state: tuple(change.title for change in state.history.done))
+
+    # --- the one way to change -----------------------------------------------------------------------------
+
+    def update(self, **changes: Any) -> None:
+        """Give fields of the state other values: one change, told once, or none where nothing differs."""
+        self._become(replace(self.state, **changes))
+
+    def _become(self, after: ScanState) -> None:
+        require_main_thread()
+        before = self.state
+        names = tuple(ScanState.__dataclass_fields__)
+        if after is before or not after.differs_in(before, *names):
+            return
+        if after.opening != before.opening:
+            self._discard()
+        self.state = after
+        self.changed.emit(before, after)
+
+    # --- Open ----------------------------------------------------------------------------------------------
+
+    def set_datacube(self, datacube: DataCube | None) -> None:
+        """Open a scan, or close the one that is open and keep its results; see `scans.with_scan`."""
+        self._become(scans.with_scan(self.state, datacube))
+
+    def set_open_needs(self, what: str | None) -> None:
+        """Say that the file chosen last is not open, and what it needs, while the scan before stays open."""
+        self.update(open_needs=what)
+
+    def fill_summary(self, block: SummaryBlock) -> None:
+        """Take a block of virtual-image values, and the mean pattern so far."""
+        self.update(mean_pattern=block.mean_pattern)
+        self.summary_filled.emit(block)
+
+    def set_summary(self, summary: ScanSummary | None) -> None:
+        """Take the complete virtual images and patterns of the scan."""
+        mean = self.mean_pattern if summary is None else summary.mean_pattern
+        self.update(summary=summary, mean_pattern=mean)
+
+    def set_position(self, position: tuple[int, int] | None) -> None:
+        """Choose the probe position (y, x) that is looked at; a position outside the scan is ignored."""
+        require_main_thread()
+        if position is not None:
+            if not self.state.contains(position):
+                return
+            position = (int(position[0]), int(position[1]))
+        if position != self.position:
+            self.update(position=position, preview=None)
+
+    def set_four_indices(self, wanted: bool) -> None:
+        """Give zone axes of hexagonal crystals four indices [uvtw] instead of three, or three again."""
+        self.update(four_indices=wanted)
+
+    def belongs(self, something: OfScan) -> bool | None:
+        """Whether a scan or a result is of the scan that is open, if any; None where nothing tells."""
+        return self.state.belongs(something)
+
+    def contains(self, position: tuple[int, int]) -> bool:
+        """Whether a probe position (y, x) lies in what is open."""
+        return self.state.contains(position)
+
+    def count_as_open_scan(self, result: BraggPeaks | OrientationMap) -> None:
+        """Count a result as of the open scan in spite of its fingerprint: the user has said that it is."""
+        if result.scan_shape != self.scan_shape:
+            raise ValueError(
+                f"a result on a scan of {' x '.join(map(str, result.scan_shape))} positions is not of the open scan; "
+                "open it alone"
+            )
+        self.update(source=self.source.joined_by(result))
+
+    # --- Detect --------------------------------------------------------------------------------------------
+
+    def set_probe(self, probe: ProbeTemplate | None) -> None:
+        """Take the probe template that detection will use; its radius is the radius of the disks."""
+        self.update(probe=probe)
+
+    def set_detection_parameters(self, parameters: DetectionParameters | None) -> None:
+        """Take the parameters that the next detection and the preview use."""
+        self.update(detection_parameters=parameters)
+
+    def set_detector_mask(self, mask: NDArray[np.bool_] | None) -> None:
+        """Take the detector pixels (det_y, det_x) that are not to be used, or none.
+
+        Raises
+        ------
+        ValueError
+            Where the mask has another shape than the detector of the open scan.
+        """
+        if mask is not None and self.datacube is not None and mask.shape != self.datacube.detector_shape:
+            raise ValueError(
+                f"a mask of {' x '.join(map(str, mask.shape))} px does not fit the detector of "
+                f"{' x '.join(map(str, self.datacube.detector_shape))} px"
+            )
+        self.update(detector_mask=mask)
+
+    def set_preview(self, preview: DetectedBlock | None) -> None:
+        """Take the disks found in the pattern at `position` with the parameters now in the form."""
+        self.update(preview=preview)
+
+    def fill_detection(self, block: DetectedBlock) -> None:
+        """Pass on a block of detected peaks; the peaks themselves come with `set_peaks`."""
+        require_main_thread()
+        self.detection_filled.emit(block)
+
+    def set_peaks(self, peaks: BraggPeaks | None, *, of_open_scan: bool = False) -> None:
+        """Take detected or opened peaks, complete or not; see `scans.with_peaks`."""
+        self._become(scans.with_peaks(self.state, peaks, of_open_scan=of_open_scan))
+
+    def open_peaks(self, peaks: BraggPeaks) -> None:
+        """Take peaks from a file."""
+        state = scans.with_peaks(self.state, peaks)
+        self._become(replace(state, saved=state.saved.with_opened(peaks)))
+
+    # --- Calibrate -----------------------------------------------------------------------------------------
+
+    def set_calibration(self, calibration: Calibration) -> None:
+        """Apply a calibration that was entered to scan and peaks; see `calibrated.with_entered`."""
+        self._become(calibrated.with_entered(self.state, calibration))
+
+    def apply_calibration(self, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> None:
+        """Apply what a step of the calibration has found to scan and peaks; see `calibrated.with_fit`."""
+        self._become(calibrated.with_fit(self.state, fit, applied=applied))
+
+    def restore_calibration(
+        self,
+        calibration: Calibration,
+        *,
+        origin_px: NDArray[np.float32] | None,
+        scan: Calibration | None,
+    ) -> None:
+        """Give peaks and scan what they had been calibrated with before; see `calibrated.with_restored`."""
+        self._become(calibrated.with_restored(self.state, calibration, origin_px=origin_px, scan=scan))
+
+    def confirm_calibration(self, quantity: Quantity, confirmed: bool = True) -> None:
+        """Count a quantity of the peaks' calibration as calibrated, or no longer."""
+        self._become(calibrated.with_confirmed(self.state, quantity, confirmed))
+
+    def undo_calibration(self) -> None:
+        """Give scan and peaks back the calibration and the origins that they had before the last change."""
+        self._become(calibrated.with_undone(self.state))
+
+    def redo_calibration(self) -> None:
+        """Do the change again that was undone last."""
+        self._become(calibrated.with_redone(self.state))
+
+    def skip_calibration(self) -> None:
+        """Go on with the calibration as it is."""
+        self.update(calibration_skipped=True)
+
+    # --- Index ---------------------------------------------------------------------------------------------
+
+    def set_crystals(self, crystals: tuple[Crystal, ...]) -> None:
+        """Choose the crystals to index with."""
+        self._choose_crystals(crystals, chosen=True, carried=False)
+
+    def lend_crystals(self, crystals: tuple[Crystal, ...]) -> None:
+        """Index with the crystals that the calibration was made with, unless crystals were chosen to index with."""
+        if crystals and not self.state.to_index.chosen:
+            self._choose_crystals(crystals)
+
+    def _choose_crystals(self, crystals: tuple[Crystal, ...], **how: bool) -> None:
+        choice = replace(self.state.to_index, crystals=tuple(crystals), **how)
+        self.update(to_index=choice)
+
+    def offer_model(self, folder: Path, crystals: tuple[Crystal, ...] = ()) -> None:
+        """Index with a model that the user has chosen, or has trained for these crystals, which join those chosen."""
+        folders = (folder, *(other for other in self.model_folders if other != folder))
+        state = replace(self.state, model_folders=folders)
+        if crystals:
+            more = tuple(crystal for crystal in crystals if crystal not in self.crystals)
+            choice = replace(state.to_index, crystals=(*self.crystals, *more), chosen=True)
+            state = replace(state, to_index=replace(choice, carried=False))
+        self._become(state)
+
+    def set_model_needed(self, what: str | None) -> None:
+        """Say what the chosen method lacks to index the crystals, or that it lacks nothing."""
+        self.update(model_needed=what)
+
+    def start_map(self, orientation_map: OrientationMap) -> None:
+        """Make an empty or resumed map the current one; blocks go into it with `fill_map`."""
+        self._become(scans.with_started_map(self.state, orientation_map))
+
+    def fill_map(self, block: IndexedBlock) -> None:
+        """Write a block of solutions into the current map."""
+        require_main_thread()
+        current = self.current_map
+        if current is not None:
+            current.fill(block)
+            self.map_filled.emit(current, block)
+
+    def set_map(self, orientation_map: OrientationMap | None) -> None:
+        """Take a finished, stopped or opened map, or choose one of `orientation_maps`, as the current one."""
+        if orientation_map is None:
+            self.update(current=None)
+        else:
+            self._become(scans.with_map(self.state, orientation_map))
+
+    def open_map(self, orientation_map: OrientationMap) -> None:
+        """Take a map from a file; an indexing run that is under way is discarded.
+
+        Where it is of another scan than the one that is open, that one is let go.
+        """
+        self.discard_job(Step.INDEX)
+        opened = scans.with_map(self.state, orientation_map)
+        self._become(_with_saved(opened, opened.current_map))
+
+    # --- files ---------------------------------------------------------------------------------------------
+
+    def mark_saved(self, result: Result) -> None:
+        """Remember that a result is in a file, as it is now."""
+        self._become(_with_saved(self.state, result))
+
+    def note_journal(self, kind: type[Result], *, lost: bool) -> None:
+        """Remember that the journal of the results of this kind has begun, or can be kept no longer."""
+        self.update(saved=self.saved.with_journal(kind, lost=lost))
+
+    # --- jobs ----------------------------------------------------------------------------------------------
+
+    def begin(self, step: Step, job: RunningJob) -> None:
+        """Note that a step runs; a job that this step still had is discarded."""
+        needs = None if step is Step.OPEN else self.open_needs
+        old = self.running_job(step)
+        if old is not None:
+            old.discard()
+        self.update(runs={**self.state.runs, step: job}, open_needs=needs)
+
+    def end(self, step: Step, job: RunningJob) -> None:
+        """Note that this job of the step has ended; nothing happens if the step has a newer job."""
+        if self.running_job(step) is job:
+            self.update(runs=self._runs_without(step))
+
+    def running_job(self, step: Step) -> RunningJob | None:
+        """The job that runs for a step, or None."""
+        return self.state.runs.get(step)
+
+    def attend(self, job: RunningJob) -> None:
+        """Discard a job when another scan is opened, though no step waits for it: what it finds is about this one."""
+        require_main_thread()
+        self._attended.add(job)
+
+    def discard_job(self, step: Step) -> None:
+        """Stop the running job of a step, if it has one, and drop whatever it still sends."""
+        job = self.running_job(step)
+        if job is not None:
+            job.discard()
+            self.update(runs=self._runs_without(step))
+
+    def _runs_without(self, step: Step) -> dict[Step, RunningJob]:
+        return {other: job for other, job in self.state.runs.items() if other is not step}
+
+    def discard_jobs(self) -> None:
+        """Stop every job that is about the open scan and drop whatever it still sends."""
+        self._discard()
+        self.update(runs={})
+
+    def _discard(self) -> None:
+        jobs = [*self.state.runs.values(), *self._attended]
+        self._attended.clear()
+        for job in jobs:
+            job.discard()
+
+    # --- steps ---------------------------------------------------------------------------------------------
+
+    def step_state(self, step: Step) -> StepState:
+        """What a step can do now. A stopped step is READY, with `is_partial` true."""
+        return rules.step_state(self.state, step)
+
+    def step_needs(self, step: Step) -> list[str]:
+        """What is still missing before a step can run, in plain words; empty when it can."""
+        return rules.step_needs(self.state, step)
+
+    def is_partial(self, step: Step) -> bool:
+        """Whether the step was stopped and holds results for some positions only; it can be resumed."""
+        return rules.is_partial(self.state, step)
+
+    def stale_because(self, step: Step) -> str | None:
+        """Why the result of a step no longer fits what it was made from, in plain words; None if it fits."""
+        return rules.stale_because(self.state, step)
+
+
+def _with_saved(state: ScanState, result: Result | None) -> ScanState:
+    if result is None:
+        return state
+    exported = result if result is state.current_map else state.exported_map
+    return replace(state, saved=state.saved.with_file(result), exported_map=cast("Any", exported))
+
+
+def require_main_thread() -> None:
+    """Refuse to go on in the thread of a worker."""
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            "Session was changed from a worker thread; send a record to the main thread instead"
+        )
