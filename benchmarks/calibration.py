@@ -28,6 +28,7 @@ from napari_stem_orient.calibration.origin import fit_origins
 from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
 from napari_stem_orient.calibration.rings import crystal_rings
 from napari_stem_orient.calibration.shape import fit_ellipse, fit_shape
+from napari_stem_orient.calibration.words import lines_of
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
@@ -220,7 +221,7 @@ def _both_ways(
         return fit_shape(fit_origins(peaks).applied_to(peaks), crystals)
 
     timed = finish(_as_job(rings))
-    doubt = " (doubted)" if timed.result.note else ""
+    doubt = " (doubted)" if timed.result.doubts else ""
     yield f"rings{doubt}", timed.result, f"{timed.seconds:.1f}", ""
     found = _indexed(peaks, crystals)
     timed = finish(refine_calibration(peaks, found))
@@ -246,7 +247,7 @@ def _against(
 
 
 def _said(fit: CalibrationFit) -> tuple[str, str, str]:
-    lines = dict(fit.lines)
+    lines = dict(lines_of(fit.measured))
     return lines.get("Pixel size", ""), lines.get("Ellipse", ""), lines.get("Direct beam", "")
 
 

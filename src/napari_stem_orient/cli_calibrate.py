@@ -209,8 +209,11 @@ def _from_file(arguments: argparse.Namespace, known: Calibration) -> Calibration
 
 
 def _told(fit: CalibrationFit) -> list[str]:
-    lines = [f"{fit.title}:", *(f"  {name + ':':<32}{value}" for name, value in fit.lines)]
-    return [*lines, f"  {fit.note}"] if fit.note else lines
+    from napari_stem_orient.calibration.words import doubts_in_words, lines_of
+
+    told = [f"  {name + ':':<32}{value}" for name, value in lines_of(fit.measured)]
+    doubts = [f"  {doubts_in_words(fit.doubts)}"] if fit.doubts else []
+    return [f"{fit.title}:", *told, *doubts]
 
 
 def _in_short(calibration: Calibration) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from calibration_scenes import ring_pattern
 from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
+from napari_stem_orient.calibration.words import doubts_in_words
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 
@@ -56,7 +57,7 @@ def test_a_pixel_size_far_off_the_known_one_is_for_the_user_to_confirm() -> None
     true = Calibration(pixel_size_inv_angstrom=0.02, origin_px=(49.3, 46.8))
     known = Calibration(pixel_size_inv_angstrom=0.03).with_checked("pixel size", "rotation")
     fit = fit_ring_pattern(ring_pattern(true), GOLD, start=known)
-    assert "0.03 1/Å, is far off" in fit.note
+    assert "0.03 1/Å, is far off" in doubts_in_words(fit.doubts)
     assert fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.02, rel=0.002)
     assert fit.calibration.checked == ("origin", "ellipse", "rotation")
 
@@ -89,4 +90,4 @@ def test_measured_rings_of_a_gold_cross_grating_have_the_ratios_of_fcc(measured_
         near = np.abs(at - expected) < 0.06
         ring = profile[near] - np.interp(at[near], at[near][[0, -1]], profile[near][[0, -1]])
         assert at[near][ring.argmax()] == pytest.approx(expected, abs=0.02)
-    assert fit.note == ""
+    assert fit.doubts == ()

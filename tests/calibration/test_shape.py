@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
 from calibration_scenes import TRUE, distorted_scan, miscalibrated
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.measured import DoubtKind, Measurand
 from napari_stem_orient.calibration.metric import RingMetric, metric_from_strain
 from napari_stem_orient.calibration.shape import fit_ellipse, fit_pixel_size, fit_shape
+from napari_stem_orient.calibration.words import lines_of
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
@@ -29,10 +29,10 @@ def with_known_origin(scale: float | None = 1.01, **scene: object) -> BraggPeaks
 
 def told_pixel_size(fit: CalibrationFit) -> tuple[float, float]:
     """Pixel size and its error as they are told."""
-    told = re.match(r"(\S+) ± (\S+) 1/Å", dict(fit.lines)["Pixel size"])
+    told = fit.get(Measurand.PIXEL_SIZE)
     assert told is not None
-    size, error = map(float, told.groups())
-    return size, error
+    assert told.unit == "1/Å"
+    return told.value, told.error or 0
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -44,7 +44,7 @@ def test_ellipse_and_pixel_size_come_back_within_their_goals_and_their_errors(se
     size, error = told_pixel_size(fit)
     assert abs(size - 0.025) < 3 * error < 0.00005
     assert fit.calibration.checked == ("ellipse", "pixel size")
-    assert fit.note == ""
+    assert fit.doubts == ()
 
 
 def test_pixel_sizes_are_as_far_off_as_their_errors_say() -> None:
@@ -63,8 +63,9 @@ def test_the_pixel_size_is_found_from_any_start(scale: float | None) -> None:
     assert fit.calibration.ellipse_ratio == 1
     far_off = scale in (0.55, 1.8)
     assert fit.calibration.checked == (() if far_off else ("pixel size",))  # that is for the user to confirm
-    assert "drawn out" in fit.note
-    assert ("far off" in fit.note) == far_off
+    kinds = {doubt.kind for doubt in fit.doubts}
+    assert DoubtKind.RINGS_DRAWN_OUT in kinds
+    assert (DoubtKind.PIXEL_SIZE_FAR_OFF in kinds) == far_off
 
 
 def test_without_a_crystal_the_ellipse_is_what_makes_the_rings_sharpest() -> None:
@@ -85,18 +86,18 @@ def test_with_a_crystal_the_ellipse_alone_leaves_the_pixel_size_as_it_is() -> No
 def test_round_rings_are_said_to_be_round() -> None:
     fit = fit_shape(with_known_origin(calibration=TRUE.updated(ellipse_ratio=1.0)), NICKEL)
     assert fit.calibration.ellipse_ratio < 1.0015
-    assert "round within twice its error" in dict(fit.lines)["Ellipse"]
+    assert "round within twice its error" in dict(lines_of(fit.measured))["Ellipse"]
 
 
 @pytest.mark.parametrize("name", ["Si", "Pd"])  # Pd: the same rings as Ni, a tenth nearer together
 def test_a_crystal_that_only_fits_with_a_far_off_pixel_size_leaves_nothing_calibrated(name: str) -> None:
     fit = fit_shape(with_known_origin(1.0), (load_crystal(name),))
-    assert "far off" in fit.note
+    assert DoubtKind.PIXEL_SIZE_FAR_OFF in {doubt.kind for doubt in fit.doubts}
     assert fit.calibration.checked == ()
 
 
 def test_the_wrong_crystal_is_doubted() -> None:
-    assert fit_shape(with_known_origin(1.0), (load_crystal("Fe (bcc)"),)).note != ""
+    assert fit_shape(with_known_origin(1.0), (load_crystal("Fe (bcc)"),)).doubts
 
 
 def test_a_large_ellipse_is_found_too() -> None:

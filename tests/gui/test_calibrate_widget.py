@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from qtpy.QtWidgets import QApplication
 from inspect_scene import PLAIN_CALIBRATION, Scene, make_scene, run_map
 from napari_stem_orient.calibration import origin, ring_pattern, shape
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.measured import Doubt, DoubtKind
+from napari_stem_orient.calibration.measured_quantities import values_of
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.core.crystal import Crystal, load_crystal
@@ -28,6 +31,10 @@ from patience import Until
 from shown_panel import ShowPanel
 
 pytestmark = pytest.mark.bindings
+
+SELDOM = (Doubt(DoubtKind.BEAM_SELDOM_FOUND, 0.03),)
+AS_BEFORE = (Doubt(DoubtKind.NO_BETTER_THAN_BEFORE),)
+SELDOM_IN_WORDS = "The direct beam was found at 3 % of the positions only: check it in the pattern."
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +52,9 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             called.append(" ".join([name, *(crystal.name for crystal in (args[0] if args else ()))]))
             quantities = [name] if name != "shape" else ["ellipse", "pixel size"]
             calibration = peaks.calibration.updated(**changes).with_checked(*quantities)  # type: ignore[arg-type]
-            title = {"origin": "Direct beam"}.get(name, name.capitalize())
-            return CalibrationFit(name.capitalize(), calibration, peaks.origin_px, ((title, "known ± 0"),))
+            told = [value for q in quantities for value in values_of(calibration, q)]  # type: ignore[arg-type]
+            measured = tuple(replace(value, error=0.0001) for value in told)
+            return CalibrationFit(name.capitalize(), calibration, peaks.origin_px, measured)
 
         return fit
 
@@ -108,8 +116,8 @@ def test_a_fit_is_applied_told_shown_and_undone(
     until(lambda: idle(ready))
     assert fits == ["pixel size Cu"]
     assert calibration(ready).pixel_size_inv_angstrom == 0.026
-    assert ready.rows.rows["pixel size"].value_label.text() == "known ± 0"
-    assert "Pixel size: known ± 0" in ready.report_label.text()
+    assert ready.rows.rows["pixel size"].value_label.text() == "0.0260 ± 0.0001 1/Å"
+    assert "Pixel size: 0.0260 ± 0.0001 1/Å" in ready.report_label.text()
     assert ready.comparison.view == "histogram"
     assert "Pixel size" in ready.undo_button.toolTip()
     ready.undo_button.click()
@@ -224,9 +232,8 @@ def test_a_standard_with_rings_gives_ellipse_and_pixel_size_but_no_direct_beam(
         assert (image.shape, float(image.mean()), crystal.name) == ((32, 32), 2.0, "Au")
         found = start.updated(pixel_size_inv_angstrom=0.03, ellipse_ratio=1.01, origin_px=(5.0, 6.0))
         checked = found.with_checked("origin", "ellipse", "pixel size")
-        return CalibrationFit(
-            "Ring pattern", checked, None, (("Direct beam", "5"), ("Pixel size", "0.03 ± 0"))
-        )
+        told = [value for quantity in ("origin", "pixel size") for value in values_of(checked, quantity)]
+        return CalibrationFit("Ring pattern", checked, None, tuple(told))
 
     monkeypatch.setattr(ring_pattern, "fit_ring_pattern", fit)
     np.save(tmp_path / "gold.npy", np.full((1, 1, 32, 32), 2, dtype=np.uint8))
@@ -241,7 +248,7 @@ def test_a_standard_with_rings_gives_ellipse_and_pixel_size_but_no_direct_beam(
     )
     assert ready.session.calibration_steps == ("Pixel size from gold.npy",)
     assert "32 x 32 px, the scan's detector 96 x 96" in ready.report_label.text()
-    assert ready.rows.rows["pixel size"].value_label.text() == "0.03 ± 0"
+    assert ready.rows.rows["pixel size"].value_label.text() == "0.03 1/Å"
 
 
 def test_a_file_that_knows_no_rotation_leaves_the_one_that_is_there(
@@ -324,9 +331,8 @@ def test_a_map_of_these_peaks_can_refine_the_calibration(
     def refine(peaks: BraggPeaks, orientation_map: object, **_: Any) -> Any:
         yield RefinementStep(Progress(0, 2, "steps"), "orientations")
         refined = peaks.calibration.updated(pixel_size_inv_angstrom=0.0252).with_checked("pixel size")
-        fit = CalibrationFit(
-            "Refined from the map", refined, peaks.origin_px, (("Pixel size", "0.0252 1/Å"),)
-        )
+        told = values_of(refined, "pixel size")
+        fit = CalibrationFit("Refined from the map", refined, peaks.origin_px, told)
         return JointCalibration(fit, 0.5, 0.75, 0.004, 0.001, 24, 300)
 
     monkeypatch.setattr(joint_calibration, "refine_calibration", refine)
@@ -366,7 +372,7 @@ def test_a_refinement_that_gains_nothing_changes_nothing_and_says_so(
     def refine(peaks: BraggPeaks, orientation_map: object, **_: Any) -> Any:
         yield RefinementStep(Progress(0, 2, "steps"), "orientations")
         other = peaks.calibration.updated(pixel_size_inv_angstrom=0.0252)
-        fit = CalibrationFit("Refined from the map", other, peaks.origin_px, (), "It stays as it was.")
+        fit = CalibrationFit("Refined from the map", other, peaks.origin_px, (), AS_BEFORE)
         return JointCalibration(fit, 0.75, 0.75, 0.002, 0.002, 24, 300)
 
     monkeypatch.setattr(joint_calibration, "refine_calibration", refine)
@@ -376,7 +382,7 @@ def test_a_refinement_that_gains_nothing_changes_nothing_and_says_so(
     until(lambda: idle(ready))
     assert calibration(ready) == before
     assert ready.session.step_state(Step.INDEX) is StepState.DONE
-    assert "It stays as it was." in ready.map_checks.report_label.text()
+    assert "stays as it was." in ready.map_checks.report_label.text()
     assert not ready.map_checks.report_label.isHidden()
 
 
@@ -535,16 +541,16 @@ def test_a_warning_of_the_origin_is_still_there_when_the_rings_are_fitted_too(
     ready: CalibrateWidget, fits: list[str], monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
     def doubtful(peaks: BraggPeaks, **_: Any) -> CalibrationFit:
-        return CalibrationFit("Origin", peaks.calibration, peaks.origin_px, (), "found at 3 % only")
+        return CalibrationFit("Origin", peaks.calibration, peaks.origin_px, (), SELDOM)
 
     monkeypatch.setattr(origin, "fit_origins", doubtful)
     ready.crystal_box.choose("Cu")
     ready.fit_all_button.click()
     until(lambda: idle(ready))
     assert ready.report_label.text().startswith("Shape")
-    assert "⚠ Origin: found at 3 % only" in ready.report_label.text()
+    assert f"⚠ Origin: {SELDOM_IN_WORDS}" in ready.report_label.text()
     ready.undo_button.click()
-    assert ready.report_label.text() == "Origin\n⚠ found at 3 % only"
+    assert ready.report_label.text() == f"Origin\n⚠ {SELDOM_IN_WORDS}"
     ready.session.confirm_calibration("rotation")
     assert "⚠" not in ready.report_label.text()
 

@@ -7,6 +7,7 @@ import pytest
 
 from inspect_scene import PLAIN_CALIBRATION, Scene, make_scene
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.measured import Measurand, Measured
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation_map import OrientationMap
@@ -35,8 +36,8 @@ def peaks_of(session: Session) -> BraggPeaks:
 
 def size_fit(peaks: BraggPeaks, size: float) -> CalibrationFit:
     calibration = peaks.calibration.updated(pixel_size_inv_angstrom=size).with_checked("pixel size")
-    lines = (("Pixel size", f"{size} ± 0.0001 1/Å"),)
-    return CalibrationFit("Pixel size", calibration, peaks.origin_px, lines)
+    told = (Measured(Measurand.PIXEL_SIZE, size, 0.0001, "1/Å"),)
+    return CalibrationFit("Pixel size", calibration, peaks.origin_px, told)
 
 
 def origin_fit(peaks: BraggPeaks) -> CalibrationFit:
@@ -44,8 +45,9 @@ def origin_fit(peaks: BraggPeaks) -> CalibrationFit:
     column = np.arange(peaks.n_positions) % peaks.scan_shape[1]
     origin = np.stack([np.full(peaks.n_positions, 48.0), 47.0 + 0.5 * column], axis=1).astype(np.float32)
     calibration = peaks.calibration.updated(origin_px=tuple(origin.mean(axis=0).tolist()))
-    lines = (("Direct beam", "row 48.00, column 48.25 ± 0.01 px"),)
-    return CalibrationFit("Origin (plane)", calibration.with_checked("origin"), origin, lines)
+    beam = ((Measurand.ORIGIN_ROW, 48.0), (Measurand.ORIGIN_COLUMN, 48.25))
+    told = tuple(Measured(what, value, 0.01, "px") for what, value in beam)
+    return CalibrationFit("Origin (plane)", calibration.with_checked("origin"), origin, told)
 
 
 def test_undo_gives_back_calibration_and_origins_to_the_last_digit(session: Session, scene: Scene) -> None:
@@ -184,7 +186,7 @@ def test_a_quantity_is_told_in_the_words_of_its_fit_while_that_is_in_force(sessi
     assert text() == "0.025 1/Å"
     session.apply_calibration(size_fit(peaks_of(session), 0.0260))
     session.apply_calibration(origin_fit(peaks_of(session)))
-    assert text() == "0.026 ± 0.0001 1/Å"
+    assert text() == "0.0260 ± 0.0001 1/Å"
     assert session.calibration is not None
     session.set_calibration(session.calibration.updated(pixel_size_inv_angstrom=0.03))
     assert text() == "0.03 1/Å"

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox
 from inspect_scene import make_scene, run_map
 from napari_stem_orient.calibration import origin
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.measured import Doubt, DoubtKind
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui.calibrate_widget import CalibrateWidget
@@ -35,6 +36,7 @@ from patience import Until
 pytestmark = pytest.mark.bindings
 
 NAME = "napari-stem-orient"
+SELDOM = (Doubt(DoubtKind.BEAM_SELDOM_FOUND, 0.03),)
 
 
 @pytest.fixture
@@ -171,7 +173,7 @@ def test_a_warning_of_a_fit_is_scrolled_into_sight_in_a_low_dock(
     qtbot.addWidget(desk)
 
     def doubtful(peaks: BraggPeaks, **_: Any) -> CalibrationFit:
-        return CalibrationFit("Origin", peaks.calibration, peaks.origin_px, (), "found at 3 % only")
+        return CalibrationFit("Origin", peaks.calibration, peaks.origin_px, (), SELDOM)
 
     monkeypatch.setattr(origin, "fit_origins", doubtful)
     desk.session.set_peaks(make_scene().peaks)

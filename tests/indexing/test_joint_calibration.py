@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from calibration_scenes import distorted_scan, miscalibrated
+from napari_stem_orient.calibration.words import doubts_in_words, lines_of
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg, multiply, quaternion_about_z
@@ -78,7 +79,7 @@ def test_the_patterns_are_explained_better_afterwards_and_that_is_told() -> None
     assert result.gains
     assert result.residual_after < 0.3 * result.residual_before
     assert all(record.progress.done <= record.progress.total and record.note for record in records)
-    told = dict(result.fit.lines)
+    told = dict(lines_of(result.fit.measured))
     assert told["Score"] == f"{result.score_before:.3f} → {result.score_after:.3f}"
     assert told["Rotation"].startswith("cannot be told")
     assert result.n_positions > 200
@@ -134,7 +135,7 @@ def test_what_is_right_already_stays() -> None:
     peaks, truth = distorted_scan()
     _, result = finish(refine_calibration(peaks, map_of(peaks, truth), device="cpu"))
     assert result.fit.calibration.pixel_size_inv_angstrom == pytest.approx(0.025, rel=0.0005)
-    assert "right within what the disks can tell" in result.fit.note
+    assert "right within what the disks can tell" in doubts_in_words(result.fit.doubts)
     assert not result.gains
     assert result.score_after == pytest.approx(result.score_before, abs=0.003)
 

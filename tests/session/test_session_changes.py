@@ -33,7 +33,7 @@ def found(source: str) -> BraggPeaks:
 
 
 def fit(peaks: BraggPeaks) -> CalibrationFit:
-    return CalibrationFit("Pixel size", peaks.calibration.updated(pixel_size_inv_angstrom=0.021), None, ())
+    return CalibrationFit("Pixel size", peaks.calibration.updated(pixel_size_inv_angstrom=0.021), None)
 
 
 def opened() -> Session:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.measured import Doubt, DoubtKind, Measurand, Measured
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.detection.origin import follow_origin
 
@@ -69,27 +70,22 @@ def fit_origins(peaks: BraggPeaks, *, parameters: OriginParameters | None = None
     found = np.isfinite(measured[:, 0])
     scatter = np.sqrt(np.mean((measured[used] - fitted[used]) ** 2))
     low, high = origin.min(axis=0), origin.max(axis=0)
-    lines = (
-        (
-            "Direct beam",
-            f"row {mean[0]:.2f}, column {mean[1]:.2f} px ± {_error_of_surface(scatter, used, model):.1g} px",
-        ),
-        ("Wanders by", f"{high[0] - low[0]:.2f} px in rows, {high[1] - low[1]:.2f} px in columns"),
-        (
-            "Found at",
-            f"{100 * used.mean():.0f} % of the positions; {100 * (found & ~used).mean():.1f} % had another disk there",
-        ),
-        ("Scatter", f"{scatter:.2f} px"),
+    error, share = _error_of_surface(scatter, used, model), float(used.mean())
+    told = (
+        Measured(Measurand.ORIGIN_ROW, float(mean[0]), error, "px"),
+        Measured(Measurand.ORIGIN_COLUMN, float(mean[1]), error, "px"),
+        Measured(Measurand.ORIGIN_WANDERS_ROWS, float(high[0] - low[0]), unit="px"),
+        Measured(Measurand.ORIGIN_WANDERS_COLUMNS, float(high[1] - low[1]), unit="px"),
+        Measured(Measurand.ORIGIN_FOUND, share),
+        Measured(Measurand.ORIGIN_TAKEN_BY_ANOTHER, float((found & ~used).mean())),
+        Measured(Measurand.ORIGIN_SCATTER, float(scatter), unit="px"),
     )
-    note = ""
-    if used.mean() < FEW:
-        note = f"The direct beam was found at {100 * used.mean():.0f} % of the positions only: check it in the pattern."
     return CalibrationFit(
         f"Origin ({model})",
         calibration.with_checked("origin"),
         origin.astype(np.float32),
-        lines,
-        note,
+        told,
+        (Doubt(DoubtKind.BEAM_SELDOM_FOUND, share),) if share < FEW else (),
     )
 
 

@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.measured import Measurand, Measured
+from napari_stem_orient.calibration.measured_quantities import (
+    measured_ellipse,
+    measured_pixel_size,
+    strain_error,
+)
 from napari_stem_orient.calibration.metric import RingMetric, metric_from_strain
 from napari_stem_orient.calibration.normal_equations import NormalEquations
 from napari_stem_orient.calibration.ring_profile import fit_profile
-from napari_stem_orient.calibration.words import ellipse_in_words, strain_error, with_error
 from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.core.crystal import Crystal
 
@@ -119,21 +124,20 @@ def fit_ring_pattern(
         ellipse_angle_deg=ellipse[1],
         pixel_size_inv_angstrom=profile.pixel_size,
     )
-    lines = (
-        (
-            "Direct beam",
-            f"row {with_error(geometry.row, row)}, column {with_error(geometry.column, column)} px",
-        ),
-        ("Ellipse", ellipse_in_words(ellipse, error)),
-        ("Pixel size", f"{with_error(profile.pixel_size, profile.error)} 1/Å"),
-        ("Rings", f"{profile.n_rings} in sight; they explain {100 * profile.explained:.0f} % of the profile"),
+    told = (
+        Measured(Measurand.ORIGIN_ROW, geometry.row, row, "px"),
+        Measured(Measurand.ORIGIN_COLUMN, geometry.column, column, "px"),
+        *measured_ellipse(ellipse, error),
+        measured_pixel_size(profile.pixel_size, profile.error, None),
+        Measured(Measurand.RINGS, profile.n_rings),
+        Measured(Measurand.PROFILE_EXPLAINED, profile.explained),
     )
     # the crystal may be another one where the pixel size is: that is for the user to confirm
     before = calibration.updated(checked=tuple(name for name in start.checked if name != "pixel size"))
     measured: tuple[Quantity, ...] = (
         ("origin", "ellipse") if profile.far_off else ("origin", "ellipse", "pixel size")
     )
-    return CalibrationFit("Ring pattern", before.with_checked(*measured), None, lines, profile.note)
+    return CalibrationFit("Ring pattern", before.with_checked(*measured), None, told, profile.doubts)
 
 
 def _rough_geometry(pattern: Float64) -> tuple[_Geometry, float]:

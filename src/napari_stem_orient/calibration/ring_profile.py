@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from napari_stem_orient.calibration.measured import Doubt, DoubtKind
+from napari_stem_orient.calibration.measured_quantities import is_far_off
 from napari_stem_orient.calibration.rings import Rings, crystal_rings
-from napari_stem_orient.calibration.words import far_off_in_words, is_far_off
 from napari_stem_orient.core.crystal import Crystal
 
 Float64 = NDArray[np.float64]
@@ -64,7 +65,7 @@ class RingProfile:
     n_rings : rings of the crystal within the profile
     explained : share of the profile's structure, beyond the background, that the rings explain, 0 to 1
     far_off : whether the pixel size is another one than was known
-    note : what is doubtful, in words
+    doubts : what is not sure about it
     """
 
     pixel_size: float
@@ -72,7 +73,7 @@ class RingProfile:
     n_rings: int
     explained: float
     far_off: bool
-    note: str
+    doubts: tuple[Doubt, ...]
 
 
 class _TooFewPixels(ValueError):  # noqa: N818 - it says what is the matter
@@ -138,7 +139,7 @@ def fit_profile(
     outer = float(np.quantile(radius[pattern > 0], 0.85))
     profile = _profile(pattern, radius, inner, outer)
     rings = crystal_rings(crystal, q_max=1.3 * LARGEST_Q)
-    start, width, note = _search(profile, rings, outer, known)
+    start, width, doubts = _search(profile, rings, outer, known)
     size, width = _refined(profile, rings, start, width)
     explained = profile.explained(_peaks(profile, rings, size, width))
     if explained < LEAST_EXPLAINED:
@@ -152,7 +153,7 @@ def fit_profile(
         # each part has a background and a width of its own, which the profile as a whole has not
         size = float(np.median(parts))
         error = float(np.fmax(error, np.std(parts, ddof=1) / np.sqrt(len(parts))))
-    return RingProfile(size, error, int(in_sight.sum()), float(explained), is_far_off(start, known), note)
+    return RingProfile(size, error, int(in_sight.sum()), float(explained), is_far_off(start, known), doubts)
 
 
 def _error_of_sectors(
@@ -209,7 +210,9 @@ def _profile(pattern: Float64, radius: Float64, inner: float, outer: float) -> _
     return _Profile(middle, value, BACKGROUND_POWERS)
 
 
-def _search(profile: _Profile, rings: Rings, outer: float, known: float | None) -> tuple[float, float, str]:
+def _search(
+    profile: _Profile, rings: Rings, outer: float, known: float | None
+) -> tuple[float, float, tuple[Doubt, ...]]:
     """Pixel size, width of the rings in px, and what is doubtful: rings as strong as a powder's, or falling off."""
     sizes = np.exp(np.arange(np.log(1.3 * rings.q[0] / outer), np.log(LARGEST_Q / outer), STEP))
     left = np.array(
@@ -224,14 +227,12 @@ def _search(profile: _Profile, rings: Rings, outer: float, known: float | None) 
             best = int(np.flatnonzero(near)[left[near].argmin()])
     others = np.where(np.abs(np.log(sizes / sizes[best])) > SAME_SCALE, left, np.inf)
     rival = int(others.argmin())
-    notes = []
+    doubts = []
     if others[rival] < ABOUT_AS_WELL * left[best]:
-        notes.append(
-            f"A pixel size of {sizes[rival]:.4g} 1/Å fits about as well: the rings alone cannot tell."
-        )
-    if known is not None and is_far_off(sizes[best], known):
-        notes.append(far_off_in_words(known))
-    return float(sizes[best]), float(width[best]), " ".join(notes)
+        doubts.append(Doubt(DoubtKind.RIVAL_PIXEL_SIZE, float(sizes[rival])))
+    if is_far_off(sizes[best], known):
+        doubts.append(Doubt(DoubtKind.PIXEL_SIZE_FAR_OFF, known))
+    return float(sizes[best]), float(width[best]), tuple(doubts)
 
 
 def _refined(profile: _Profile, rings: Rings, size: float, width: float) -> tuple[float, float]:

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.measured import Doubt, DoubtKind, Measurand, Measured
+from napari_stem_orient.calibration.measured_quantities import (
+    is_far_off,
+    measured_ellipse,
+    measured_pixel_size,
+    strain_error,
+)
 from napari_stem_orient.calibration.metric import RingMetric, metric_from_strain
 from napari_stem_orient.calibration.ring_fit import RingFit, fit_rings
 from napari_stem_orient.calibration.ring_points import RingPoints
 from napari_stem_orient.calibration.ring_sharpness import sharpest_ellipse
 from napari_stem_orient.calibration.rings import Rings, rings_of_all
 from napari_stem_orient.calibration.scale_search import ScaleMatch, find_scale
-from napari_stem_orient.calibration.words import (
-    change_in_words,
-    ellipse_in_words,
-    far_off_in_words,
-    is_far_off,
-    strain_error,
-    with_error,
-)
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.core.crystal import Crystal
@@ -36,6 +35,9 @@ POOR_FIT, CLOSE_RIVAL = 0.4, 0.15
 
 #: Scattering vectors that a scan reaches at most, in Å⁻¹.
 LARGEST_Q = 3.0
+
+#: An ellipse whose strain is less sure than this, without a crystal, is worth a word.
+BLURRED = 0.005
 
 #: A centre of the rings so far from the direct beam, in px, is worth a word.
 OFF_CENTRE_PX = 0.25
@@ -58,18 +60,19 @@ def fit_ellipse(peaks: BraggPeaks, crystals: Sequence[Crystal] = ()) -> Calibrat
         fit = _fit(peaks, points, rings, match)
         calibration = _with_ellipse(peaks.calibration, fit.metric)
         calibration = _marked(calibration, fit, match, peaks.calibration, "ellipse")
-        lines = (_ellipse_line(fit), *_quality_lines(fit, len(points)))
-        return _result("Ellipse", peaks, calibration, lines, _warnings(fit, match, peaks.calibration))
+        told = (*_ellipse_of(fit), *_quality(fit, len(points)))
+        return _result("Ellipse", peaks, calibration, told, _doubts(fit, match, peaks.calibration))
     found = sharpest_ellipse(points, start=RingMetric.of(peaks.calibration).strain)
     metric = metric_from_strain(found.strain, pixel_size=1.0)
     error = strain_error(found.samples)
-    lines = (
-        ("Ellipse", ellipse_in_words(metric.ellipse, error)),
-        ("Sharpness of rings", f"{found.sharpness:.2f} (before: {found.sharpness_before:.2f})"),
-        ("Disks", f"{len(points):,}"),
+    told = (
+        *measured_ellipse(metric.ellipse, error),
+        Measured(Measurand.SHARPNESS, found.sharpness, before=found.sharpness_before),
+        Measured(Measurand.DISKS, len(points)),
     )
     calibration = _with_ellipse(peaks.calibration, metric).with_checked("ellipse")
-    return _result("Ellipse", peaks, calibration, lines, _blur_warning(error))
+    doubts = [Doubt(DoubtKind.FEW_ORIENTATIONS, error)] if error > BLURRED else []
+    return _result("Ellipse", peaks, calibration, told, doubts)
 
 
 def fit_pixel_size(peaks: BraggPeaks, crystals: Sequence[Crystal]) -> CalibrationFit:
@@ -84,15 +87,13 @@ def fit_pixel_size(peaks: BraggPeaks, crystals: Sequence[Crystal]) -> Calibratio
     match, rings = _match(peaks, points, crystals)
     fit = _fit(peaks, points, rings, match)
     calibration = peaks.calibration.updated(pixel_size_inv_angstrom=fit.metric.pixel_size)
-    lines = (_pixel_size_line(fit, peaks.calibration), *_quality_lines(fit, len(points)))
-    notes = _warnings(fit, match, peaks.calibration)
+    told = (_pixel_size_of(fit, peaks.calibration), *_quality(fit, len(points)))
+    doubts = _doubts(fit, match, peaks.calibration)
     difference = np.hypot(*np.subtract(fit.metric.strain, RingMetric.of(peaks.calibration).strain))
     if difference > max(0.005, 3 * strain_error([m.strain for m in fit.samples])):
-        notes.append(
-            f"The rings are drawn out by {fit.metric.ellipse[0]:.3f}: fit the ellipse, too, and this again."
-        )
+        doubts.append(Doubt(DoubtKind.RINGS_DRAWN_OUT, fit.metric.ellipse[0]))
     calibration = _marked(calibration, fit, match, peaks.calibration, "pixel size")
-    return _result("Pixel size", peaks, calibration, lines, notes)
+    return _result("Pixel size", peaks, calibration, told, doubts)
 
 
 def fit_shape(peaks: BraggPeaks, crystals: Sequence[Crystal]) -> CalibrationFit:
@@ -102,14 +103,10 @@ def fit_shape(peaks: BraggPeaks, crystals: Sequence[Crystal]) -> CalibrationFit:
     fit = _fit(peaks, points, rings, match)
     calibration = _with_ellipse(peaks.calibration, fit.metric)
     calibration = calibration.updated(pixel_size_inv_angstrom=fit.metric.pixel_size)
-    lines = (
-        _pixel_size_line(fit, peaks.calibration),
-        _ellipse_line(fit),
-        *_quality_lines(fit, len(points)),
-    )
-    notes = _warnings(fit, match, peaks.calibration)
+    told = (_pixel_size_of(fit, peaks.calibration), *_ellipse_of(fit), *_quality(fit, len(points)))
+    doubts = _doubts(fit, match, peaks.calibration)
     calibration = _marked(calibration, fit, match, peaks.calibration, "ellipse", "pixel size")
-    return _result("Ellipse and pixel size", peaks, calibration, lines, notes)
+    return _result("Ellipse and pixel size", peaks, calibration, told, doubts)
 
 
 def _match(peaks: BraggPeaks, points: RingPoints, crystals: Sequence[Crystal]) -> tuple[ScaleMatch, Rings]:
@@ -158,66 +155,47 @@ def _marked(
     return calibration.updated(checked=kept)
 
 
-def _ellipse_line(fit: RingFit) -> tuple[str, str]:
-    error = strain_error([metric.strain for metric in fit.samples])
-    return "Ellipse", ellipse_in_words(fit.metric.ellipse, error)
+def _ellipse_of(fit: RingFit) -> tuple[Measured, Measured]:
+    return measured_ellipse(fit.metric.ellipse, strain_error([metric.strain for metric in fit.samples]))
 
 
-def _pixel_size_line(fit: RingFit, before: Calibration) -> tuple[str, str]:
-    size = fit.metric.pixel_size
-    text = f"{with_error(size, fit.pixel_size_error)} 1/Å"
-    known = before.pixel_size_inv_angstrom
-    if known is not None:
-        text = f"{text} ({change_in_words(size, known)})"
-    return "Pixel size", text
+def _pixel_size_of(fit: RingFit, before: Calibration) -> Measured:
+    return measured_pixel_size(fit.metric.pixel_size, fit.pixel_size_error, before.pixel_size_inv_angstrom)
 
 
-def _quality_lines(fit: RingFit, n_points: int) -> tuple[tuple[str, str], ...]:
+def _quality(fit: RingFit, n_points: int) -> tuple[Measured, ...]:
+    """How well disks lie on rings."""
     return (
-        ("Disks on rings", f"{100 * fit.on_rings.mean():.0f} % of {n_points:,}, on {fit.n_rings} rings"),
-        ("Off their rings by", f"{fit.residual:.4f} 1/Å (root mean square)"),
+        Measured(Measurand.DISKS_ON_RINGS, float(fit.on_rings.mean())),
+        Measured(Measurand.DISKS, n_points),
+        Measured(Measurand.RINGS, fit.n_rings),
+        Measured(Measurand.OFF_RINGS, fit.residual, unit="1/Å"),
     )
 
 
-def _warnings(fit: RingFit, match: ScaleMatch, before: Calibration) -> list[str]:
-    """What is doubtful about a fit, in sentences."""
-    notes = []
+def _doubts(fit: RingFit, match: ScaleMatch, before: Calibration) -> list[Doubt]:
+    """What is not sure about a fit."""
+    doubts = []
     if match.fit < POOR_FIT:
-        notes.append(
-            "The disks lie on the rings hardly better than by chance: is it the right crystal? Where "
-            "rings are crowded, index first and refine from the map."
-        )
+        doubts.append(Doubt(DoubtKind.DISKS_OFF_RINGS))
     elif match.rival_fit > match.fit - CLOSE_RIVAL:
-        notes.append(
-            f"A pixel size of {match.rival:.4g} 1/Å fits about as well: the rings alone cannot tell."
-        )
+        doubts.append(Doubt(DoubtKind.RIVAL_PIXEL_SIZE, match.rival))
     known = before.pixel_size_inv_angstrom
-    if known is not None and is_far_off(fit.metric.pixel_size, known):
-        notes.append(far_off_in_words(known))
+    if is_far_off(fit.metric.pixel_size, known):
+        doubts.append(Doubt(DoubtKind.PIXEL_SIZE_FAR_OFF, known))
     off = float(np.hypot(*fit.centre))
     if off > max(OFF_CENTRE_PX, 3 * fit.centre_error):
-        fix = (
-            "too few orientations, or another crystal"
-            if "origin" in before.checked
-            else "fit the origin first"
-        )
-        notes.append(f"The rings' centre lies {off:.2f} px from the direct beam: {fix}.")
-    return notes
-
-
-def _blur_warning(error: float) -> list[str]:
-    if error > 0.005:
-        return [
-            "Too few orientations to be sure without a crystal: choose one, or index and refine from the map."
-        ]
-    return []
+        fitted = "origin" in before.checked
+        kind = DoubtKind.RINGS_OFF_CENTRE_OF_FITTED_BEAM if fitted else DoubtKind.RINGS_OFF_CENTRE
+        doubts.append(Doubt(kind, off))
+    return doubts
 
 
 def _result(
     title: str,
     peaks: BraggPeaks,
     calibration: Calibration,
-    lines: tuple[tuple[str, str], ...],
-    notes: list[str],
+    told: tuple[Measured, ...],
+    doubts: list[Doubt],
 ) -> CalibrationFit:
-    return CalibrationFit(title, calibration, peaks.origin_px, lines, " ".join(notes))
+    return CalibrationFit(title, calibration, peaks.origin_px, told, tuple(doubts))

@@ -11,6 +11,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.words import doubts_in_words, lines_of
 from napari_stem_orient.core.calibration import Quantity
 from napari_stem_orient.gui.calibration_comparison import CalibrationComparison, Subject
 from napari_stem_orient.gui.calibration_jobs import (
@@ -140,7 +141,7 @@ class CalibrateWidget(StepPanel):
         self.session.apply_calibration(fit, applied=applied)
         self._together.append(self.session.history.done[-1])
         self._write_report()
-        if fit.note:
+        if fit.doubts:
             self.must_be_seen.emit(self.report_label)
         self.comparison.show_step(fit.title)
 
@@ -156,7 +157,7 @@ class CalibrateWidget(StepPanel):
         entered = peaks.calibration.updated(scan_rotation_deg=rotation_deg, flip=flip)
         if entered != peaks.calibration:
             entered = entered.unchecked_where_changed(peaks.calibration)
-            self.session.apply_calibration(CalibrationFit("Rotation entered", entered, peaks.origin_px, ()))
+            self.session.apply_calibration(CalibrationFit("Rotation entered", entered, peaks.origin_px))
 
     def _on_undo(self) -> None:
         self.session.undo_calibration()
@@ -248,11 +249,12 @@ class CalibrateWidget(StepPanel):
     def _write_report(self) -> None:
         """Tell the last step, and the warnings of what was fitted together with it."""
         done = self.session.history.done
-        lines = [] if not done else [done[-1].title, *(f"{title}: {text}" for title, text in done[-1].lines)]
+        told = [] if not done else lines_of(done[-1].measured)
+        lines = [step.title for step in done[-1:]] + [f"{title}: {text}" for title, text in told]
         if done and done[-1] in self._together:
-            before = [step for step in done[:-1] if step in self._together and step.note]
-            lines += [f"⚠ {step.title}: {step.note}" for step in before]
-        lines += [f"⚠ {step.note}" for step in done[-1:] if step.note]
+            before = [step for step in done[:-1] if step in self._together and step.doubts]
+            lines += [f"⚠ {step.title}: {doubts_in_words(step.doubts)}" for step in before]
+        lines += [f"⚠ {doubts_in_words(step.doubts)}" for step in done[-1:] if step.doubts]
         self.report_label.setText("\n".join(lines))
         self.report_label.setVisible(bool(lines))
 

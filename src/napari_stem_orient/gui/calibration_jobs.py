@@ -169,8 +169,8 @@ def calibration_from_file(path: Path, peaks: BraggPeaks, *, rotation_only: bool)
     measured with the peaks. Of the rest, what the file does not know stays.
     """
     from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.calibration.measured_quantities import values_of
     from napari_stem_orient.core.merged_calibration import known_quantities, taken_from
-    from napari_stem_orient.gui.calibration_status import quantity_text
     from napari_stem_orient.io.calibration_files import read_calibration
 
     found, origin_px = read_calibration(path)
@@ -183,9 +183,9 @@ def calibration_from_file(path: Path, peaks: BraggPeaks, *, rotation_only: bool)
         what = "how the detector is turned" if rotation_only else "how the scan is calibrated"
         raise ValueError(f"{path.name} does not say {what}; enter it by hand, or choose another file")
     calibration = taken_from(peaks.calibration, found, quantities, of_scan=not rotation_only)
-    lines = tuple((q.capitalize(), quantity_text(calibration, q, origin_px)) for q in quantities)
+    told = [value for quantity in quantities for value in values_of(calibration, quantity, origin_px)]
     title = f"{'Rotation' if rotation_only else 'Calibration'} from {path.name}"
-    return CalibrationFit(title, calibration, origin_px, lines)
+    return CalibrationFit(title, calibration, origin_px, tuple(told))
 
 
 def calibration_from_rings(path: Path, peaks: BraggPeaks, crystal: Crystal) -> CalibrationFit:
@@ -194,20 +194,19 @@ def calibration_from_rings(path: Path, peaks: BraggPeaks, crystal: Crystal) -> C
     Peak memory: one block of the file and its mean pattern.
     """
     from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.calibration.measured import Doubt, DoubtKind, Measurand
     from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
     from napari_stem_orient.core.merged_calibration import taken_from
 
     image = _ring_image(path)
     found = fit_ring_pattern(image, crystal, start=peaks.calibration)
     calibration = taken_from(peaks.calibration, found.calibration, ("ellipse", "pixel size"))
-    lines = tuple(line for line in found.lines if line[0] != "Direct beam")
-    notes = [found.note] if found.note else []
+    of_picture = (Measurand.ORIGIN_ROW, Measurand.ORIGIN_COLUMN)
+    told = tuple(each for each in found.measured if each.what not in of_picture)
+    doubts = found.doubts
     if peaks.detector_shape is not None and image.shape != peaks.detector_shape:
-        sizes = [" x ".join(map(str, shape)) for shape in (image.shape, peaks.detector_shape)]
-        notes.append(
-            f"The picture has {sizes[0]} px, the scan's detector {sizes[1]}: are their pixels the same?"
-        )
-    return CalibrationFit(f"Pixel size from {path.name}", calibration, None, lines, " ".join(notes))
+        doubts += (Doubt(DoubtKind.OTHER_DETECTOR, sizes=(image.shape, peaks.detector_shape)),)
+    return CalibrationFit(f"Pixel size from {path.name}", calibration, None, told, doubts)
 
 
 def _ring_image(path: Path) -> NDArray[np.generic]:

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stem_orient.calibration.words import doubts_in_words
 from napari_stem_orient.gui.calibration_jobs import refinement_job, sensitivity_job
 from napari_stem_orient.gui.session import Step, StepState
 from napari_stem_orient.gui.step_panel import JobPanel, plain_label
@@ -169,7 +170,7 @@ class MapChecks(QWidget):
 
 def refinement_text(joint: JointCalibration) -> str:
     """Say by how much a refinement improved score and distances, and from how many disks."""
-    use = "Index again to use it." if joint.gains else joint.fit.note
+    use = "Index again to use it." if joint.gains else doubts_in_words(joint.fit.doubts)
     return (
         f"Score {joint.score_before:.3f} → {joint.score_after:.3f}; disks off by {joint.residual_before:.4f} → "
         f"{joint.residual_after:.4f} 1/Å (root mean square), from {joint.n_disks:,} disks of "

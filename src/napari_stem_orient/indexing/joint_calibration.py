@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stem_orient.calibration.fit import CalibrationFit
+from napari_stem_orient.calibration.measured import Doubt, DoubtKind, Measurand, Measured
+from napari_stem_orient.calibration.measured_quantities import (
+    measured_ellipse,
+    measured_pixel_size,
+    strain_error,
+)
 from napari_stem_orient.calibration.metric import RingMetric
 from napari_stem_orient.calibration.normal_equations import NormalEquations
 from napari_stem_orient.calibration.ring_points import RingPoints
-from napari_stem_orient.calibration.words import change_in_words, ellipse_in_words, strain_error, with_error
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation import quaternion_to_matrix
 from napari_stem_orient.core.orientation_map import OrientationMap
@@ -70,7 +76,7 @@ class JointCalibration:
 
     Attributes
     ----------
-    fit : the refined calibration; its lines tell before and after
+    fit : the refined calibration; what it measured tells before and after
     score_before, score_after : mean score of the patterns that were used, 0 to 1
     residual_before, residual_after : root mean square distance of disks from their reflections in Å⁻¹
     n_positions, n_disks : how many patterns and disks were used
@@ -340,7 +346,7 @@ def _as_fit(
     scatter: float,
     n_positions: int,
 ) -> CalibrationFit:
-    """The result as a calibration, with before and after in words."""
+    """The result as a calibration, with before and after."""
     metric = _metric(state.matrix)
     samples = [_metric(_with_change(smooth, s, peaks.scan_shape).matrix) for s in equations.resampled()]
     ratio, angle = metric.ellipse
@@ -358,29 +364,25 @@ def _as_fit(
     known = float(peaks.calibration.pixel_size_inv_angstrom or metric.pixel_size)
     error = float(np.std([sample.pixel_size for sample in samples]))
     moved = state.shift_px[:, ::-1].mean(axis=0)
-    lines = (
-        ("Score", f"{before.score:.3f} → {after.score:.3f}"),
-        ("Disks off their reflections by", f"{before.residual:.4f} → {after.residual:.4f} 1/Å"),
-        ("Explained disks", f"{before.n_disks:,} → {after.n_disks:,} at {n_positions:,} positions"),
-        (
-            "Pixel size",
-            f"{with_error(metric.pixel_size, error)} 1/Å ({change_in_words(metric.pixel_size, known)})",
-        ),
-        ("Ellipse", ellipse_in_words(metric.ellipse, strain_error([s.strain for s in samples]))),
-        ("Origin moved by", f"{moved[0]:+.2f} px in rows, {moved[1]:+.2f} px in columns"),
-        ("Origin off its plane by", f"{scatter:.2f} px" if scatter else "no more than its error"),
-        ("Rotation", "cannot be told from the disks: it turns all orientations with it"),
+    told = (
+        Measured(Measurand.SCORE, after.score, before=before.score),
+        Measured(Measurand.OFF_REFLECTIONS, after.residual, unit="1/Å", before=before.residual),
+        Measured(Measurand.EXPLAINED_DISKS, after.n_disks, before=before.n_disks),
+        Measured(Measurand.POSITIONS, n_positions),
+        measured_pixel_size(metric.pixel_size, error, known),
+        *measured_ellipse(metric.ellipse, strain_error([s.strain for s in samples])),
+        Measured(Measurand.ORIGIN_MOVED_ROWS, float(moved[0]), unit="px"),
+        Measured(Measurand.ORIGIN_MOVED_COLUMNS, float(moved[1]), unit="px"),
+        Measured(Measurand.ORIGIN_OFF_PLANE, scatter, unit="px"),
+        Measured(Measurand.ROTATION, math.nan, unit="°"),  # turns all orientations with it: disks cannot tell
     )
-    note = ""
+    doubts: tuple[Doubt, ...] = ()
     if after.score < before.score - SAME_SCORE:
-        note = "The patterns are explained worse than before: the calibration stays as it was."
+        doubts = (Doubt(DoubtKind.WORSE_THAN_BEFORE),)
     elif after.score < before.score + SAME_SCORE:
-        note = (
-            "The patterns were explained as well before: the calibration was right within what the disks can tell, and "
-            "stays as it was."
-        )
+        doubts = (Doubt(DoubtKind.NO_BETTER_THAN_BEFORE),)
     checked = calibration.with_checked("origin", "ellipse", "pixel size")
-    return CalibrationFit("Refined from the map", checked, origin, lines, note)
+    return CalibrationFit("Refined from the map", checked, origin, told, doubts)
 
 
 def _metric(matrix: Float64) -> RingMetric:

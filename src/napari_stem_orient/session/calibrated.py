@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.calibration.measured import Doubt, Measured
     from napari_stem_orient.core.calibration import Quantity
     from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.session.state import ScanState
@@ -99,7 +100,7 @@ def with_fit(state: ScanState, fit: CalibrationFit, *, applied: BraggPeaks | Non
     scan = peaks.calibration
     if state.datacube is not None:
         scan = with_gaps_filled(scan, state.datacube.calibration)
-    return _with_change(state, fit.title, peaks, scan=scan, lines=fit.lines, note=fit.note)
+    return _with_change(state, fit.title, peaks, scan=scan, measured=fit.measured, doubts=fit.doubts)
 
 
 def with_restored(
@@ -163,13 +164,13 @@ def _with_change(
     peaks: BraggPeaks,
     *,
     scan: Calibration | None,
-    lines: tuple[tuple[str, str], ...] = (),
-    note: str = "",
+    measured: tuple[Measured, ...] = (),
+    doubts: tuple[Doubt, ...] = (),
 ) -> ScanState:
     start = state.history.start
     as_at_first = start is not None and start.has_q_of(peaks)
     after = CalibrationState(scan, peaks.calibration, peaks.origin_px, peaks=peaks if as_at_first else None)
-    history = state.history.with_change(Change(title, after, lines, note))
+    history = state.history.with_change(Change(title, after, measured, doubts))
     return _with_calibrated(replace(state, history=history), peaks, scan)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from napari_stem_orient.calibration.measured import Doubt, Measured
 
 State = TypeVar("State")
 
@@ -16,14 +19,14 @@ class Change(Generic[State]):
     ----------
     title : what was done, "Pixel size" for instance
     state : what there was after it
-    lines : what a fit told, (quantity, text)
-    note : a warning in words, or empty
+    measured : what a fit found
+    doubts : what is not sure about it
     """
 
     title: str
     state: State
-    lines: tuple[tuple[str, str], ...] = ()
-    note: str = ""
+    measured: tuple[Measured, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -101,7 +101,7 @@ def stale_because(state: ScanState, step: Step) -> str | None:
 def calibration_settled(state: ScanState) -> bool:
     """Whether something was fitted, confirmed or skipped; where the direct beam is comes with the peaks."""
     checked = () if state.peaks is None else state.peaks.calibration.checked
-    fitted = any(change.lines for change in state.history.done)
+    fitted = any(change.measured for change in state.history.done)
     return state.calibration_skipped or fitted or any(quantity != "origin" for quantity in checked)
 
 
