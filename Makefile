@@ -37,7 +37,7 @@ DEMO_ARGS ?= $(if $(DISPLAYED),,--output demo-output --close)
 
 .PHONY: help
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: demo
 demo: $(INSTALLED) ## simulate a scan, index it, show the maps (without a screen: pictures in demo-output/)
