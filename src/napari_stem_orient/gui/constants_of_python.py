@@ -2,7 +2,7 @@
 
 Before Python 3.12 these constants are counted like all objects, and the program is ended where one has no reference
 left ("Fatal Python error: none_dealloc"). PySide6 6.12.0 hands them out without counting: each call of a Qt method that
-returns nothing takes one of the references that others hold. A new viewer costs about 12,000 of the 200,000 or so that
+returns nothing takes one of the references that others hold. A new viewer costs about 12,000 of the 130,000 or so that
 napari has, a scan opened, indexed and shown 80,000; what is not saved ends with it. From 3.12 on nothing is lost.
 """
 
