@@ -23,8 +23,8 @@ from report import machine, percent, table
 from short_training import KeptLibraries, folder_of_model, recipe_of_model, train_briefly
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
-from napari_stem_orient.network.model_folder import read_card
-from napari_stem_orient.network.recipe import TrainingParameters
+from napari_stem_orient.transformer.model_folder import read_card
+from napari_stem_orient.transformer.training_parameters import TrainingParameters
 
 COLUMNS = (
     "trained on with",

@@ -49,7 +49,7 @@ from napari_stem_orient.core.orientation import (
 )
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.io.peaks import open_bragg_peaks
-from napari_stem_orient.network.model_folder import ModelError
+from napari_stem_orient.transformer.model_folder import ModelError
 
 SIGMA3_PAIRS = ((0, 1), (0, 4), (2, 3), (3, 4))
 

@@ -30,7 +30,7 @@ from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix
 from napari_stem_orient.indexing.index import IndexParameters, make_pattern_indexer
 from napari_stem_orient.indexing.verification import WEIGHTS, verification_features
-from napari_stem_orient.network.loss import geodesic_distance, symmetry_matrices
+from napari_stem_orient.transformer.loss import geodesic_distance, symmetry_matrices
 
 RIGHT_WITHIN_DEG = 3.0
 REPEATS = 3  # thinned versions of each pattern

@@ -24,9 +24,9 @@ from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation import random_quaternions
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.core.progress import Progress
-from napari_stem_orient.gui.inspect_widget import InspectWidget
-from napari_stem_orient.gui.pattern_view import PatternView
-from napari_stem_orient.gui.session import session_of
+from napari_stem_orient.gui.inspect.widget import InspectWidget
+from napari_stem_orient.gui.jobs.sessions import session_of
+from napari_stem_orient.gui.parts.pattern_view import PatternView
 from napari_stem_orient.io.scans import open_datacube
 from napari_stem_orient.simulation.kinematic import simulate_pattern
 

@@ -10,15 +10,15 @@ import torch
 from report import finish
 
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.network.model_folder import find_models, read_card
-from napari_stem_orient.network.recipe import TrainingParameters
-from napari_stem_orient.network.training import train_model
 from napari_stem_orient.simulation.bloch_library import (
     BlochLibrary,
     BlochParameters,
     LibraryStep,
     build_bloch_library,
 )
+from napari_stem_orient.transformer.model_folder import find_models, read_card
+from napari_stem_orient.transformer.training import train_model
+from napari_stem_orient.transformer.training_parameters import TrainingParameters
 
 #: More than any short training gets through: the minutes end it.
 ENDLESS_STEPS = 10_000_000

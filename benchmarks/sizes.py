@@ -22,8 +22,8 @@ from report import machine, percent, table
 from short_training import ENDLESS_STEPS, KeptLibraries, folder_of_model, recipe_of_model, train_briefly
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
-from napari_stem_orient.network.model_folder import load_model
-from napari_stem_orient.network.transformer import TransformerConfig
+from napari_stem_orient.transformer.model_folder import load_model
+from napari_stem_orient.transformer.network import TransformerConfig
 
 DEFAULT_SIZES = ("48,2,24,8", "64,3,24,8", "96,3,32,8", "96,3,32,1", "128,4,32,8")
 COLUMNS = (

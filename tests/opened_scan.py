@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_stem_orient.core.datacube import DataCube, summarise
-from napari_stem_orient.gui.session import Session
+from napari_stem_orient.gui.jobs.sessions import Session
 
 
 def read_scan(session: Session, datacube: DataCube) -> None:

@@ -20,9 +20,9 @@ from napari_stem_orient.device import (
 )
 from napari_stem_orient.indexing.refine import PatternFitter, RefinementParameters
 from napari_stem_orient.indexing.verification import verify
-from napari_stem_orient.network.loss import orientation_loss, symmetry_matrices
-from napari_stem_orient.network.transformer import OrientationTransformer, TransformerConfig
 from napari_stem_orient.simulation.kinematic import KinematicSimulator
+from napari_stem_orient.transformer.loss import orientation_loss, symmetry_matrices
+from napari_stem_orient.transformer.network import OrientationTransformer, TransformerConfig
 
 CPU = torch.device("cpu")
 

@@ -49,7 +49,7 @@ def test_code_blocks_run_in_the_order_of_the_page(
 
 @pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "bash")], ids=_name)
 def test_commands_of_the_page_parse(page: Path) -> None:
-    from napari_stem_orient.cli import build_parser
+    from napari_stem_orient.cli.main import build_parser
 
     for _line, code in _blocks(page, "bash"):
         for command in code.replace("\\\n", " ").splitlines():

@@ -91,7 +91,7 @@ def test_without_an_index_the_check_fails_and_says_so(
         versions.resolve(versions.Request("base", "napari", "3.12"))
 
 
-@pytest.mark.parametrize("lost", ["napari.yaml", "py.typed", "network/weights/fcc/weights.safetensors"])
+@pytest.mark.parametrize("lost", ["napari.yaml", "py.typed", "transformer/weights/fcc/weights.safetensors"])
 def test_a_file_that_the_wheel_lacks_is_named(lost: str, tmp_path: Path) -> None:
     listed = subprocess.run(
         ["git", "ls-files", "src/napari_stem_orient"], cwd=ROOT, capture_output=True, text=True, check=False

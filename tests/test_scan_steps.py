@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from example_maps import example_map
-from napari_stem_orient.cli import main
+from napari_stem_orient.cli.main import main
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
-from napari_stem_orient.core.virtual_detector import VirtualDetector
-from napari_stem_orient.core.virtual_images import VirtualImages
-from napari_stem_orient.gui.layers import scan_grid
+from napari_stem_orient.gui.canvas.layers import scan_grid
 from napari_stem_orient.io.figures import map_figure
 from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map, save_orientation_map
 from napari_stem_orient.io.scan_metadata import read_axes
 from napari_stem_orient.io.virtual_files import save_virtual_images
+from napari_stem_orient.virtual.detector import VirtualDetector
+from napari_stem_orient.virtual.images import VirtualImages
 
 #: 2 nm between columns, 3 nm between rows.
 STEPS = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.02, scan_step_nm=2.0, scan_step_y_nm=3.0)

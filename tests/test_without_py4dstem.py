@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
-from napari_stem_orient.cli import main
+from napari_stem_orient.cli.main import main
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.py4dstem_extra import COMMAND, import_py4dstem, why_no_py4dstem
 
@@ -85,8 +85,8 @@ def test_the_window_greys_what_needs_it_and_shows_the_command(
 ) -> None:
     from napari.components import ViewerModel
 
-    from napari_stem_orient.gui.detect_widget import DetectWidget
-    from napari_stem_orient.gui.index_widget import IndexWidget
+    from napari_stem_orient.gui.detect.widget import DetectWidget
+    from napari_stem_orient.gui.index.widget import IndexWidget
 
     on_python(monkeypatch, 12)
     viewer = ViewerModel()
@@ -103,8 +103,8 @@ def test_the_window_greys_what_needs_it_and_shows_the_command(
 
 @pytest.mark.gui
 def test_comparing_methods_says_it_beside_the_pattern(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_stem_orient.gui.pattern_matcher import PatternMatcher
-    from napari_stem_orient.gui.session import Session
+    from napari_stem_orient.gui.inspect.pattern_matcher import PatternMatcher
+    from napari_stem_orient.gui.jobs.sessions import Session
     from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
 
     on_python(monkeypatch, 12)

@@ -23,7 +23,7 @@ NEW_LINUX = "x86_64-manylinux_2_39"
 SHOWN = ("napari", "numpy", "zarr", "torch", "rosettasciio", "py4dstem", "pyqt6", "pyside6")
 #: The last Python that py4DSTEM can be installed with.
 LAST_WITH_PY4DSTEM = "3.12"
-#: PySide6 that ends Python before 3.12, see gui/constants_of_python.py.
+#: PySide6 that ends Python before 3.12, see gui/jobs/constants_of_python.py.
 FATAL_PYSIDE6 = "6.12.0"
 UNREACHABLE = re.compile(
     r"error sending request|failed to fetch|network was disabled|dns error", re.IGNORECASE

@@ -16,10 +16,10 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 from inspect_scene import Scene, make_scene
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
-from napari_stem_orient.gui import workers
-from napari_stem_orient.gui.map_layers import MapLayers, map_layers_of
-from napari_stem_orient.gui.session import Session, session_of
-from napari_stem_orient.io import run_journal
+from napari_stem_orient.gui.canvas.map_layers import MapLayers, map_layers_of
+from napari_stem_orient.gui.jobs import workers
+from napari_stem_orient.gui.jobs.sessions import Session, session_of
+from napari_stem_orient.runs import run_journal
 from patience import Until
 from shown_panel import Panel, ShowPanel
 

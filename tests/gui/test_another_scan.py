@@ -18,11 +18,11 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.gui.detect_widget import DetectWidget
-from napari_stem_orient.gui.export_widget import ExportWidget
-from napari_stem_orient.gui.index_widget import IndexWidget
-from napari_stem_orient.gui.open_widget import OpenWidget
-from napari_stem_orient.gui.session import Session, Step, StepState, session_of
+from napari_stem_orient.gui.detect.widget import DetectWidget
+from napari_stem_orient.gui.export.widget import ExportWidget
+from napari_stem_orient.gui.index.widget import IndexWidget
+from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState, session_of
+from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.io.maps import save_orientation_map
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from napari_stem_orient.io.scans import open_datacube
@@ -239,7 +239,7 @@ def test_what_a_job_finds_in_the_first_scan_never_reaches_the_second(
 def _endless() -> Any:
     import time
 
-    from napari_stem_orient.gui.workers import OneStep
+    from napari_stem_orient.gui.jobs.workers import OneStep
 
     while True:
         time.sleep(0.005)

@@ -9,7 +9,7 @@ import pytest
 from napari import Viewer
 
 from napari_stem_orient.gui.demo import Demo, summary_sentence
-from napari_stem_orient.gui.session import Step
+from napari_stem_orient.gui.jobs.sessions import Step
 from napari_stem_orient.io import simulated_scans
 from napari_stem_orient.io.maps import open_orientation_map
 from patience import Until
@@ -54,7 +54,7 @@ def test_demo_tells_which_step_failed(
         raise OSError("the disk is full: free some space")
         yield
 
-    monkeypatch.setattr("napari_stem_orient.gui.sample_data.make_sample", broken)
+    monkeypatch.setattr("napari_stem_orient.gui.open.sample_data.make_sample", broken)
     ends: list[Exception | None] = []
     demo = Demo(make_napari_viewer_proxy(), output=None, on_end=ends.append)
     until(lambda: ends)

@@ -23,13 +23,13 @@ from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.calibration.measured import Doubt, DoubtKind
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.datacube import DataCube
-from napari_stem_orient.gui.calibrate_widget import CalibrateWidget
+from napari_stem_orient.gui.calibrate.widget import CalibrateWidget
+from napari_stem_orient.gui.canvas.layers import LayerKind, layer_identity
 from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
-from napari_stem_orient.gui.detect_widget import DetectWidget
-from napari_stem_orient.gui.index_widget import IndexWidget
-from napari_stem_orient.gui.layers import LayerKind, layer_identity
-from napari_stem_orient.gui.open_widget import OpenWidget
-from napari_stem_orient.gui.session import Step, StepState, session_of
+from napari_stem_orient.gui.detect.widget import DetectWidget
+from napari_stem_orient.gui.index.widget import IndexWidget
+from napari_stem_orient.gui.jobs.sessions import Step, StepState, session_of
+from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.io.simulated_scans import save_simulated_scan  # noqa: F401
 from patience import Until
 

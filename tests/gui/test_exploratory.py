@@ -9,9 +9,9 @@ from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
 from inspect_scene import PLAIN_CALIBRATION, Scene, make_scene
-from napari_stem_orient.gui.export_widget import ExportWidget
-from napari_stem_orient.gui.index_widget import IndexWidget
-from napari_stem_orient.gui.solution_text import status_text
+from napari_stem_orient.gui.canvas.solution_text import status_text
+from napari_stem_orient.gui.export.widget import ExportWidget
+from napari_stem_orient.gui.index.widget import IndexWidget
 
 ALL = ("origin", "ellipse", "pixel size", "rotation")
 

@@ -14,9 +14,9 @@ from pytestqt.qtbot import QtBot
 from example_maps import example_map
 from napari_stem_orient.core.orientation import matrix_to_quaternion
 from napari_stem_orient.core.orientation_map import OrientationMap, Reason
-from napari_stem_orient.gui.export_widget import ExportWidget
-from napari_stem_orient.gui.solution_panel import SolutionPanel
-from napari_stem_orient.gui.solution_text import status_text
+from napari_stem_orient.gui.canvas.solution_text import status_text
+from napari_stem_orient.gui.export.widget import ExportWidget
+from napari_stem_orient.gui.inspect.solution_panel import SolutionPanel
 from patience import Until
 
 pytestmark = pytest.mark.gui

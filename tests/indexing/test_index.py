@@ -16,8 +16,8 @@ from napari_stem_orient.core.orientation import disorientation_angle_deg, random
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
 from napari_stem_orient.indexing import pattern_indexer
 from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
-from napari_stem_orient.network.model_folder import model_identities
 from napari_stem_orient.simulation.kinematic import simulate_pattern
+from napari_stem_orient.transformer.model_folder import model_identities
 
 CU = load_crystal("Cu")
 CALIBRATION = Calibration(

@@ -7,24 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_stem_orient.cli import main
+from napari_stem_orient.cli.main import main
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, load_crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
 from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.gui.step_jobs import models_for
+from napari_stem_orient.gui.jobs.stage_jobs import models_for
 from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
 from napari_stem_orient.indexing.model_trust import caught_part, gross_error_deg, log_odds_of_missing
 from napari_stem_orient.indexing.verification import TYPICAL_GROSS_ERROR_DEG
 from napari_stem_orient.io.peaks import save_bragg_peaks
-from napari_stem_orient.network import training_run
-from napari_stem_orient.network.model_card import ModelCard
-from napari_stem_orient.network.model_folder import ModelError, find_models, read_card
-from napari_stem_orient.network.recipe import TrainingParameters
-from napari_stem_orient.network.training import train_model
-from napari_stem_orient.network.transformer import TransformerConfig
 from napari_stem_orient.simulation.kinematic import simulate_pattern
+from napari_stem_orient.transformer import training_run
+from napari_stem_orient.transformer.model_card import ModelCard
+from napari_stem_orient.transformer.model_folder import ModelError, find_models, read_card
+from napari_stem_orient.transformer.network import TransformerConfig
+from napari_stem_orient.transformer.training import train_model
+from napari_stem_orient.transformer.training_parameters import TrainingParameters
 
 LICOO2 = load_crystal("LiCoO2")
 CALIBRATION = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.02)

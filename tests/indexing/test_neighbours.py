@@ -32,9 +32,9 @@ from napari_stem_orient.indexing.neighbours import (
 )
 from napari_stem_orient.indexing.proposals import propose
 from napari_stem_orient.indexing.verification import probabilities
-from napari_stem_orient.network.loss import symmetry_matrices
 from napari_stem_orient.simulation.grains import Polycrystal, make_polycrystal
 from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
+from napari_stem_orient.transformer.loss import symmetry_matrices
 
 CU = load_crystal("Cu")
 CPU = torch.device("cpu")

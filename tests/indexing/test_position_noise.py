@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_stem_orient.cli import main
+from napari_stem_orient.cli.main import main
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation_map import OrientationMap

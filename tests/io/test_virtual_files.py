@@ -12,10 +12,10 @@ import pytest
 import tifffile
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.virtual_detector import VirtualDetector, annular_dark_field, bright_field
-from napari_stem_orient.core.virtual_diffraction import VirtualDiffraction
-from napari_stem_orient.core.virtual_images import VirtualImages
 from napari_stem_orient.io.virtual_files import save_virtual_diffraction, save_virtual_images
+from napari_stem_orient.virtual.detector import VirtualDetector, annular_dark_field, bright_field
+from napari_stem_orient.virtual.diffraction import VirtualDiffraction
+from napari_stem_orient.virtual.images import VirtualImages
 
 COUNTS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 DETECTORS = (bright_field(3), annular_dark_field(5, 20))

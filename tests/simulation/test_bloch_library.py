@@ -10,7 +10,6 @@ import torch
 
 from napari_stem_orient.core.calibration import electron_wavelength_angstrom
 from napari_stem_orient.core.crystal import load_crystal
-from napari_stem_orient.network.loss import symmetry_matrices
 from napari_stem_orient.simulation.bloch import StructureMatrix, simulate_bloch
 from napari_stem_orient.simulation.bloch_library import (
     BlochLibrary,
@@ -19,6 +18,7 @@ from napari_stem_orient.simulation.bloch_library import (
     build_bloch_library,
     spacing_for,
 )
+from napari_stem_orient.transformer.loss import symmetry_matrices
 
 COARSE = BlochParameters(
     spacing_deg=4, variants=2, averaged_part=0.0, n_thicknesses=4, q_max_inv_angstrom=1.2

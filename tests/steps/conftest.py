@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_stem_orient.io import run_journal
+from napari_stem_orient.runs import run_journal
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.progress import result_of
 from napari_stem_orient.detection import correlation
 from napari_stem_orient.detection.suggestion import suggest_detection
-from napari_stem_orient.io import run_journal
 from napari_stem_orient.io.peaks import open_bragg_peaks
+from napari_stem_orient.runs import run_journal
 from napari_stem_orient.steps.detect import (
     DetectChoice,
     DetectPlan,
@@ -207,7 +207,7 @@ def test_a_full_disk_is_said_once_while_the_run_goes_on(
 
 def test_a_run_of_an_earlier_version_is_gone_on_with_as_it_was_made(scan: DataCube) -> None:
     """Its journal does not say what was chosen, only what it was detected with."""
-    from napari_stem_orient.io.peaks_journal import begin_peaks_journal, kept_in_journal
+    from napari_stem_orient.runs.peaks_journal import begin_peaks_journal, kept_in_journal
 
     plan = plan_for(scan, min_spacing_px=9)
     journal = begin_peaks_journal(scan, description=plan.description(), probe_image=plan.probe.image)

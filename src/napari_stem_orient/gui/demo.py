@@ -13,10 +13,10 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
-from napari_stem_orient.gui.detect_widget import DetectWidget
-from napari_stem_orient.gui.index_widget import IndexWidget
-from napari_stem_orient.gui.session import Session, Step, StepState, session_of
-from napari_stem_orient.gui.step_panel import StepPanel
+from napari_stem_orient.gui.detect.widget import DetectWidget
+from napari_stem_orient.gui.index.widget import IndexWidget
+from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState, session_of
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
 
 PLUGIN = "napari-stem-orient"
 CRYSTAL = "Cu"

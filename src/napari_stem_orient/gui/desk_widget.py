@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_stem_orient.gui.calibrate_widget import CalibrateWidget
-from napari_stem_orient.gui.connections import Connections
-from napari_stem_orient.gui.detect_widget import DetectWidget
-from napari_stem_orient.gui.export_widget import ExportWidget
-from napari_stem_orient.gui.folding import Folding
-from napari_stem_orient.gui.index_widget import IndexWidget
-from napari_stem_orient.gui.layers_button import LayersButton
-from napari_stem_orient.gui.map_layers import map_layers_of
-from napari_stem_orient.gui.open_widget import OpenWidget
-from napari_stem_orient.gui.session import Step, StepState, session_of
-from napari_stem_orient.gui.step_panel import STATE_SIGNS, StepPanel, state_sentence
+from napari_stem_orient.gui.calibrate.widget import CalibrateWidget
+from napari_stem_orient.gui.canvas.layers_button import LayersButton
+from napari_stem_orient.gui.canvas.map_layers import map_layers_of
+from napari_stem_orient.gui.detect.widget import DetectWidget
+from napari_stem_orient.gui.export.widget import ExportWidget
+from napari_stem_orient.gui.index.widget import IndexWidget
+from napari_stem_orient.gui.jobs.connections import Connections
+from napari_stem_orient.gui.jobs.sessions import Step, StepState, session_of
+from napari_stem_orient.gui.open.widget import OpenWidget
+from napari_stem_orient.gui.parts.folding import Folding
+from napari_stem_orient.gui.parts.stage_panel import STATE_SIGNS, StepPanel, state_sentence
 from napari_stem_orient.session.rules import RULE_FIELDS
 
 if TYPE_CHECKING:

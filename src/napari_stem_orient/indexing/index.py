@@ -14,7 +14,7 @@ from napari_stem_orient.indexing.indexing_job import IndexingJob
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.pattern_indexer import PatternIndexer, PhaseIndexer
 from napari_stem_orient.indexing.position_noise import measured_position_tolerance
-from napari_stem_orient.network.model_folder import find_models, load_model
+from napari_stem_orient.transformer.model_folder import find_models, load_model
 
 __all__ = ["IndexParameters", "index_bragg_peaks", "index_with", "make_pattern_indexer", "visible_q_limit"]
 

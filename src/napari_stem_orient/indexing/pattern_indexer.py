@@ -25,10 +25,10 @@ from napari_stem_orient.indexing.refine import PatternFitter
 from napari_stem_orient.indexing.solution_block import may_be_two_grains, reject, solution_block
 from napari_stem_orient.indexing.two_grains import are_two_grains, without_explained
 from napari_stem_orient.indexing.verification import verify
-from napari_stem_orient.network.loss import symmetry_matrices
-from napari_stem_orient.network.model_card import outside_trained_range
-from napari_stem_orient.network.model_folder import OrientationModel
-from napari_stem_orient.network.tokens import strongest_peaks
+from napari_stem_orient.transformer.loss import symmetry_matrices
+from napari_stem_orient.transformer.model_card import outside_trained_range
+from napari_stem_orient.transformer.model_folder import OrientationModel
+from napari_stem_orient.transformer.tokens import strongest_peaks
 
 #: Values (patterns x candidates x reflections) that one batch may hold: some 0.5 GB with all the temporaries.
 LARGEST_BATCH_VALUES = 6_000_000

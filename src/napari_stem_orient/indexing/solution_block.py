@@ -19,7 +19,7 @@ from napari_stem_orient.indexing.verification import (
     expected_error_deg,
     probabilities,
 )
-from napari_stem_orient.network.loss import geodesic_distance
+from napari_stem_orient.transformer.loss import geodesic_distance
 
 if TYPE_CHECKING:
     from napari_stem_orient.indexing.parameters import IndexParameters

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.virtual_diffraction import VirtualDiffraction
-from napari_stem_orient.core.virtual_images import VirtualImages
 from napari_stem_orient.io.atomic import complete_or_absent
 from napari_stem_orient.io.emd_tree import begin_emd_tree, emd_group
 from napari_stem_orient.io.file_arrays import import_h5py
+from napari_stem_orient.virtual.diffraction import VirtualDiffraction
+from napari_stem_orient.virtual.images import VirtualImages
 
 IMAGE_ENDINGS = (".h5", ".hdf5", ".emd", ".npy", ".tif", ".tiff")
 

@@ -20,8 +20,8 @@ from napari_stem_orient.steps.mask import painted_mask
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
     from napari_stem_orient.core.datacube import DataCube
-    from napari_stem_orient.io.peaks_journal import InterruptedDetection, KeptCalibration
-    from napari_stem_orient.io.run_journal import RunJournal
+    from napari_stem_orient.runs.peaks_journal import InterruptedDetection, KeptCalibration
+    from napari_stem_orient.runs.run_journal import RunJournal
 
 MEASURED_AGAIN = {
     "min_significance": 0.05,
@@ -65,7 +65,7 @@ class DetectionRun:
             The earlier peaks were made otherwise, before a journal says that they were made like this.
         """
         from napari_stem_orient.detection.correlation import start_of_detection
-        from napari_stem_orient.io.peaks_journal import begin_peaks_journal, kept_in_journal
+        from napari_stem_orient.runs.peaks_journal import begin_peaks_journal, kept_in_journal
 
         plan = self.plan
         start_of_detection(plan.datacube, self._resume_from, plan.description())
@@ -126,13 +126,13 @@ class DetectionRun:
 
     def forget_others(self) -> None:
         """Remove what all other runs have left of this scan: this one takes their place."""
-        from napari_stem_orient.io.peaks_journal import remove_interrupted_detections
+        from napari_stem_orient.runs.peaks_journal import remove_interrupted_detections
 
         if self._journal is not None and self.is_kept:
             remove_interrupted_detections(self.plan.datacube, keep=self._journal.path)
 
     def _forget_others_like_this(self) -> None:
-        from napari_stem_orient.io.peaks_journal import remove_interrupted_detections
+        from napari_stem_orient.runs.peaks_journal import remove_interrupted_detections
 
         remove_interrupted_detections(self.plan.datacube, description=self.plan.description())
 
@@ -182,7 +182,7 @@ class LeftDetection:
 
 def left_detections(datacube: DataCube) -> list[LeftDetection]:
     """What detections of a scan have left, the one that came furthest first; not those of other versions."""
-    from napari_stem_orient.io.peaks_journal import find_interrupted_detections
+    from napari_stem_orient.runs.peaks_journal import find_interrupted_detections
 
     found = (_left(run, datacube) for run in find_interrupted_detections(datacube))
     return [left for left in found if left is not None]
@@ -190,7 +190,7 @@ def left_detections(datacube: DataCube) -> list[LeftDetection]:
 
 def forget_left_detections(datacube: DataCube) -> None:
     """Remove what detections of a scan have left."""
-    from napari_stem_orient.io.peaks_journal import remove_interrupted_detections
+    from napari_stem_orient.runs.peaks_journal import remove_interrupted_detections
 
     remove_interrupted_detections(datacube)
 

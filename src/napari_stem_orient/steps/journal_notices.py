@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_stem_orient.core.progress import Progress, RecordType, ResultType
 
 if TYPE_CHECKING:
-    from napari_stem_orient.io.run_journal import RunJournal
+    from napari_stem_orient.runs.run_journal import RunJournal
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,233 @@
+"""The command line: the jobs of the desk without a window, over the same generators, with a progress bar.
+
+Exit codes: 0 success, 1 an error (one line that names the fix), 2 a command line that makes no sense, 130
+stopped by Ctrl-C (what was done by then is saved). Heavy libraries are imported by the command that
+needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn, get_args
+
+from napari_stem_orient import __version__
+from napari_stem_orient.cli.calibrate import (
+    calibrate_options,
+    run_calibrate,
+    run_sensitivity,
+    sensitivity_options,
+)
+from napari_stem_orient.cli.detect import detect_options, run_detect
+from napari_stem_orient.cli.files import UsageError, check_files, reads_file, writes_file
+from napari_stem_orient.cli.index import index_options, run_index
+from napari_stem_orient.cli.options import calibration_options, existing, one_line, scan_options
+from napari_stem_orient.cli.train import run_train, train_options
+from napari_stem_orient.cli.virtual import run_virtual, virtual_options
+
+PROGRAM = "napari-stem-orient"
+ERROR, USAGE, STOPPED = 1, 2, 130
+DEMO_FILES = ("demo-dark.png", "demo-light.png", "demo-map.h5")
+EXPECTED_ERRORS = (ValueError, OSError, IndexError, KeyError, ImportError, MemoryError, RuntimeError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    with _quiet_where_nobody_reads():
+        return _run(argv)
+    return 0  # what there was to say was said, and only the end of it not read
+
+
+@contextlib.contextmanager
+def _quiet_where_nobody_reads() -> Iterator[None]:
+    """End without a word where the output goes to a program that has read enough, as in "info scan.h5 | head"."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_output_go()
+    except OSError as error:
+        if sys.platform != "win32" or error.errno != errno.EINVAL:  # what Windows says instead
+            raise
+        _let_output_go()
+
+
+def _let_output_go() -> None:
+    """Send what is left nowhere: the interpreter flushes once more when it ends, and would complain then."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if not word.startswith("-")), None)
+    parser = build_parser(command)
+    arguments = parser.parse_args(words)
+    try:
+        check_files(arguments)
+        print(arguments.run(arguments))
+    except UsageError as error:
+        parser.error(one_line(error))
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "stopped; nothing was saved", STOPPED)
+    except BrokenPipeError:
+        raise
+    except EXPECTED_ERRORS as error:
+        if arguments.debug:
+            raise
+        return _fail(f"error: {one_line(error)}", ERROR)
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all the others."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with what is wrong and where the options are listed."""
+        self.exit(USAGE, f"{PROGRAM}: error: {message} ('{self.prog} --help' lists the options)\n")
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser; the options of one command only, because those of the others cost seconds of imports."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Crystal orientation and phase maps from 4D-STEM scans.",
+        epilog=f"'{PROGRAM} COMMAND --help' lists the options of a command.",
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error came from (bug reports)")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (help_text, add_options, run) in COMMANDS.items():
+        subparser = commands.add_parser(
+            name, help=help_text, description=f"{help_text[:1].upper()}{help_text[1:]}."
+        )
+        subparser.set_defaults(run=run)
+        if name == command:
+            add_options(subparser)
+    return parser
+
+
+def _info_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="a scan, Bragg peaks, an orientation map or a model folder; without one, the shipped models and "
+        "what they were trained for",
+    )
+    parser.set_defaults(tells_notes=False)  # they are among the lines
+    scan_options(parser)
+    calibration_options(parser)
+
+
+def run_info(arguments: argparse.Namespace) -> str:
+    """Say what a file holds, what of its calibration is known, and what is missing; or list the models."""
+    from napari_stem_orient.cli.info import file_lines, model_lines
+
+    lines = model_lines() if arguments.file is None else file_lines(existing(arguments.file), arguments)
+    return "\n".join(f"{name + ':':<22}{value}" for name, value in lines)
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    from napari_stem_orient.io.figures import FigureKind
+    from napari_stem_orient.io.own_files import EXPORT, TABLE
+
+    reads_file(parser, "map", type=Path, metavar="MAP.h5", help="an orientation map")
+    writes_file(parser, "--ang", replaces=(EXPORT,), metavar="OUT.ang", help="EDAX .ang, for MTEX, OIM, orix")
+    writes_file(parser, "--csv", replaces=(TABLE,), metavar="OUT.csv", help="a table, one row a position")
+    writes_file(
+        parser, "--figure", replaces=(EXPORT,), metavar="OUT.png", help="a picture with scale bar and key"
+    )
+    parser.add_argument(
+        "--four-indices",
+        action="store_true",
+        help="zone axes of hexagonal and trigonal crystals in the table as [uvtw]",
+    )
+    parser.add_argument(
+        "--figure-kind",
+        choices=get_args(FigureKind),
+        default="overview",
+        help="what it shows. Default: overview.",
+    )
+
+
+def run_export(arguments: argparse.Namespace) -> str:
+    """Write a map in the formats of other tools."""
+    from napari_stem_orient.io.figures import export_figure
+    from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
+
+    wanted = [path for path in (arguments.ang, arguments.csv, arguments.figure) if path is not None]
+    if not wanted:
+        raise UsageError("nothing to export: give --ang, --csv or --figure")
+    orientation_map = open_orientation_map(existing(arguments.map))
+    if arguments.ang is not None:
+        export_ang(orientation_map, arguments.ang)
+    if arguments.csv is not None:
+        export_csv(orientation_map, arguments.csv, four=arguments.four_indices)
+    if arguments.figure is not None:
+        export_figure(orientation_map, arguments.figure, kind=arguments.figure_kind)
+    return "\n".join(str(path) for path in wanted)
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    from napari_stem_orient.io.own_files import EXPORT, MAP
+
+    writes_file(
+        parser,
+        "--output",
+        replaces=(EXPORT, MAP),
+        folder_of=DEMO_FILES,
+        metavar="FOLDER",
+        help="folder to write pictures (dark and light) and the map to",
+    )
+    parser.add_argument("--close", action="store_true", help="close the window when the maps are finished")
+
+
+def run_demo(arguments: argparse.Namespace) -> str:
+    """Open napari with the simulated scan and run the main job to finished maps."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        raise RuntimeError(
+            f"no display: run 'xvfb-run -a {PROGRAM} demo --output demo-output --close', as 'make demo' "
+            "does, or use a desktop"
+        )
+    from napari_stem_orient.gui.demo import run_demo as run_in_window
+
+    return run_in_window(output=arguments.output, close=arguments.close)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    return code
+
+
+COMMANDS: dict[
+    str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], str]]
+] = {
+    "info": (
+        "say what a file holds and what is missing to index it, or list the models",
+        _info_options,
+        run_info,
+    ),
+    "detect": ("detect the Bragg disks of a scan", detect_options, run_detect),
+    "calibrate": ("fit origin, ellipse and pixel size to Bragg peaks", calibrate_options, run_calibrate),
+    "index": ("index a scan or Bragg peaks: orientation and phase maps", index_options, run_index),
+    "sensitivity": (
+        "say what an error of the pixel size would do to a map",
+        sensitivity_options,
+        run_sensitivity,
+    ),
+    "virtual": ("make images of virtual detectors, or the pattern of a region", virtual_options, run_virtual),
+    "train": ("train a model for crystals of your own", train_options, run_train),
+    "export": ("write a map as .ang, .csv or a picture", _export_options, run_export),
+    "demo": ("open a simulated scan in napari and index it", _demo_options, run_demo),
+}
+"""Name of each command -> what it does, its options, and what runs it."""

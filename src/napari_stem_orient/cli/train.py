@@ -1,0 +1,257 @@
+"""The command that trains a model: from crystals, or on from a checkpoint, to a model folder and its report."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_stem_orient.cli.files import (
+    UsageError,
+    check_output_folder,
+    reads_file,
+    refuse_inputs,
+    writes_file,
+)
+from napari_stem_orient.cli.jobs import Stopped, follow
+from napari_stem_orient.cli.options import (
+    add_model_options,
+    build_model,
+    given_values,
+    job_options,
+    load_crystals,
+    one_line,
+)
+
+if TYPE_CHECKING:
+    from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.transformer.checkpoint import TrainingSettings
+    from napari_stem_orient.transformer.training_parameters import TrainingParameters
+    from napari_stem_orient.transformer.training_phase import TrainingPhase
+    from napari_stem_orient.transformer.training_run import TrainingStep
+
+NEAREST, NONE = "nearest", "none"
+MODEL_FILES = ("config.json", "report.md")
+"""What a training writes into its folder under names that others give their files, too."""
+
+
+def train_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `run_train`."""
+    from napari_stem_orient.io.own_files import MODEL
+    from napari_stem_orient.transformer.training_parameters import TrainingParameters
+
+    reads_file(
+        parser,
+        "--crystal",
+        action="append",
+        metavar="NAME_OR_CIF",
+        help="a built-in crystal or a CIF; may be given again for more phases of the same model",
+    )
+    reads_file(
+        parser,
+        "--member",
+        action="append",
+        metavar="NAME_OR_CIF",
+        help="a further crystal of the same structure type to learn from; makes --whole-structure-type a matter of "
+        "course",
+    )
+    parser.add_argument(
+        "--whole-structure-type",
+        action="store_true",
+        help="the model is for every crystal of the crystal's structure type (fcc, bcc, ...), not for it alone",
+    )
+    writes_file(
+        parser,
+        "--output",
+        replaces=(MODEL,),  # whether a model may go is asked for by --start-over
+        folder_of=MODEL_FILES,
+        metavar="FOLDER",
+        help="model folder to write. Default: one named after the crystals among the user's models, where it is found "
+        "without being named.",
+    )
+    parser.add_argument("--name", help="the model's name; that of the folder where none is given")
+    reads_file(
+        parser,
+        "--start-from",
+        default=NEAREST,
+        metavar="FOLDER",
+        help="model folder to start from; 'none': random weights. Default: the nearest shipped model.",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the stopped training in the output folder"
+    )
+    parser.add_argument(
+        "--start-over",
+        action="store_true",
+        help="let a stopped training, or the model, in the output folder go",
+    )
+    job_options(parser)
+    add_model_options(parser, TrainingParameters, title="recipe")
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is to be trained, from the command line or from a checkpoint."""
+
+    crystals: tuple[Crystal, ...]
+    parameters: TrainingParameters
+    output: Path
+    whole_structure_type: bool
+    start_from: Path | None
+
+
+def run_train(arguments: argparse.Namespace) -> str:
+    """Train a model for some crystals on simulated patterns, write its folder and say how good it is."""
+    from napari_stem_orient.runs.bloch_cache import cached_bloch_library
+    from napari_stem_orient.transformer.checkpoint import has_checkpoint
+    from napari_stem_orient.transformer.training import train_model
+    from napari_stem_orient.transformer.training_run import REPORT_NAME
+
+    task = _resumed_task(arguments) if arguments.resume else _new_task(arguments)
+    job = train_model(
+        task.crystals,
+        parameters=task.parameters,
+        output=task.output,
+        name=arguments.name,
+        whole_structure_type=task.whole_structure_type,
+        device=arguments.device,
+        start_from=task.start_from,
+        resume=arguments.resume,
+        build_library=cached_bloch_library,
+    )
+    try:
+        folder = follow(job, "Training", arguments, on_record=_note)
+    except KeyboardInterrupt:
+        if not has_checkpoint(task.output):
+            raise Stopped("stopped before anything was learned") from None
+        again = f"napari-stem-orient train --resume --output {task.output}"
+        raise Stopped(f"stopped: {task.output} holds what was learned; go on with: {again}") from None
+    return f"{(folder / REPORT_NAME).read_text(encoding='utf-8')}\n{folder}: model written"
+
+
+def _note(step: TrainingStep | TrainingPhase) -> str:
+    """What is shown beside the bar."""
+    from napari_stem_orient.transformer.training_phase import TrainingPhase
+
+    if isinstance(step, TrainingPhase):
+        return step.text[:1].lower() + step.text[1:]
+    if step.notice:
+        return step.notice
+    lowest = step.lowest_held_out_deg
+    held_out = "" if lowest is None else f", held out {lowest:.2f}°"
+    return f"{step.stage.value}, loss {step.loss:.3f}, best candidate off by {step.best_error_deg:.2f}°{held_out}"
+
+
+def _new_task(arguments: argparse.Namespace) -> _Task:
+    from napari_stem_orient.transformer.training import common_structure_type, recipe_to_start_from
+    from napari_stem_orient.transformer.training_checks import check_reach, make_model_folder
+    from napari_stem_orient.transformer.training_parameters import TrainingParameters
+
+    if not arguments.crystal:
+        raise UsageError("--crystal is needed: name a crystal or a CIF, or go on with a training by --resume")
+    if arguments.member and len(arguments.crystal) > 1:
+        raise UsageError("--member belongs to one --crystal: train a model for each structure type")
+    recipe = build_model(arguments, TrainingParameters)
+    crystals = load_crystals((*arguments.crystal, *(arguments.member or ())))
+    whole = arguments.whole_structure_type or bool(arguments.member)
+    if whole:
+        try:
+            common_structure_type(crystals)
+        except ValueError as error:
+            raise UsageError(f"--whole-structure-type: {one_line(error)}") from error
+    try:
+        check_reach(crystals, recipe.q_max_high_inv_angstrom, setting="--q-max-high-inv-angstrom")
+    except ValueError as error:
+        raise UsageError(one_line(error)) from error
+    output = _output(arguments, "-".join(crystal.name for crystal in crystals))
+    start_from = _start(arguments.start_from, crystals)
+    task = _Task(crystals, recipe_to_start_from(recipe, start_from), output, whole, start_from)
+    _clear(output, start_over=arguments.start_over)
+    make_model_folder(output)
+    return task
+
+
+def _clear(output: Path, *, start_over: bool) -> None:
+    """Refuse a folder that holds a stopped training or a model, unless the user lets them go.
+
+    The model itself stays until the new one has learned for a while.
+    """
+    from napari_stem_orient.transformer.checkpoint import has_checkpoint, read_checkpoint, remove_checkpoint
+    from napari_stem_orient.transformer.training_checks import model_in
+
+    if start_over:
+        remove_checkpoint(output)
+        return
+    if has_checkpoint(output):
+        state = read_checkpoint(output).state
+        raise UsageError(
+            f"{output} holds a training that was stopped at step {state.step:,}: go on with it by --resume, or let it "
+            "go by --start-over"
+        )
+    model = model_in(output)
+    if model is not None:
+        raise UsageError(
+            f"{output} holds the model {model}: let a new one take its place by --start-over, or choose another folder "
+            "by --output"
+        )
+
+
+def _resumed_task(arguments: argparse.Namespace) -> _Task:
+    """The training of a checkpoint; options that were given again must be the same as then."""
+    from napari_stem_orient.transformer.checkpoint import read_checkpoint
+    from napari_stem_orient.transformer.training_parameters import TrainingParameters
+
+    if arguments.output is None and not arguments.crystal:
+        raise UsageError("--resume needs the folder of the training: give --output")
+    named = load_crystals((*(arguments.crystal or ()), *(arguments.member or ())))
+    output = _output(arguments, "-".join(crystal.name for crystal in named))
+    earlier = read_checkpoint(output).settings
+    _refuse_contradictions(arguments, earlier)
+    given = given_values(arguments, TrainingParameters)
+    build_model(arguments, TrainingParameters)  # an error in words where one is out of bounds
+    parameters = earlier.parameters.model_copy(update=given)
+    return _Task(named or earlier.crystals, parameters, output, earlier.structure_type is not None, None)
+
+
+def _refuse_contradictions(arguments: argparse.Namespace, earlier: TrainingSettings) -> None:
+    """Refuse options of a training that is gone on with where they say another thing than when it was begun."""
+    if arguments.start_over:
+        raise UsageError(
+            "--resume goes on with a stopped training, --start-over lets it go: leave one of them out"
+        )
+    start = NONE if earlier.start_from is None else earlier.start_from
+    wanted = Path(arguments.start_from).name
+    for option, differs, begun in (
+        ("--name", arguments.name not in (None, earlier.name), f"as {earlier.name}"),
+        ("--start-from", wanted not in (NEAREST, start), f"with --start-from {start}"),
+        (
+            "--whole-structure-type",
+            arguments.whole_structure_type and earlier.structure_type is None,
+            "for its crystals alone",
+        ),
+    ):
+        if differs:
+            raise UsageError(f"{option} has no effect on a training that was begun {begun}: leave it out")
+
+
+def _output(arguments: argparse.Namespace, name: str) -> Path:
+    """The folder to write, checked before the work is done."""
+    from napari_stem_orient.transformer.model_folder import models_home
+
+    if arguments.output is not None:
+        output: Path = arguments.output
+    else:
+        models_home().mkdir(parents=True, exist_ok=True)
+        output = models_home() / (arguments.name or name)
+        refuse_inputs(arguments, output, option="the model's folder")
+        check_output_folder(output)
+    return output
+
+
+def _start(wanted: str, crystals: tuple[Crystal, ...]) -> Path | None:
+    from napari_stem_orient.transformer.model_folder import nearest_shipped_model
+
+    if wanted == NONE:
+        return None
+    return nearest_shipped_model(crystals) if wanted == NEAREST else Path(wanted)

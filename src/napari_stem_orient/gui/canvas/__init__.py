@@ -1,0 +1,1 @@
+"""Layers of the viewer: what paints them, points at them and removes them."""

@@ -1,0 +1,410 @@
+"""DetectWidget: the second step: from frames to Bragg disks, with a live preview."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.merged_calibration import with_measured_origin
+from napari_stem_orient.detection.parameters import DetectionParameters
+from napari_stem_orient.gui.detect.mask_jobs import described_mask
+from napari_stem_orient.gui.detect.mask_row import MaskRow
+from napari_stem_orient.gui.detect.probe_chooser import ProbeChooser
+from napari_stem_orient.gui.detect.resume_row import ResumeRow
+from napari_stem_orient.gui.jobs.connections import when_destroyed
+from napari_stem_orient.gui.jobs.latest_job import LatestJob
+from napari_stem_orient.gui.jobs.resume_jobs import InterruptedRun, save_result, with_journal
+from napari_stem_orient.gui.jobs.sessions import Step, StepState
+from napari_stem_orient.gui.jobs.stage_jobs import (
+    DetectionTask,
+    JournalNotice,
+    collected_peaks,
+    detection_job,
+    preview,
+)
+from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
+from napari_stem_orient.gui.parts.form_layout import form_label, form_layout, narrow_box
+from napari_stem_orient.gui.parts.opened_results import take_result
+from napari_stem_orient.gui.parts.parameter_form import ParameterForm
+from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
+from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_stem_orient.detection.rejected_maxima import Explained
+
+PreviewKey = tuple[tuple[int, int], DetectionTask]
+
+PREVIEW_DELAY_MS = 60
+ENGINES = {"torch": "Batched (torch)", "py4DSTEM": "py4DSTEM"}
+PLAIN = ("mode", "min_significance", "min_contrast", "min_spacing_px")
+PEAKS_KINDS = "Bragg peaks (*.h5 *.hdf5 *.emd)"
+
+
+class DetectWidget(StepPanel):
+    """Chooses the probe template and the parameters, previews them on the clicked pattern, and detects.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose Session this shows.
+    """
+
+    step = Step.DETECT
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self._blocks: list[DetectedBlock] = []
+        self.chooser = ProbeChooser(self)
+        self.mask_row = MaskRow(self)
+        self.chooser.mask_found.connect(self.mask_row.take_found)
+        self.content.addWidget(self.chooser)
+        self.content.addWidget(self.mask_row)
+        advanced = [name for name in DetectionParameters.model_fields if name not in PLAIN]
+        self.form = ParameterForm(DetectionParameters(), advanced=advanced)
+        self.form.changed.connect(self._on_parameters_changed)
+        self.content.addWidget(self.form)
+        self.content.addWidget(self._make_engine_row())
+        self.content.addLayout(self._preview_row())
+        self.resume_row = ResumeRow(self)
+        self.resume_row.resumed.connect(self._on_resume_interrupted)
+        self.resume_row.started_over.connect(self._on_start_over)
+        self.content.addWidget(self.resume_row)
+        self.content.addLayout(self._button_row())
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(PREVIEW_DELAY_MS)
+        self._timer.timeout.connect(self._start_preview)
+        self._preview_job: LatestJob[PreviewKey, Explained | str] = LatestJob(
+            title="Preview", on_result=self._on_preview, on_error=self._on_preview_error
+        )
+        when_destroyed(self, LatestJob.close, self._preview_job)
+        self.watch(("position",), self._on_position_changed)
+        self.watch(("probe", "detector_mask"), self._schedule_preview)
+        self.watch(("detection_parameters",), self._on_parameters_set)
+        self._on_parameters_set()
+        self.refresh()
+
+    def box_of(self, name: str) -> QWidget | None:
+        """Return the button that makes Bragg peaks."""
+        return self.run_button if name == "peaks" else None
+
+    # --- running -------------------------------------------------------------------------------------------
+
+    def _on_run(self) -> None:
+        self._start(resume_from=self.session.peaks if self._can_resume() else None)
+
+    def _on_start_over(self) -> None:
+        self._start(resume_from=None)
+
+    def _on_resume_interrupted(self, run: InterruptedRun) -> None:
+        """Go on with a run that was interrupted: as it was begun, whatever was chosen since."""
+        session, task = self.session, run.task
+        session.set_probe(task.probe)
+        session.set_detection_parameters(task.parameters)
+        session.set_detector_mask(task.mask)
+        self.engine_box.setCurrentIndex(self.engine_box.findData(task.engine))
+        if run.peaks is None:
+            self._start(resume_from=task.resume_from)
+            return
+        session.note_journal(BraggPeaks, lost=False)
+        self._on_detected(run.peaks)
+        if run.calibrated is not None:
+            kept = run.calibrated
+            session.restore_calibration(kept.calibration, origin_px=kept.origin_px, scan=kept.scan)
+
+    def _start(self, *, resume_from: BraggPeaks | None) -> None:
+        session = self.session
+        if session.datacube is None or session.probe is None:
+            self.show_message(
+                f"Detection needs {'a probe template' if session.datacube else 'an open scan'} first."
+            )
+            return
+        task = DetectionTask(
+            datacube=session.datacube,
+            probe=session.probe,
+            parameters=self.form.value,
+            engine=str(self.engine_box.currentData()),
+            mask=session.detector_mask,
+            resume_from=resume_from,
+        )
+        self._blocks = []
+        self.resume_row.withdraw()
+        session.set_preview(None)
+        session.note_journal(BraggPeaks, lost=False)
+        self.run(
+            with_journal(task, detection_job(task)),
+            title="Detecting disks",
+            step=Step.DETECT,
+            on_record=self._on_block,
+            on_done=self._on_detected,
+            on_stopped=lambda: self._on_stopped(task),
+            on_error=lambda _: self.resume_row.look(),
+        )
+
+    def _on_block(self, block: DetectedBlock | JournalNotice) -> None:
+        if isinstance(block, JournalNotice):
+            self.show_message(block.sentence)
+            self.session.note_journal(BraggPeaks, lost=block.lost)
+            return
+        self._blocks.append(block)
+        self.session.fill_detection(block)
+
+    def _on_detected(self, peaks: BraggPeaks) -> None:
+        self._blocks = []
+        self._take(peaks)
+        done = int(peaks.detected.sum())
+        mean = peaks.n_peaks / max(1, done)
+        part = (
+            "" if done == peaks.n_positions else f" at {done:,} of {peaks.n_positions:,} positions; resumable"
+        )
+        unreadable = int(peaks.parameters.get("unreadable_frames", 0))
+        note = f" In {unreadable:,} patterns NaN or infinite pixels counted as 0." if unreadable else ""
+        self.show_message(f"{peaks.n_peaks:,} disks{part}, {mean:.1f} a pattern.{note}")
+
+    def _on_stopped(self, task: DetectionTask) -> None:
+        """Keep what is done; putting it together may take a moment, so it has a job of its own."""
+        blocks, self._blocks = self._blocks, []
+        if not blocks:
+            self.show_message("Stopped before the first patterns were done.")
+            return
+        self.run(
+            one_step_job(lambda: collected_peaks(task, blocks)),
+            title="Keeping what is done",
+            step=Step.DETECT,
+            on_done=self._on_detected,
+        )
+
+    def _take(self, peaks: BraggPeaks) -> None:
+        """Hand the peaks to the Session, in the calibration of now: it may have changed during the run."""
+        calibration = self.session.calibration
+        if calibration is not None:
+            calibration = with_measured_origin(calibration, peaks.calibration)
+            if calibration != peaks.calibration:
+                peaks = peaks.with_calibration(calibration)
+        self.session.set_peaks(peaks, of_open_scan=True)
+
+    def _can_resume(self) -> bool:
+        """Whether the peaks are partial, of this scan, and made with the parameters that the form shows."""
+        session = self.session
+        if (
+            not session.is_partial(Step.DETECT)
+            or session.stale_because(Step.DETECT)
+            or session.datacube is None
+        ):
+            return False
+        return self._made_with_these_parameters()
+
+    def _made_with_these_parameters(self) -> bool:
+        peaks, probe = self.session.peaks, self.session.probe
+        if peaks is None or probe is None:
+            return False
+        made_with: dict[str, Any] = dict(peaks.parameters)
+        made_probe = made_with.get("probe") or {}
+        return (
+            made_with.get("detection") == self.form.value.model_dump(mode="json")
+            and made_probe.get("source") == probe.source
+            and abs(float(made_probe.get("radius_px", 0.0)) - probe.radius_px) < 1e-6
+            and made_with.get("mask") == described_mask(self.session.detector_mask)
+            and made_with.get("detector")
+            == ("correlation" if self.engine_box.currentData() == "torch" else "py4DSTEM")
+        )
+
+    # --- preview -------------------------------------------------------------------------------------------
+
+    def _on_parameters_changed(self, parameters: DetectionParameters) -> None:
+        self.session.set_detection_parameters(parameters)
+
+    def _on_parameters_set(self) -> None:
+        parameters = self.session.detection_parameters
+        if parameters is not None:
+            self.form.set_value(parameters)
+        self._schedule_preview()
+        self.refresh()
+
+    def _on_position_changed(self) -> None:
+        if self.session.position is None:
+            self._preview_job.forget()
+            self.preview_label.setText("Click a position in the map.")
+            return
+        self._schedule_preview()
+
+    def _on_preview_toggled(self, wanted: bool) -> None:
+        if wanted:
+            self._schedule_preview()
+        else:
+            self._preview_job.forget()
+            self.session.set_preview(None)
+            self.preview_label.setText("")
+
+    def _schedule_preview(self) -> None:
+        if self.preview_box.isChecked() and self.isVisible():
+            self._timer.start()
+
+    def _start_preview(self) -> None:
+        session = self.session
+        if session.datacube is None or session.probe is None or session.position is None:
+            return
+        task = DetectionTask(
+            datacube=session.datacube,
+            probe=session.probe,
+            parameters=self.form.value,
+            mask=session.detector_mask,
+        )
+        position = session.position
+        self._preview_job.request((position, task), lambda: preview(task, position))
+
+    def _on_preview(self, key: PreviewKey, result: Explained | str) -> None:
+        session = self.session
+        position, task = key
+        current = position == session.position and task.datacube.data is getattr(
+            session.datacube, "data", None
+        )
+        if not current or not self.preview_box.isChecked():
+            return
+        if isinstance(result, str):
+            self.preview_label.setText(result)
+            session.set_preview(None)
+            return
+        self._write_preview(result, position)
+        session.set_preview(result)
+
+    def _write_preview(self, result: Explained, position: tuple[int, int]) -> None:
+        number = int(result.offsets[-1])
+        words = f"{number} {'disk' if number == 1 else 'disks'} at row {position[0]}, column {position[1]}"
+        if self.engine_box.currentData() != "torch":
+            words += " (by the batched detector)"  # py4DSTEM's would make the window wait at first
+        self.preview_label.setText(words)
+
+    def _on_preview_error(self, key: PreviewKey, message: str) -> None:
+        if key[0] == self.session.position:
+            self.preview_label.setText(message)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Preview again: position or scan may have changed."""
+        super().showEvent(event)
+        self._schedule_preview()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Leave the inspected pattern to the peaks that were detected."""
+        super().hideEvent(event)
+        self._timer.stop()
+        if self.session.preview is not None:
+            self.session.set_preview(None)
+
+    # --- files ---------------------------------------------------------------------------------------------
+
+    def _on_save(self) -> None:
+        peaks = self.session.peaks
+        if peaks is None:
+            self.show_message("There are no Bragg peaks to save: detect or open some first.")
+            return
+
+        start = (self._folder() or Path()) / f"{peaks.name}_peaks.h5"
+        path = ask_save_file(self, "Save Bragg peaks", start=start, kinds=PEAKS_KINDS)
+        if path is not None:
+            self.run(
+                one_step_job(partial(save_result, peaks, path)),
+                title=f"Saving {path.name}",
+                on_done=lambda _: self._on_saved(peaks, path.name),
+            )
+
+    def _on_saved(self, peaks: BraggPeaks, name: str) -> None:
+        self.session.mark_saved(peaks)
+        self.show_message(f"Saved {name}.")
+
+    def _on_open(self) -> None:
+        from napari_stem_orient.io.peaks import open_bragg_peaks
+
+        path = ask_open_file(
+            self, "Open Bragg peaks", start=self._folder(), kinds=f"{PEAKS_KINDS};;All files (*)"
+        )
+        if path is not None:
+            self.run(
+                one_step_job(lambda: open_bragg_peaks(path)),
+                title=f"Opening {path.name}",
+                on_done=partial(take_result, self),
+            )
+
+    def _folder(self) -> Path | None:
+        datacube = self.session.datacube
+        return None if datacube is None or datacube.path is None else datacube.path.parent
+
+    # --- widgets -------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Bring buttons and labels in line with the Session."""
+        super().refresh()
+        session = self.session
+        running = session.step_state(Step.DETECT) is StepState.RUNNING
+        can_resume = not running and self._can_resume()
+        ready = not running and not session.step_needs(Step.DETECT)
+        self.run_button.setText("Resume" if can_resume else "Detect disks")
+        self.run_button.setEnabled(ready)
+        self.start_over_button.setVisible(can_resume)
+        self.resume_row.set_ready(ready)
+        self.save_button.setEnabled(session.peaks is not None)
+        for widget in (self.chooser, self.mask_row, self.form, self.engine_row, self.suggest_button):
+            widget.setEnabled(session.datacube is not None and not running)
+
+    def _on_engine_chosen(self, _: int) -> None:
+        self.refresh()
+        self._schedule_preview()
+
+    def _make_engine_row(self) -> QWidget:
+        self.engine_box = narrow_box()
+        for engine, words in ENGINES.items():
+            self.engine_box.addItem(words, engine)
+        self.engine_box.setToolTip("The detector: our batched one, or py4DSTEM's (slower), to compare.")
+        self.py4dstem_label = grey_without_py4dstem(self.engine_box, "py4DSTEM", what="The other engine")
+        self.engine_box.currentIndexChanged.connect(self._on_engine_chosen)
+        self.engine_row = QWidget()
+        layout = form_layout(self.engine_row)
+        layout.addRow(form_label("Engine"), self.engine_box)
+        layout.addRow(self.py4dstem_label)
+        return self.engine_row
+
+    def _preview_row(self) -> QHBoxLayout:
+        self.preview_box = QCheckBox("Preview")
+        self.preview_box.setChecked(True)
+        self.preview_box.setToolTip(
+            "<qt>Detect in the clicked pattern whenever something changes, with the batched detector. The dock Inspect "
+            "shows the disks in yellow and, as small signs, what is left out and why.</qt>"
+        )
+        self.preview_box.toggled.connect(self._on_preview_toggled)
+        self.preview_label = plain_label("Click a position in the map.")
+        self.suggest_button = QPushButton("Suggest")
+        self.suggest_button.setToolTip(
+            "Choose the parameters from 64 patterns of the scan, for this template."
+        )
+        self.suggest_button.clicked.connect(self.chooser.suggest_parameters)
+        row = QHBoxLayout()
+        row.addWidget(self.preview_box)
+        row.addWidget(self.preview_label, 1)
+        row.addWidget(self.suggest_button)
+        return row
+
+    def _button_row(self) -> QHBoxLayout:
+        self.run_button = QPushButton("Detect disks")
+        self.run_button.clicked.connect(self._on_run)
+        self.start_over_button = QPushButton("Start over")
+        self.start_over_button.clicked.connect(self._on_start_over)
+        self.save_button = QPushButton("Save…")
+        self.save_button.setToolTip("Save the Bragg peaks as py4DSTEM BraggVectors (.h5).")
+        self.save_button.clicked.connect(self._on_save)
+        self.open_button = QPushButton("Open…")
+        self.open_button.setToolTip("Open Bragg peaks that this or py4DSTEM has saved.")
+        self.open_button.clicked.connect(self._on_open)
+        row = QHBoxLayout()
+        row.addWidget(self.run_button, 2)
+        for button in (self.start_over_button, self.save_button, self.open_button):
+            row.addWidget(button, 1)
+        return row

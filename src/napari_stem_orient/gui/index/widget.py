@@ -1,0 +1,405 @@
+"""IndexWidget: the fourth step: crystals, method and device; from Bragg disks to an orientation map."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.gui.index.kept_map_row import KeptMapRow
+from napari_stem_orient.gui.index.model_cards import ModelCards
+from napari_stem_orient.gui.jobs.connections import when_destroyed
+from napari_stem_orient.gui.jobs.latest_job import LatestJob
+from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState
+from napari_stem_orient.gui.jobs.stage_jobs import (
+    IndexingChoices,
+    IndexingTask,
+    JournalNotice,
+    MapStarted,
+    ModelsFound,
+    indexing_choices,
+    indexing_job,
+    models_for,
+)
+from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.parts.crystal_list import CrystalList
+from napari_stem_orient.gui.parts.exploratory_note import ExploratoryNote
+from napari_stem_orient.gui.parts.file_dialogs import ask_folder
+from napari_stem_orient.gui.parts.form_layout import form_layout, narrow_box
+from napari_stem_orient.gui.parts.missing_values import step_words
+from napari_stem_orient.gui.parts.parameter_form import ParameterForm
+from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
+from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+
+if TYPE_CHECKING:
+    import napari
+
+METHODS = {"transformer": "Transformer", "template": "Template matching (py4DSTEM)"}
+PLAIN = ("refine",)
+
+
+class IndexWidget(StepPanel):
+    """Indexes the Session's Bragg peaks; a stopped run keeps what it has done and can be resumed.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose Session this shows.
+    """
+
+    step = Step.INDEX
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self._replaced: OrientationMap | None = None  # the map that the run has taken the place of
+        self._models: ModelsFound | None = None
+        self._choices_asked = False
+        self._transformer_form: ParameterForm[BaseModel] | None = None
+        self.template_form: ParameterForm[BaseModel] = ParameterForm(
+            TemplateMatchingParameters(), advanced=tuple(TemplateMatchingParameters.model_fields)
+        )
+        self.crystals = CrystalList(self)
+        self.content.addWidget(self.crystals)
+        self.lent_label = plain_label()
+        self.content.addWidget(self.lent_label)
+        self.content.addLayout(self._choices())
+        self.model_label = self.link_label(step_words())
+        model_row = QHBoxLayout()
+        model_row.addWidget(self.model_label, 1)
+        model_row.addWidget(self.folder_button, 0, Qt.AlignmentFlag.AlignTop)
+        self.content.addLayout(model_row)
+        self.content.addWidget(self.train_button)
+        self.model_cards = ModelCards()
+        self.content.addWidget(self.model_cards)
+        self._forms = QVBoxLayout()
+        self._forms.addWidget(self.template_form)
+        self.content.addLayout(self._forms)
+        self.exploratory = ExploratoryNote()
+        self.content.addWidget(self.exploratory)
+        self.kept_row = KeptMapRow(self)
+        self.content.addWidget(self.kept_row)
+        self.content.addLayout(self._button_row())
+        self._looking: LatestJob[object, ModelsFound] = LatestJob(
+            title="Look for models", on_result=self._on_models, on_error=self._on_no_models
+        )
+        when_destroyed(self, LatestJob.close, self._looking)
+        self.watch(("crystals", "model_folders"), self._look_for_models)
+        self.watch(("results", "current_result"), self._on_map_changed)
+        self.watch(("summary", "peaks"), self._on_work_ahead)
+        self.watch(("peaks", "calibration"), self._on_measurement_changed)
+        self._on_work_ahead()
+        self._on_method_chosen()
+        self._on_map_changed()
+
+    @property
+    def method(self) -> str:
+        """The chosen method, "transformer" or "template"."""
+        return str(self.method_box.currentData())
+
+    @property
+    def parameters(self) -> BaseModel | None:
+        """The parameters of the chosen method; None until torch is loaded."""
+        form = self._transformer_form if self.method == "transformer" else self.template_form
+        return None if form is None else form.value
+
+    def box_of(self, name: str) -> QWidget | None:
+        """Return where crystals are added, or a model for them is had."""
+        return {"crystals": self.crystals.add_box, "model": self.train_button}.get(name)
+
+    # --- running -------------------------------------------------------------------------------------------
+
+    def _on_run(self) -> None:
+        self._start(resume_from=self.session.current_map if self._can_resume() else None)
+
+    def _on_start_over(self) -> None:
+        self._start(resume_from=None)
+
+    def _start(self, *, resume_from: OrientationMap | None) -> None:
+        session, parameters = self.session, self.parameters
+        if session.peaks is None or parameters is None or session.step_needs(Step.INDEX):
+            self.refresh()
+            return
+        task = IndexingTask(
+            peaks=session.peaks,
+            crystals=session.crystals,
+            method=self.method,
+            parameters=parameters,
+            device=str(self.device_box.currentData() or "auto"),
+            model_folders=session.model_folders,
+            resume_from=resume_from,
+            # who indexes again what is there wants it done again; otherwise what a crash has left is gone on with
+            afresh=resume_from is None and self.method in session.orientation_maps,
+        )
+        self.kept_row.withdraw()
+        session.note_journal(OrientationMap, lost=False)
+        self.run(
+            indexing_job(task),
+            title="Indexing",
+            step=Step.INDEX,
+            on_record=self._on_record,
+            on_done=self._on_done,
+            on_stopped=self._on_stopped,
+            on_error=self._on_failed,
+        )
+
+    def _on_record(self, record: MapStarted | IndexedBlock | JournalNotice) -> None:
+        if isinstance(record, JournalNotice):
+            self.show_message(record.sentence)
+            self.session.note_journal(OrientationMap, lost=record.lost)
+        elif isinstance(record, MapStarted):
+            self._replaced = self.session.orientation_maps.get(record.orientation_map.method)
+            self.session.start_map(record.orientation_map)
+        else:
+            self.session.fill_map(record)
+
+    def _on_done(self, orientation_map: OrientationMap) -> None:
+        self._replaced = None
+        self.session.set_map(orientation_map)
+        indexed = int(orientation_map.indexed.sum())
+        self.show_message(
+            f"{indexed:,} of {orientation_map.n_positions:,} positions indexed "
+            f"({100 * orientation_map.indexed_fraction:.0f} %)."
+        )
+
+    def _on_stopped(self) -> None:
+        current = self.session.current_map
+        if self._put_back_replaced():
+            self.show_message("Stopped before a position was done; the map is as it was.")
+        elif current is not None:
+            self.session.set_map(current)
+            done = int(current.done.sum())
+            self.show_message(f"Stopped at {done:,} of {current.n_positions:,} positions; they are kept.")
+
+    def _on_failed(self, _: str) -> None:
+        self._put_back_replaced()
+
+    def _put_back_replaced(self) -> bool:
+        """Take the map back that a run has replaced by an empty one, if it ended before a position was done."""
+        current, replaced = self.session.current_map, self._replaced
+        self._replaced = None
+        if current is None or replaced is None or current.method != replaced.method or current.done.any():
+            return False
+        self.session.set_map(replaced)
+        return True
+
+    def _can_resume(self) -> bool:
+        """Whether the current map is partial and made as the panel is set now."""
+        session, current = self.session, self.session.current_map
+        if current is None or not session.is_partial(Step.INDEX) or session.stale_because(Step.INDEX):
+            return False
+        parameters = self.parameters
+        return (
+            current.method == self.method
+            and session.peaks is not None
+            and parameters is not None
+            and current.parameters == parameters.model_dump(mode="json")
+        )
+
+    # --- choices -------------------------------------------------------------------------------------------
+
+    def _on_work_ahead(self) -> None:
+        if self.session.summary is not None or self.session.peaks is not None:
+            self._load_choices()
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Load what the panel offers when it is first looked at."""
+        super().showEvent(event)
+        self._load_choices()
+
+    def _load_choices(self) -> None:
+        """Load torch in a thread: it takes seconds, which the window and the first image should not wait for."""
+        if not self._choices_asked:
+            self._choices_asked = True
+            self.run(
+                one_step_job(indexing_choices),
+                title="Loading torch",
+                on_done=self._on_choices,
+                on_error=self._on_no_choices,
+            )
+
+    def _on_no_choices(self, _: str) -> None:
+        self._choices_asked = False  # to try again when the panel is looked at again
+
+    def _on_choices(self, choices: IndexingChoices) -> None:
+        self.device_box.clear()
+        for name, words in choices.devices:
+            self.device_box.addItem(words, name)
+        advanced = [name for name in type(choices.parameters).model_fields if name not in PLAIN]
+        self._transformer_form = ParameterForm(choices.parameters, advanced=advanced)
+        self._transformer_form.changed.connect(self._on_parameters_changed)
+        self._forms.addWidget(self._transformer_form)
+        self._on_method_chosen()
+
+    def _on_parameters_changed(self, _: object) -> None:
+        self.refresh()
+
+    def _on_method_chosen(self, _: int = 0) -> None:
+        transformer = self.method == "transformer"
+        self.template_form.setVisible(not transformer)
+        if self._transformer_form is not None:
+            self._transformer_form.setVisible(transformer)
+        self.device_box.setVisible(transformer)
+        self.device_label.setVisible(transformer)
+        self.folder_button.setVisible(transformer)
+        self._look_for_models()
+
+    def _on_model_folder(self) -> None:
+        folder = ask_folder(
+            self, "Choose a model folder (config.json and weights.safetensors)", purpose="models"
+        )
+        if folder is not None:
+            self.session.offer_model(folder)
+
+    def _on_train(self) -> None:
+        """Open the panel that trains, for the crystals that no model knows."""
+        known = {name for use in (self._models.models if self._models else ()) for name in use.crystals}
+        unknown = tuple(crystal for crystal in self.session.crystals if crystal.name not in known)
+        dock, panel = self.viewer.window.add_plugin_dock_widget("napari-stem-orient", "Train a model")
+        dock.raise_()  # it may be there already, behind another tab
+        panel.propose(unknown)
+
+    def _on_measurement_changed(self) -> None:
+        """Compare voltage and reach of the disks with the models' ranges; which models there are stays."""
+        if self._models is not None:
+            self._ask_for_models()
+
+    def _look_for_models(self) -> None:
+        self._models = None
+        if self.method == "transformer" and self.session.crystals:
+            self._ask_for_models()
+        else:
+            self.model_cards.show_models(())
+        self._show_models()
+
+    def _ask_for_models(self) -> None:
+        session = self.session
+        voltage_kv = None if session.calibration is None else session.calibration.voltage_kv
+        find = partial(
+            models_for, session.crystals, session.model_folders, voltage_kv=voltage_kv, peaks=session.peaks
+        )
+        self._looking.request((session.crystals, session.model_folders), find)
+
+    def _on_models(self, key: object, found: ModelsFound) -> None:
+        if key == (self.session.crystals, self.session.model_folders) and self.method == "transformer":
+            self._models = found
+            self._show_models()
+
+    def _on_no_models(self, _: object, message: str) -> None:
+        self._models = ModelsFound(False, message)
+        self._show_models()
+
+    def _show_models(self) -> None:
+        self.model_label.setText(
+            "Model: add a crystal first." if self._models is None else self._models.sentence
+        )
+        self.model_label.setVisible(self.method == "transformer")
+        if self._models is not None:
+            self.model_cards.show_models(self._models.models)
+        lacking = self._models is not None and not self._models.complete
+        self.train_button.setVisible(lacking and self.method == "transformer")
+        self.session.set_model_needed("a model for these crystals" if lacking else None)
+        self.refresh()
+
+    def _on_map_changed(self) -> None:
+        """Offer the maps of several methods to choose from."""
+        session = self.session
+        self.map_box.blockSignals(True)
+        self.map_box.clear()
+        for method in session.orientation_maps:
+            self.map_box.addItem(METHODS.get(method, method), method)
+        if session.current_map is not None:
+            self.map_box.setCurrentIndex(self.map_box.findData(session.current_map.method))
+        self.map_box.blockSignals(False)
+        self.map_row.setVisible(len(session.orientation_maps) > 1)
+        self.refresh()
+
+    def _on_map_chosen(self, _: int) -> None:
+        chosen = self.session.orientation_maps.get(str(self.map_box.currentData()))
+        if chosen is not None and self.session.running_job(Step.INDEX) is None:
+            self.session.set_map(chosen)
+
+    # --- widgets -------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Bring the buttons in line with the Session."""
+        super().refresh()
+        session = self.session
+        self.exploratory.show_for(None if session.peaks is None else session.peaks.calibration)
+        self.lent_label.setText(_proposed_by(session))
+        self.lent_label.setVisible(bool(self.lent_label.text()))
+        running = session.step_state(Step.INDEX) is StepState.RUNNING
+        can_resume = not running and self._can_resume()
+        has_models = self.method == "template" or (self._models is not None and self._models.complete)
+        ready = not session.step_needs(Step.INDEX) and has_models and self.parameters is not None
+        self.run_button.setText("Resume" if can_resume else "Index")
+        self.run_button.setEnabled(ready and not running)
+        self.start_over_button.setVisible(can_resume)
+        self.start_over_button.setEnabled(ready)
+        for widget in (
+            self.crystals,
+            self.method_box,
+            self.device_box,
+            self.folder_button,
+            self.template_form,
+            self._transformer_form,
+            self.map_row,
+        ):
+            if widget is not None:
+                widget.setEnabled(not running)
+
+    def _choices(self) -> QFormLayout:
+        self.method_box = narrow_box()
+        for method, words in METHODS.items():
+            self.method_box.addItem(words, method)
+        self.method_box.setToolTip(
+            "<qt>Transformer: proposes orientations, which are then fitted and verified. Template matching: "
+            "py4DSTEM's ACOM, the reference, slower, for every crystal.</qt>"
+        )
+        self.py4dstem_label = grey_without_py4dstem(self.method_box, "template", what="Template matching")
+        self.method_box.currentIndexChanged.connect(self._on_method_chosen)
+        self.device_box = narrow_box()
+        self.device_box.setToolTip("Where the transformer runs.")
+        self.folder_button = QPushButton("Model folder…")
+        self.folder_button.setToolTip("Use a model that you have trained.")
+        self.folder_button.clicked.connect(self._on_model_folder)
+        self.train_button = QPushButton("Train a model for it…")
+        self.train_button.setToolTip("From its structure alone; no measured data are needed.")
+        self.train_button.clicked.connect(self._on_train)
+        self.train_button.hide()
+        layout = form_layout()
+        self.device_label = QLabel("Device")
+        layout.addRow(QLabel("Method"), self.method_box)
+        layout.addRow(self.py4dstem_label)
+        layout.addRow(self.device_label, self.device_box)
+        return layout
+
+    def _button_row(self) -> QVBoxLayout:
+        self.run_button = QPushButton("Index")
+        self.run_button.clicked.connect(self._on_run)
+        self.start_over_button = QPushButton("Start over")
+        self.start_over_button.clicked.connect(self._on_start_over)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, 2)
+        buttons.addWidget(self.start_over_button, 1)
+        self.map_box = narrow_box()
+        self.map_box.setToolTip("Which result the panels and exports are about.")
+        self.map_box.currentIndexChanged.connect(self._on_map_chosen)
+        self.map_row = QWidget()
+        form_layout(self.map_row).addRow(QLabel("Result"), self.map_box)
+        layout = QVBoxLayout()
+        layout.addLayout(buttons)
+        layout.addWidget(self.map_row)
+        return layout
+
+
+def _proposed_by(session: Session) -> str:
+    """Say where crystals come from that nobody has chosen for this scan; empty where they were chosen."""
+    if session.crystals_carried:
+        return "Crystals and settings as in the last scan, until you choose otherwise."
+    return "As in Calibrate, until you choose otherwise." if session.crystals_lent else ""

@@ -1,0 +1,448 @@
+"""The jobs that the steps start; heavy libraries are imported in the worker's thread, not in the window's."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.frames import FrameChoice, FramesDoNotFit, positions_from_text
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.progress import Progress, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from napari_stem_orient.core.datacube import DataCube
+    from napari_stem_orient.detection.parameters import DetectionParameters
+    from napari_stem_orient.detection.probe import ProbeTemplate
+    from napari_stem_orient.detection.rejected_maxima import Explained
+    from napari_stem_orient.runs.run_journal import RunJournal
+    from napari_stem_orient.transformer.model_card import ModelCard
+
+RecordType = TypeVar("RecordType", bound=Record)
+ResultType = TypeVar("ResultType")
+
+
+@dataclass(frozen=True, slots=True)
+class FramesWayOut:
+    """What makes the frames of a file fit a scan shape: a frame, from 0, to begin or end with, or positions lost."""
+
+    count: int
+    first: int | None = None
+    last: int | None = None
+    lost: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScanShapeQuestion:
+    """A stack of frames that does not say how it was scanned, or whose frames do not fit the shape that was given.
+
+    `n_promised` where its file says it has more frames; `problem` says in words what does not fit, and `way_out` what
+    would.
+    """
+
+    n_frames: int
+    proposals: tuple[tuple[int, int], ...]
+    n_promised: int | None = None
+    near_square: str = ""
+    problem: str = ""
+    way_out: FramesWayOut | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """What a file holds, and the names of the scans in it where there are several."""
+
+    content: DataCube | BraggPeaks | OrientationMap | ScanShapeQuestion
+    datasets: tuple[str, ...] = ()
+
+
+def open_any(
+    path: Path,
+    *,
+    scan_shape: tuple[int, int] | None = None,
+    dataset: str | None = None,
+    frames: FrameChoice | None = None,
+) -> OpenedFile:
+    """Open a scan, peaks or a map, whatever the file holds.
+
+    A stack without a scan shape, or whose frames do not fit it, comes back as a question.
+    """
+    from napari_stem_orient.io.maps import is_orientation_map_file, open_orientation_map
+    from napari_stem_orient.io.peaks import is_peaks_file, open_bragg_peaks
+    from napari_stem_orient.io.scans import (
+        NeedsScanShape,
+        PatternsElsewhere,
+        SingleImage,
+        WrongFrameCount,
+        list_datasets,
+        open_datacube,
+    )
+
+    if path.is_file() and is_orientation_map_file(path):
+        return OpenedFile(open_orientation_map(path))
+    if path.is_file() and is_peaks_file(path):
+        return OpenedFile(open_bragg_peaks(path))
+    names = tuple(info.name for info in list_datasets(path))
+    several = names if len(names) > 1 else ()
+    chosen = FrameChoice() if frames is None else frames
+    try:
+        datacube = open_datacube(
+            path,
+            scan_shape=scan_shape,
+            dataset=dataset,
+            first_frame=chosen.first,
+            last_frame=chosen.last,
+            lost=chosen.lost,
+        )
+        _ = (
+            datacube.opened_as
+        )  # worked out here: of a folder of many files, it takes longer than a window should wait
+        return OpenedFile(datacube, several)
+    except NeedsScanShape as question:
+        asked = ScanShapeQuestion(
+            question.n_frames, tuple(question.proposals), question.n_promised, question.near_square
+        )
+    except SingleImage as refused:
+        asked = ScanShapeQuestion(1, ((1, 1),), problem=str(refused))
+    except PatternsElsewhere as refused:
+        if not refused.positions:
+            raise
+        lost = positions_from_text(refused.positions)
+        way = FramesWayOut(len(lost), lost=lost)
+        asked = ScanShapeQuestion(
+            refused.n_patterns, (refused.scan_shape,), problem=str(refused), way_out=way
+        )
+    except WrongFrameCount as refused:
+        asked = ScanShapeQuestion(
+            refused.fit.n_frames,
+            tuple(refused.fit.proposals),
+            problem=str(refused),
+            way_out=_way_out(refused.fit),
+        )
+    return OpenedFile(asked, several)
+
+
+def _way_out(fit: FramesDoNotFit) -> FramesWayOut:
+    count = abs(fit.excess)
+    if fit.excess > 0:
+        return FramesWayOut(count, first=fit.start + count, last=fit.start + fit.n_chosen - count - 1)
+    return FramesWayOut(count, lost=fit.lost_at_the_end)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionTask:
+    """Everything a detection needs, fixed when it starts.
+
+    `engine` is "torch" or "py4DSTEM"; `device` is one of "auto", "cpu", "cuda", "mps"; `mask` (det_y, det_x) bool is
+    True where a pixel is not usable.
+    """
+
+    datacube: DataCube
+    probe: ProbeTemplate
+    parameters: DetectionParameters
+    engine: str = "torch"
+    device: str = "auto"
+    mask: NDArray[np.bool_] | None = None
+    resume_from: BraggPeaks | None = None
+
+
+def detection_job(task: DetectionTask) -> Generator[DetectedBlock, None, BraggPeaks]:
+    """Detect the disks of the whole scan with the chosen engine."""
+    if task.engine == "py4DSTEM":
+        from napari_stem_orient.detection.py4dstem import detect_with_py4dstem
+
+        return (
+            yield from detect_with_py4dstem(
+                task.datacube,
+                probe=task.probe,
+                parameters=task.parameters,
+                mask=task.mask,
+                resume_from=task.resume_from,
+            )
+        )
+    from napari_stem_orient.detection.correlation import detect_bragg_peaks
+
+    return (
+        yield from detect_bragg_peaks(
+            task.datacube,
+            probe=task.probe,
+            parameters=task.parameters,
+            device=task.device,
+            mask=task.mask,
+            resume_from=task.resume_from,
+        )
+    )
+
+
+def collected_peaks(task: DetectionTask, blocks: Sequence[DetectedBlock]) -> BraggPeaks:
+    """Put the blocks of a stopped detection together with what it was resumed from."""
+    from napari_stem_orient.detection.correlation import collect_peaks, describe
+
+    detector = "correlation" if task.engine == "torch" else "py4DSTEM"
+    earlier = [] if task.resume_from is None else [task.resume_from.as_block()]
+    return collect_peaks(
+        task.datacube,
+        [*earlier, *blocks],
+        description=describe(task.probe, task.parameters, detector=detector, mask=task.mask),
+    )
+
+
+def preview(task: DetectionTask, position: tuple[int, int]) -> Explained | str:
+    """Detect the disks of one pattern, always with our detector; or say in one line why that cannot be."""
+    from napari_stem_orient.detection.averaging import averaged_pattern
+    from napari_stem_orient.detection.rejection import explain_frame
+
+    try:
+        frame, parameters = averaged_pattern(task.datacube, task.parameters, *position, mask=task.mask)
+        return explain_frame(frame, probe=task.probe, parameters=parameters, mask=task.mask)
+    except (ValueError, OSError, IndexError) as error:
+        return f"No preview: {error}"
+
+
+def vacuum_probe(
+    datacube: DataCube, region: NDArray[np.bool_], detector_mask: NDArray[np.bool_] | None = None
+) -> ProbeTemplate:
+    """Make the template from a region (scan_y, scan_x) bool of the scan, without masked pixels (det_y, det_x)."""
+    from napari_stem_orient.detection.probe import probe_from_vacuum
+
+    return probe_from_vacuum(datacube, region, detector_mask=detector_mask)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexingTask:
+    """Everything an indexing run needs, fixed when it starts; `method` is "transformer" or "template".
+
+    A run that is to begin `afresh` takes nothing from what another has left.
+    """
+
+    peaks: BraggPeaks
+    crystals: tuple[Crystal, ...]
+    method: str
+    parameters: BaseModel
+    device: str = "auto"
+    model_folders: tuple[Path, ...] = ()
+    resume_from: OrientationMap | None = None
+    afresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JournalNotice:
+    """Record that results are not kept as the user may think, in words; the run goes on.
+
+    `lost`: those of this very run; otherwise older ones had to make room.
+    """
+
+    text: str
+    progress: Progress
+    lost: bool
+
+    @property
+    def sentence(self) -> str:
+        """The words as a sentence."""
+        return f"{_capitalised(self.text)}."
+
+
+@dataclass(frozen=True, slots=True)
+class MapStarted:
+    """First record of an indexing run: the map that the blocks which follow belong into."""
+
+    orientation_map: OrientationMap
+    progress: Progress
+
+
+def indexing_job(
+    task: IndexingTask,
+) -> Generator[MapStarted | IndexedBlock | JournalNotice, None, OrientationMap]:
+    """Index the peaks of the whole scan with the chosen method.
+
+    What could go wrong at the start (no model, a missing calibration) does so before `MapStarted`. Its blocks are kept
+    in a journal, which stays until the map is saved.
+    """
+    from napari_stem_orient.runs.map_journal import (
+        begin_map_journal,
+        find_interrupted_map,
+        map_kept_in_journal,
+        remove_interrupted_maps,
+        remove_kept_maps,
+    )
+    from napari_stem_orient.transformer.model_folder import model_identities
+
+    uses_model = task.method == "transformer"
+    model = model_identities(task.crystals, folders=task.model_folders) if uses_model else None
+    empty = OrientationMap.empty(
+        task.peaks,
+        task.crystals,
+        method=task.method,
+        parameters=task.parameters.model_dump(mode="json"),
+        model=model,
+    )
+    # what a crash has left of the very same run is as good as done now
+    left = None if task.afresh else task.resume_from or find_interrupted_map(empty)
+    start = left or empty
+    job = _blocks_of_map(task, start)
+    yield MapStarted(start.copy(), Progress(int(start.done.sum()), start.n_positions, "patterns"))
+    journal = begin_map_journal(start)
+    if left is not None and not journal.problem:
+        remove_interrupted_maps(start)  # the new journal has all of it
+    orientation_map = yield from with_notices(map_kept_in_journal(job, journal), journal)
+    if not journal.problem:
+        peaks = task.peaks
+        remove_kept_maps(
+            scan=peaks.source_fingerprint, peaks=peaks.fingerprint, method=task.method, keep=journal.path
+        )
+    return orientation_map
+
+
+def _blocks_of_map(
+    task: IndexingTask, start: OrientationMap
+) -> Generator[IndexedBlock, None, OrientationMap]:
+    if task.method == "template":
+        from napari_stem_orient.indexing.template_matching import index_by_template_matching
+
+        template: Any = task.parameters
+        return index_by_template_matching(task.peaks, task.crystals, parameters=template, resume_from=start)
+    from napari_stem_orient.indexing.index import index_bragg_peaks
+
+    parameters: Any = task.parameters
+    return index_bragg_peaks(
+        task.peaks,
+        task.crystals,
+        parameters=parameters,
+        models=task.model_folders,
+        device=task.device,
+        resume_from=start,
+    )
+
+
+def with_notices(
+    job: Generator[RecordType, None, ResultType], journal: RunJournal | None
+) -> Generator[RecordType | JournalNotice, None, ResultType]:
+    """The same job; what its journal had to give up is told once, after the next record."""
+    told: set[str] = set()
+    try:
+        while True:
+            try:
+                record = next(job)
+            except StopIteration as finished:
+                result: ResultType = finished.value
+                return result
+            yield record
+            if journal is None:
+                continue
+            for text in (*journal.made_room, journal.problem):
+                if text and text not in told:
+                    told.add(text)
+                    yield JournalNotice(text, record.progress, lost=text == journal.problem)
+    finally:
+        job.close()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexingChoices:
+    """What the Index step offers: the transformer's parameters, and devices (name, in words)."""
+
+    parameters: BaseModel
+    devices: tuple[tuple[str, str], ...]
+
+
+def indexing_choices() -> IndexingChoices:
+    """Load torch and the transformer, and say what there is to choose."""
+    from napari_stem_orient.device import available_devices, choose_device, describe_device
+    from napari_stem_orient.indexing.index import IndexParameters
+
+    devices = [("auto", f"Automatic – {describe_device(choose_device('auto'))}")]
+    devices += [(name, describe_device(name)) for name in available_devices()]
+    return IndexingChoices(IndexParameters(), tuple(devices))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """A model that is used for some of the crystals, in words.
+
+    `lines` are its card, (title, text); `note` the range in short; `outside` says that it proposes badly, if it does,
+    and where the measurement and the crystals lie outside the range that it was trained for.
+    """
+
+    name: str
+    crystals: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...]
+    note: str
+    outside: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsFound:
+    """Whether every crystal has a model, what is to be said about it, and the models of those that have one."""
+
+    complete: bool
+    sentence: str
+    models: tuple[ModelUse, ...] = ()
+
+
+def models_for(
+    crystals: tuple[Crystal, ...],
+    folders: tuple[Path, ...],
+    *,
+    voltage_kv: float | None = None,
+    peaks: BraggPeaks | None = None,
+) -> ModelsFound:
+    """Look for the models that know the crystals, read their cards and compare them with the measurement."""
+    from napari_stem_orient.transformer.model_folder import models_of, read_card
+
+    try:
+        found = models_of(crystals, folders=folders)
+        used = [folder for folder in dict.fromkeys(found.values()) if folder is not None]
+        cards = [read_card(folder) for folder in used]
+        unused = [read_card(folder).name for folder in folders if folder not in used]
+    except (ValueError, OSError) as error:
+        return ModelsFound(False, _capitalised(str(error)))
+    q_limit = _reach(peaks)
+    models = tuple(
+        _model_use(card, [c for c in crystals if found[c.name] == folder], voltage_kv, q_limit)
+        for folder, card in zip(used, cards, strict=True)
+    )
+    missing = [_no_model(crystal) for crystal in crystals if found[crystal.name] is None]
+    sentences = [f"model {use.name} for {' and '.join(use.crystals)}" for use in models]
+    if missing:
+        sentences = missing
+    sentences += [f"model {name} knows none of these crystals and is not used" for name in unused]
+    return ModelsFound(not missing, " ".join(f"{_capitalised(text)}." for text in sentences), models)
+
+
+def _model_use(
+    card: ModelCard, crystals: Sequence[Crystal], voltage_kv: float | None, q_limit: float | None
+) -> ModelUse:
+    from napari_stem_orient.transformer.model_card import outside_trained_range
+
+    outside = [
+        text
+        for crystal in crystals
+        for text in outside_trained_range(card, crystal, voltage_kv=voltage_kv, q_limit_inv_angstrom=q_limit)
+    ]
+    lines = card.lines()
+    note = ", ".join(text for title, text in lines if title in ("Voltage", "Cell edge a"))
+    doubts = tuple(dict.fromkeys(text for text in (card.poor_proposals, *outside) if text))
+    return ModelUse(card.name, tuple(c.name for c in crystals), lines, note, doubts)
+
+
+def _no_model(crystal: Crystal) -> str:
+    kind = f" ({crystal.structure_type})" if crystal.structure_type else ""
+    return f"no model knows {crystal.name}{kind}: train one, or choose template matching as the method"
+
+
+def _reach(peaks: BraggPeaks | None) -> float | None:
+    """How far out disks are seen in Å⁻¹; None where there are none, or their q is not calibrated."""
+    if peaks is None or peaks.calibration.pixel_size_inv_angstrom is None:
+        return None
+    return peaks.reach(part=0.995) or None
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

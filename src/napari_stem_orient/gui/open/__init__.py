@@ -1,0 +1,1 @@
+"""The Open panel, and the other ways to open a scan."""

@@ -1,0 +1,73 @@
+"""napari's reader: scans, Bragg peaks and orientation maps by drag and drop and File > Open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+
+from napari_stem_orient.io.scans import may_be_scan
+
+if TYPE_CHECKING:
+    from napari_stem_orient.gui.open.widget import OpenWidget
+
+LayerData = tuple[Any, ...]
+Reader = Callable[[str | Sequence[str]], list[LayerData]]
+
+#: What a reader returns, in a list, to say that it has taken the file and there is no layer to add.
+NO_LAYER: LayerData = (None,)
+
+
+def get_reader(path: str | Sequence[str]) -> Reader | None:
+    """Reader for a path, or None where it is certain that the file is none of ours.
+
+    Only the name and the first bytes are looked at. Several files at once make no scan.
+    """
+    if not isinstance(path, str):
+        if len(path) != 1:
+            return None
+        path = path[0]
+    return read if may_be_scan(Path(path)) else None
+
+
+def read(path: str | Sequence[str]) -> list[LayerData]:
+    """Open a file in the Session of the current viewer.
+
+    The Open step does it, in a worker: it asks for the scan shape or the dataset where it must, tells what
+    is wrong with a file in one line, and the layers come with the first patterns read. Without a viewer
+    window the scan is returned as one lazy image layer (scan_y, scan_x, det_y, det_x).
+    """
+    file = Path(path if isinstance(path, str) else path[0])
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return [lazy_layer(file)]
+    open_widget_of(viewer).open_path(file)
+    return [NO_LAYER]
+
+
+def open_widget_of(viewer: napari.Viewer) -> OpenWidget:
+    """The Open step that is docked in a viewer; the desk is docked where there is none."""
+    from qtpy.QtWidgets import QWidget
+
+    from napari_stem_orient.gui.open.widget import OpenWidget
+
+    for docked in viewer.window.dock_widgets.values():
+        if isinstance(docked, OpenWidget):
+            return docked
+        if isinstance(docked, QWidget) and (found := docked.findChildren(OpenWidget)):
+            return found[0]
+    _, desk = viewer.window.add_plugin_dock_widget("napari-stem-orient", "Orientation mapping")
+    widget: OpenWidget = desk.findChildren(OpenWidget)[0]
+    return widget
+
+
+def lazy_layer(path: Path) -> LayerData:
+    """Image layer of all patterns of a scan, lazily, the scan's axes as sliders."""
+    from napari_stem_orient.io.scans import open_datacube
+
+    datacube = open_datacube(path)
+    calibration = datacube.calibration
+    keywords = {"name": datacube.name, "metadata": {"calibration": calibration.model_dump()}}
+    return datacube.data, keywords, "image"

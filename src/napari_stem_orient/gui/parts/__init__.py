@@ -1,0 +1,1 @@
+"""The pieces that panels are put together from."""

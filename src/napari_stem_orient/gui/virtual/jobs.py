@@ -1,0 +1,118 @@
+"""What the dock of the virtual detectors gives to its jobs: snapshots of the scan, and where its direct beam is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.scan_summary import direct_beam_disk
+from napari_stem_orient.virtual.detector import VirtualDetector
+from napari_stem_orient.virtual.diffraction import (
+    DiffractionBlock,
+    VirtualDiffraction,
+    virtual_diffraction,
+)
+from napari_stem_orient.virtual.images import VirtualBlock, VirtualImages, beam_origins, virtual_images
+
+if TYPE_CHECKING:
+    from napari_stem_orient.gui.jobs.sessions import Session
+
+FALLBACK_RADIUS_PX = 3.0
+LARGEST_SEARCHED_PX = 320
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VirtualTask:
+    """Everything that virtual images need, fixed when they start: scan, where its beam is, and the mask."""
+
+    datacube: DataCube
+    origins: NDArray[np.float64]
+    mask: Mask | None = None
+
+    def same_scene(self, other: VirtualTask | None) -> bool:
+        """Whether beam and mask are the same, so that results are too; the scan is not compared."""
+        if other is None or not np.array_equal(self.origins, other.origins):
+            return False
+        if self.mask is None or other.mask is None:
+            return self.mask is other.mask
+        return np.array_equal(self.mask, other.mask)
+
+    def images(self, detectors: tuple[VirtualDetector, ...]) -> Generator[VirtualBlock, None, VirtualImages]:
+        """Compute the images of some detectors, coarsely first."""
+        return virtual_images(
+            self.datacube, detectors, origin_px=self.origins, mask=self.mask, coarse_first=True
+        )
+
+    def diffraction(self, region: Mask) -> Generator[DiffractionBlock, None, VirtualDiffraction]:
+        """Average the patterns of a region (scan_y, scan_x)."""
+        return virtual_diffraction(self.datacube, region, origin_px=self.origins, mask=self.mask)
+
+
+def virtual_task(session: Session) -> VirtualTask | None:
+    """Take a snapshot of what is open; None without a scan."""
+    origins = scan_origins(session)
+    if session.datacube is None or origins is None:
+        return None
+    return VirtualTask(session.datacube, origins, session.detector_mask)
+
+
+def scan_origins(session: Session) -> NDArray[np.float64] | None:
+    """Row and column of the direct beam in px, (2,) or, where peaks know it at every position, (n_positions, 2).
+
+    Of the peaks, else of the calibration, else the brightest disk of the mean pattern, else the middle of the detector;
+    None without a scan.
+    """
+    datacube, peaks = session.datacube, session.peaks
+    if datacube is None:
+        return None
+    if peaks is not None and peaks.origin_px is not None and np.isfinite(peaks.origin_px).any():
+        return beam_origins(datacube, peaks.origin_px)
+    known = None if peaks is None else peaks.calibration.origin_px
+    known = datacube.calibration.origin_px if known is None else known
+    if known is not None:
+        return np.asarray(known, dtype=np.float64)
+    if session.mean_pattern is not None and session.mean_pattern.shape == datacube.detector_shape:
+        return np.asarray(_brightest_disk(session.mean_pattern)[:2])
+    return (np.asarray(datacube.detector_shape, dtype=np.float64) - 1) / 2
+
+
+def origin_at(
+    origins: NDArray[np.float64], position: tuple[int, int] | None, scan_shape: tuple[int, int]
+) -> tuple[float, float]:
+    """Row and column of the direct beam at a scan position (y, x) in px; their mean for None."""
+    rows = origins.reshape(-1, 2)
+    if position is None or len(rows) == 1:
+        row, column = rows.mean(axis=0)
+    else:
+        row, column = rows[position[0] * scan_shape[1] + position[1]]
+    return float(row), float(column)
+
+
+def beam_radius_px(session: Session) -> float:
+    """Radius of the direct beam in px: of the probe template, of the convergence angle, or in the mean pattern."""
+    calibration = session.calibration
+    if session.probe is not None:
+        return max(session.probe.radius_px, 0.5)
+    if calibration is not None and calibration.convergence_angle_mrad:
+        try:
+            return max(calibration.disk_radius_px(), 0.5)
+        except ValueError:
+            pass  # voltage or pixel size are not known
+    if session.mean_pattern is not None:
+        return max(_brightest_disk(session.mean_pattern)[2], 0.5)
+    return FALLBACK_RADIUS_PX
+
+
+def _brightest_disk(pattern: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Row, column and radius in px of the brightest disk, from every few pixels of a large pattern: it takes ms."""
+    every = math.ceil(max(pattern.shape) / LARGEST_SEARCHED_PX)
+    row, column, radius = direct_beam_disk(pattern[::every, ::every])
+    return every * row, every * column, every * radius

@@ -1,0 +1,221 @@
+"""Journals of indexing runs: one that was interrupted, or whose map was not saved, is found again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.orientation_map import (
+    ARRAY_NAMES,
+    IndexedBlock,
+    OrientationMap,
+    Reason,
+    unindexed_arrays,
+)
+from napari_stem_orient.core.progress import Job, Progress
+from napari_stem_orient.runs.run_journal import (
+    JournalRecord,
+    RunJournal,
+    date_in_words,
+    free_journals,
+    kept,
+    new_journal_path,
+    read_journal,
+    remove_free_journals,
+)
+
+KIND = "indexing"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptMap:
+    """A map that nobody has saved: its journal, the map, whether its run came to its end, and when that was."""
+
+    path: Path
+    orientation_map: OrientationMap
+    finished: bool
+    modified: float
+
+    def __str__(self) -> str:
+        done, total = int(self.orientation_map.done.sum()), self.orientation_map.n_positions
+        names = " and ".join(crystal.name for crystal in self.orientation_map.crystals)
+        part = f"all {total:,}" if self.finished else f"{done:,} of {total:,}"
+        return f"a map of {names} at {part} positions is kept from {date_in_words(self.modified)}; it was not saved"
+
+
+def begin_map_journal(start: OrientationMap, *, folder: str | Path | None = None) -> RunJournal:
+    """Begin the journal of the run that fills a map; what the map holds already is kept first."""
+    note = {"scan_shape": list(start.scan_shape), "name": start.name, "made_by": _header(start)}
+    journal = RunJournal(new_journal_path(KIND, _key(start), folder), note, {})
+    if start.done.any():
+        positions = np.flatnonzero(start.done).astype(np.int64)
+        arrays = {name: getattr(start, name)[positions] for name in ARRAY_NAMES}
+        journal.append(
+            {"done": len(positions), "total": start.n_positions}, {"positions": positions, **arrays}
+        )
+    return journal
+
+
+def map_kept_in_journal(
+    job: Job[IndexedBlock, OrientationMap], journal: RunJournal
+) -> Job[IndexedBlock, OrientationMap]:
+    """The same run, each block of which is in the journal before it is handed on; see `kept`."""
+    return kept(job, journal, _keep_block, finish=_finish)
+
+
+def find_kept_maps(*, scan: str | None, peaks: str | None, folder: str | Path | None = None) -> list[KeptMap]:
+    """Maps of a scan, or of peaks, that were not saved; finished ones first, then those that came furthest.
+
+    Parameters
+    ----------
+    scan, peaks
+        Fingerprints of the scan and of the Bragg peaks; None where there are none.
+    """
+    found = []
+    for path in _journals_about(scan, peaks, folder):
+        read = _read_map(path)
+        if read is not None and read.orientation_map.done.any():
+            found.append(read)
+    return sorted(found, key=lambda each: (each.finished, int(each.orientation_map.done.sum())), reverse=True)
+
+
+def remove_kept_maps(
+    *,
+    scan: str | None,
+    peaks: str | None,
+    method: str,
+    keep: Path | None = None,
+    folder: str | Path | None = None,
+) -> None:
+    """Forget the maps of a scan, or of peaks, that a method has made; but for the journal ``keep``."""
+    for path in _journals_about(scan, peaks, folder):
+        begun = next(read_journal(path), None)
+        if path != keep and begun is not None and begun.note["made_by"]["method"] == method:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _journals_about(scan: str | None, peaks: str | None, folder: str | Path | None) -> list[Path]:
+    """Journals of maps of the scan or of the peaks, newest first; those of earlier versions do not say."""
+    found = []
+    for path in free_journals(KIND, "*", folder):
+        with contextlib.suppress(OSError, ValueError, KeyError, StopIteration):
+            note = next(read_journal(path)).note
+            made_by = note["made_by"]
+            wanted = ((scan, made_by["source_fingerprint"]), (peaks, made_by["peaks_fingerprint"]))
+            if any(one is not None and one == other for one, other in wanted):
+                found.append(path)
+    return found
+
+
+def _header(start: OrientationMap) -> dict[str, Any]:
+    """All of a map but its arrays."""
+    return {
+        "crystals": [crystal.to_dict() for crystal in start.crystals],
+        "calibration": start.calibration.model_dump(mode="json"),
+        "method": start.method,
+        "parameters": dict(start.parameters),
+        "model": start.model,
+        "peaks_fingerprint": start.peaks_fingerprint,
+        "software_version": start.software_version,
+        "peaks_parameters": dict(start.peaks_parameters),
+        "measured": dict(start.measured),
+        "name": start.name,
+        "source_fingerprint": start.source_fingerprint,
+    }
+
+
+def _finish(journal: RunJournal, finished: OrientationMap) -> None:
+    journal.append({"finished": True, "measured": dict(finished.measured)}, {})
+
+
+def _read_map(path: Path) -> KeptMap | None:
+    """The map that a journal keeps; None where it is of no use."""
+    try:
+        records = list(read_journal(path))
+        note = records[0].note
+        header = dict(note["made_by"])
+        shape = (int(note["scan_shape"][0]), int(note["scan_shape"][1]))
+        ends = [record.note for record in records if "finished" in record.note]
+        if ends:
+            header["measured"] = ends[-1]["measured"]
+        n_positions = shape[0] * shape[1]
+        empty = OrientationMap(
+            scan_shape=shape,
+            reason=np.full(n_positions, Reason.NOT_DONE, dtype=np.uint8),
+            **unindexed_arrays(n_positions),
+            **{
+                **header,
+                "crystals": tuple(Crystal.from_dict(crystal) for crystal in header["crystals"]),
+                "calibration": Calibration.model_validate(header["calibration"]),
+            },
+        )
+        _fill(empty, records[1:])
+        return KeptMap(path, empty, bool(ends) and empty.is_complete, path.stat().st_mtime)
+    except (OSError, KeyError, ValueError, TypeError, IndexError):
+        return None
+
+
+def find_interrupted_map(start: OrientationMap, *, folder: str | Path | None = None) -> OrientationMap | None:
+    """The interrupted run that came furthest of those that were to fill such a map; None where there is none.
+
+    Parameters
+    ----------
+    start
+        The empty map of the run that is to be begun: of the same peaks, crystals, method, parameters and model.
+    """
+    found = [_replayed(path, start) for path in free_journals(KIND, _key(start), folder)]
+    begun = [each for each in found if each is not None and each.done.any()]
+    return max(begun, key=lambda each: int(each.done.sum()), default=None)
+
+
+def remove_interrupted_maps(start: OrientationMap, *, folder: str | Path | None = None) -> None:
+    """Forget the interrupted runs that were to fill such a map."""
+    remove_free_journals(KIND, _key(start), folder)
+
+
+def _keep_block(journal: RunJournal, block: IndexedBlock) -> None:
+    arrays = {name: getattr(block, name) for name in ("positions", *ARRAY_NAMES)}
+    journal.append({"done": block.progress.done, "total": block.progress.total}, arrays)
+
+
+def _replayed(path: Path, start: OrientationMap) -> OrientationMap | None:
+    """The map as it was when the run ended; None where the journal is of no use."""
+    filled = start.copy()
+    try:
+        records = read_journal(path)
+        next(records)
+        _fill(filled, records)
+    except (OSError, StopIteration, KeyError, ValueError, TypeError, IndexError):
+        return None
+    return filled
+
+
+def _fill(orientation_map: OrientationMap, records: Iterable[JournalRecord]) -> None:
+    for record in records:
+        if "finished" not in record.note:
+            progress = Progress(record.note["done"], record.note["total"], "patterns")
+            orientation_map.fill(IndexedBlock(progress=progress, **record.arrays))
+
+
+def _key(start: OrientationMap) -> str:
+    """Short text that is the same for runs that give the same map."""
+    made_by = {
+        "peaks": start.peaks_fingerprint,
+        "crystals": [crystal.fingerprint for crystal in start.crystals],
+        "method": start.method,
+        "parameters": dict(start.parameters),
+        "model": start.model,
+        "version": start.software_version,
+    }
+    text = json.dumps(made_by, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,283 @@
+"""Journals of detections: blocks are kept as they come; a run that broke off, or was not saved, is found again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.calibration import Calibration
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.frames import WITHOUT_PATTERN
+from napari_stem_orient.core.made_otherwise import made_otherwise
+from napari_stem_orient.core.progress import Job, Progress
+from napari_stem_orient.runs.run_journal import (
+    JournalRecord,
+    RunJournal,
+    append_to_journal,
+    date_in_words,
+    free_journals,
+    kept,
+    new_journal_path,
+    read_journal,
+    remove_free_journals,
+)
+
+KIND = "detection"
+_BLOCK_ARRAYS = ("positions", "x_px", "y_px", "intensity", "offsets", "significance")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptCalibration:
+    """What peaks were calibrated with after they had been detected.
+
+    Parameters
+    ----------
+    calibration, scan
+        Of the peaks, and of the scan (None where it was that of the peaks).
+    origin_px
+        (n_positions, 2) float32; row and column of the direct beam in px, or None.
+    """
+
+    calibration: Calibration
+    scan: Calibration | None
+    origin_px: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InterruptedDetection:
+    """A detection that did not come to its end, or whose peaks nobody has saved.
+
+    Parameters
+    ----------
+    path
+        Its journal.
+    description
+        How it detects: what `describe` gives.
+    probe_image
+        (det_y, det_x) float32; the image of its template.
+    mask
+        (det_y, det_x) bool, True where a pixel was not used; None where all were.
+    blocks
+        What it had done.
+    n_done, n_positions
+        Number of positions done, and in all.
+    modified
+        When it was written last, in seconds since 1970.
+    calibrated
+        The calibration that the peaks were given since, and the direct beam at each position; None where none was.
+    choice
+        What the user had decided; None of a run of an earlier version.
+    """
+
+    path: Path
+    description: dict[str, Any]
+    probe_image: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+    blocks: tuple[DetectedBlock, ...]
+    n_done: int
+    n_positions: int
+    modified: float
+    calibrated: KeptCalibration | None = None
+    choice: dict[str, Any] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every position is done."""
+        return self.n_done == self.n_positions
+
+    def __str__(self) -> str:
+        if self.finished:
+            when = date_in_words(self.modified)
+            return f"the Bragg peaks of all {self.n_positions:,} positions are kept from {when}; they were not saved"
+        return f"{self.n_done:,} of {self.n_positions:,} positions are left from a run that was interrupted"
+
+
+def begin_peaks_journal(
+    datacube: DataCube,
+    *,
+    description: Mapping[str, Any],
+    probe_image: NDArray[Any],
+    mask: NDArray[np.bool_] | None = None,
+    resume_from: BraggPeaks | None = None,
+    choice: Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
+) -> RunJournal | None:
+    """Begin the journal of a detection; None for a scan that is in no file, which nobody could open again.
+
+    Parameters
+    ----------
+    datacube, description, probe_image, mask
+        What is detected, and how; see `InterruptedDetection`.
+    resume_from
+        What was done before: it is kept first.
+    choice
+        What the user decided, JSON-able, for whoever goes on with it.
+    folder
+        Where the journals are; in the user's cache where none is given.
+    """
+    if datacube.path is None:
+        return None
+    arrays = {"probe_image": np.asarray(probe_image, dtype=np.float32)}
+    if mask is not None:
+        arrays["mask"] = np.asarray(mask, dtype=bool)
+    note = {"description": dict(description), "scan_shape": list(datacube.scan_shape), "name": datacube.name}
+    if choice is not None:
+        note["choice"] = dict(choice)
+    journal = RunJournal(new_journal_path(KIND, datacube.fingerprint, folder), note, arrays)
+    if resume_from is not None:
+        keep_block(journal, resume_from.as_block())
+    return journal
+
+
+def keep_block(journal: RunJournal, block: DetectedBlock) -> None:
+    """Append a block to a journal."""
+    journal.append(
+        {
+            "done": block.progress.done,
+            "total": block.progress.total,
+            "unreadable_frames": block.unreadable_frames,
+        },
+        {name: getattr(block, name) for name in _BLOCK_ARRAYS},
+    )
+
+
+def kept_in_journal(
+    job: Job[DetectedBlock, BraggPeaks], journal: RunJournal | None
+) -> Job[DetectedBlock, BraggPeaks]:
+    """The same detection, each block of which is in the journal before it is handed on; see `kept`."""
+    return kept(job, journal, keep_block)
+
+
+def keep_calibration(
+    peaks: BraggPeaks, *, scan: Calibration | None, folder: str | Path | None = None
+) -> bool:
+    """Keep what peaks are calibrated with by now beside them; False where no journal keeps these peaks.
+
+    Raises
+    ------
+    OSError
+        When the journal cannot be written.
+    """
+    path = next(iter(_journals_of(peaks, folder)), None)
+    if path is None:
+        return False
+    note = {
+        "calibration": peaks.calibration.model_dump(mode="json"),
+        "scan": None if scan is None else scan.model_dump(mode="json"),
+    }
+    arrays = {} if peaks.origin_px is None else {"origin_px": peaks.origin_px}
+    append_to_journal(path, note, arrays)
+    return True
+
+
+def remove_kept_peaks(peaks: BraggPeaks, *, folder: str | Path | None = None) -> None:
+    """Forget peaks that are safe elsewhere by now, or that nobody wants."""
+    for path in _journals_of(peaks, folder):
+        path.unlink(missing_ok=True)
+
+
+def _journals_of(peaks: BraggPeaks, folder: str | Path | None) -> list[Path]:
+    """The journals of the runs that detect in the same scan in the same way, newest first."""
+    if peaks.source_fingerprint is None:
+        return []
+    made_by = json.loads(json.dumps(dict(peaks.parameters)))  # as it comes out of a file
+    for found_out in ("unreadable_frames", WITHOUT_PATTERN):
+        made_by.pop(found_out, None)
+    found = []
+    for path in free_journals(KIND, peaks.source_fingerprint, folder):
+        begun = next(read_journal(path), None)
+        if begun is not None and begun.note.get("description") == made_by:
+            found.append(path)
+    return found
+
+
+def find_interrupted_detections(
+    datacube: DataCube, *, folder: str | Path | None = None
+) -> list[InterruptedDetection]:
+    """Detections of this scan that were interrupted or not saved, the one with most positions first.
+
+    Peak memory: all their peaks.
+    """
+    if datacube.path is None:
+        return []
+    found = (_read(path, datacube) for path in free_journals(KIND, datacube.fingerprint, folder))
+    return sorted((run for run in found if run is not None), key=lambda run: run.n_done, reverse=True)
+
+
+def remove_interrupted_detections(
+    datacube: DataCube,
+    *,
+    description: Mapping[str, Any] | None = None,
+    keep: Path | None = None,
+    folder: str | Path | None = None,
+) -> None:
+    """Forget the detections of this scan; those that another program is at, and the journal ``keep``, are left alone.
+
+    With a ``description`` only those that detect in this very way: others have found what no other run has.
+    """
+    if datacube.path is None:
+        return
+
+    def made_so(path: Path) -> bool:
+        if path == keep:
+            return False
+        begun = next(read_journal(path), None)
+        if begun is None or description is None:
+            return True
+        made_by = begun.note.get("description")
+        return made_by is not None and not made_otherwise(made_by, description)
+
+    remove_free_journals(KIND, datacube.fingerprint, folder, which=made_so)
+
+
+def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:
+    """What a journal holds; None where it holds no position of this scan."""
+    try:
+        records = read_journal(path)
+        begun = next(records, None)
+        if begun is None or tuple(begun.note["scan_shape"]) != datacube.scan_shape:
+            return None
+        kept = list(records)
+        blocks = tuple(_block(record) for record in kept if "calibration" not in record.note)
+        calibrated = [_calibrated(record) for record in kept if "calibration" in record.note]
+        done = np.zeros(datacube.n_positions, dtype=bool)
+        for block in blocks:
+            done[block.positions] = True
+        if not done.any() or begun.arrays["probe_image"].shape != datacube.detector_shape:
+            return None
+    except (OSError, KeyError, ValueError, TypeError, IndexError):
+        return None
+    return InterruptedDetection(
+        path=path,
+        description=begun.note["description"],
+        probe_image=begun.arrays["probe_image"],
+        mask=begun.arrays.get("mask"),
+        blocks=blocks,
+        n_done=int(done.sum()),
+        n_positions=datacube.n_positions,
+        modified=path.stat().st_mtime,
+        calibrated=calibrated[-1] if calibrated else None,
+        choice=begun.note.get("choice"),
+    )
+
+
+def _calibrated(record: JournalRecord) -> KeptCalibration:
+    scan = record.note["scan"]
+    return KeptCalibration(
+        calibration=Calibration.model_validate(record.note["calibration"]),
+        scan=None if scan is None else Calibration.model_validate(scan),
+        origin_px=record.arrays.get("origin_px"),
+    )
+
+
+def _block(record: JournalRecord) -> DetectedBlock:
+    progress = Progress(record.note["done"], record.note["total"], "patterns")
+    unreadable = record.note.get("unreadable_frames", 0)  # runs of earlier versions did not keep it
+    return DetectedBlock(progress=progress, unreadable_frames=unreadable, **record.arrays)

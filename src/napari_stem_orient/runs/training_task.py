@@ -1,0 +1,143 @@
+"""A training as a task: all that it needs in one record, which can be sent as JSON, and the job that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stem_orient.core.crystal import Crystal
+
+if TYPE_CHECKING:
+    from napari_stem_orient.transformer.checkpoint import CheckpointSummary
+    from napari_stem_orient.transformer.training_parameters import TrainingParameters
+    from napari_stem_orient.transformer.training_phase import TrainingPhase
+    from napari_stem_orient.transformer.training_run import TrainingStep
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTask:
+    """Everything a training needs, fixed when it starts; to go on with a stopped one, its folder is enough.
+
+    `replaces` is the name of the model in the folder that the user gives up for the new one, and `discards` whether the
+    user gives up a stopped training.
+    """
+
+    crystals: tuple[Crystal, ...]
+    parameters: TrainingParameters
+    output: Path
+    whole_structure_type: bool = False
+    from_nearest: bool = True
+    device: str = "auto"
+    resume: bool = False
+    replaces: str | None = None
+    discards: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The task, ready for JSON."""
+        return {
+            "crystals": [crystal.to_dict() for crystal in self.crystals],
+            "parameters": self.parameters.model_dump(mode="json"),
+            "output": str(self.output),
+            "whole_structure_type": self.whole_structure_type,
+            "from_nearest": self.from_nearest,
+            "device": self.device,
+            "resume": self.resume,
+            "replaces": self.replaces,
+            "discards": self.discards,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingTask:
+        """The inverse of `to_dict`."""
+        from napari_stem_orient.transformer.training_parameters import TrainingParameters
+
+        return cls(
+            **{
+                **values,
+                "crystals": tuple(Crystal.from_dict(crystal) for crystal in values["crystals"]),
+                "parameters": TrainingParameters.model_validate(values["parameters"]),
+                "output": Path(values["output"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished model: its folder, its crystals, and the hold-out report in Markdown."""
+
+    folder: Path
+    crystals: tuple[Crystal, ...]
+    report: str
+
+
+def stopped_in(folder: Path) -> CheckpointSummary | None:
+    """The stopped training in a folder; None where there is none, or nothing to go on with."""
+    from napari_stem_orient.transformer.checkpoint import CheckpointError, has_checkpoint, read_checkpoint
+
+    if not has_checkpoint(folder):
+        return None
+    try:
+        return read_checkpoint(folder)
+    except CheckpointError:
+        return None  # damaged
+
+
+def check_task(task: TrainingTask) -> None:
+    """Refuse a training that cannot be, or that would take the place of what the user has not given up.
+
+    Raises
+    ------
+    ValueError
+        Names what is wrong, the model or the training in the folder, and the way out.
+    """
+    from napari_stem_orient.transformer.training_checks import check_reach, model_in
+
+    if task.resume:
+        return
+    stopped, there = stopped_in(task.output), model_in(task.output)
+    if stopped is not None and not task.discards:
+        raise ValueError(
+            f"the folder holds a training that was stopped at step {stopped.state.step:,} by now: press Resume to go "
+            "on with it, Start over to discard it, or save as another name"
+        )
+    if there is not None and there != task.replaces:
+        raise ValueError(
+            f"the folder holds the model {there} by now: save as another name, or press Replace to give it up"
+        )
+    setting = "the highest number of 'Disks out to'"
+    check_reach(task.crystals, task.parameters.q_max_high_inv_angstrom, setting=setting)
+
+
+def training_job(task: TrainingTask) -> Generator[TrainingStep | TrainingPhase, None, TrainingResult]:
+    """Train as the task says, here; a training that is gone on with keeps the settings that it was begun with."""
+    from napari_stem_orient.runs.bloch_cache import cached_bloch_library
+    from napari_stem_orient.transformer.checkpoint import read_checkpoint, remove_checkpoint
+    from napari_stem_orient.transformer.model_folder import nearest_shipped_model
+    from napari_stem_orient.transformer.training import recipe_to_start_from, train_model
+    from napari_stem_orient.transformer.training_checks import make_model_folder
+    from napari_stem_orient.transformer.training_run import REPORT_NAME
+
+    check_task(task)
+    if task.resume:
+        settings = read_checkpoint(task.output).settings
+        crystals, parameters = settings.crystals, settings.parameters
+        whole, start_from = settings.structure_type is not None, None
+    else:
+        crystals, whole = task.crystals, task.whole_structure_type
+        make_model_folder(task.output)
+        start_from = nearest_shipped_model(crystals) if task.from_nearest else None
+        parameters = recipe_to_start_from(task.parameters, start_from)
+        remove_checkpoint(task.output)
+    folder = yield from train_model(
+        crystals,
+        parameters=parameters,
+        output=task.output,
+        whole_structure_type=whole,
+        device=task.device,
+        start_from=start_from,
+        resume=task.resume,
+        build_library=cached_bloch_library,
+    )
+    return TrainingResult(folder, crystals, (folder / REPORT_NAME).read_text(encoding="utf-8"))

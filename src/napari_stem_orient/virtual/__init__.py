@@ -1,0 +1,1 @@
+"""Images of virtual detectors and patterns of regions, out of core."""
