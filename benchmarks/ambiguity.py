@@ -38,11 +38,11 @@ from napari_stem_orient.core.bragg_peaks import DIRECT_BEAM_INV_ANGSTROM
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation import (
     disorientation_angle_deg,
-    format_zone_axis,
     matrix_to_quaternion,
     quaternion_to_matrix,
     symmetry_quaternions,
 )
+from napari_stem_orient.core.zone_axes import format_zone_axis
 from napari_stem_orient.simulation.bloch import StructureMatrix, simulate_bloch
 from napari_stem_orient.simulation.kinematic import excitation_error
 

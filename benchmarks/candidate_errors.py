@@ -18,7 +18,8 @@ from torch import Tensor
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg, matrix_to_quaternion
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
+from napari_stem_orient.indexing.index import index_bragg_peaks, make_pattern_indexer
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.pattern_indexer import PatternIndexer
 
 Precision = Literal["fp32", "bf16"]

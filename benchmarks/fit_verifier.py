@@ -28,7 +28,8 @@ from scipy.special import expit
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix
-from napari_stem_orient.indexing.index import IndexParameters, make_pattern_indexer
+from napari_stem_orient.indexing.index import make_pattern_indexer
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.verification import WEIGHTS, verification_features
 from napari_stem_orient.transformer.loss import geodesic_distance, symmetry_matrices
 

@@ -22,8 +22,9 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation import random_quaternions
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.inspect.widget import InspectWidget
 from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.parts.pattern_view import PatternView

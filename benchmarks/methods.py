@@ -14,8 +14,10 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg
-from napari_stem_orient.core.orientation_map import OrientationMap, Reason
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.indexing.index import index_bragg_peaks
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
 from napari_stem_orient.transformer.model_folder import find_models, model_identities, read_card

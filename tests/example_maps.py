@@ -8,8 +8,9 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation import random_quaternions
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.reason import Reason
 
 CALIBRATION = Calibration(voltage_kv=300.0, pixel_size_inv_angstrom=0.02, scan_step_nm=5.0)
 

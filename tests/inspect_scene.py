@@ -12,9 +12,10 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation import from_euler_bunge_deg
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
-from napari_stem_orient.gui.jobs.sessions import Session
+from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.session.session import Session
 from napari_stem_orient.simulation.kinematic import SimulatedPattern, simulate_pattern
 
 # Everything that a calibration can do to a pattern, at once.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from napari_stem_orient.core.datacube import DataCube, summarise
-from napari_stem_orient.gui.jobs.sessions import Session
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.scan_summary import summarise
+from napari_stem_orient.session.session import Session
 
 
 def read_scan(session: Session, datacube: DataCube) -> None:

@@ -104,8 +104,9 @@ def test_the_window_greys_what_needs_it_and_shows_the_command(
 @pytest.mark.gui
 def test_comparing_methods_says_it_beside_the_pattern(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_stem_orient.gui.inspect.pattern_matcher import PatternMatcher
-    from napari_stem_orient.gui.jobs.sessions import Session
-    from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
+    from napari_stem_orient.session.session import Session
+    from napari_stem_orient.simulation.grains import make_polycrystal
+    from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 
     on_python(monkeypatch, 12)
     session, copper = Session(), load_crystal("Cu")

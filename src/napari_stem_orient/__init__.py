@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_stem_orient._version import __version__
+
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import load_crystal
     from napari_stem_orient.detection.correlation import detect_bragg_peaks
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
     from napari_stem_orient.io.peaks import open_bragg_peaks, save_bragg_peaks
     from napari_stem_orient.io.scans import open_datacube
     from napari_stem_orient.simulation.kinematic import simulate_pattern
-
-__version__ = "0.2.0"
 
 __all__ = [
     "__version__",

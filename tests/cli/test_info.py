@@ -12,7 +12,7 @@ from napari_stem_orient.cli.main import main
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.io.peaks import save_bragg_peaks
-from napari_stem_orient.io.scans import NeedsScanShape
+from napari_stem_orient.io.scan_source import NeedsScanShape
 from napari_stem_orient.transformer.model_folder import read_card, shipped_models
 
 

@@ -17,7 +17,7 @@ from napari_stem_orient.cli.main import main
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import from_euler_bunge_deg
-from napari_stem_orient.core.orientation_map import Reason
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.io.maps import open_orientation_map
 from napari_stem_orient.io.peaks import NOMINAL, open_bragg_peaks, save_bragg_peaks
 from napari_stem_orient.transformer.model_folder import read_card

@@ -12,7 +12,8 @@ import pytest
 from cif_texts import LAMNO3, PBNM_CELL, cubic, hexagonal, text_of
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.crystal_error import CrystalError, SeveralStructures
-from napari_stem_orient.core.orientation import TOWARD_GUN, matrix_to_quaternion, zone_axis_uvw
+from napari_stem_orient.core.orientation import TOWARD_GUN, matrix_to_quaternion
+from napari_stem_orient.core.zone_axes import zone_axis_uvw
 
 CU = [("Cu1", "Cu", 0, 0, 0)]
 FD3M_2 = [op.triplet() for op in gemmi.SpaceGroup("F d -3 m:2").operations()]

@@ -11,7 +11,7 @@ import pytest
 from napari_stem_orient.core.builtin_crystals import crystal_system_of
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, Crystal, load_crystal
 from napari_stem_orient.core.crystal_error import CrystalError
-from napari_stem_orient.core.orientation import zone_axis_uvw
+from napari_stem_orient.core.zone_axes import zone_axis_uvw
 
 P1_COPPER = """data_Cu
 _cell_length_a 3.615

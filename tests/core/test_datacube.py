@@ -14,15 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.datacube import (
-    BLOCK_BYTES,
-    SLAB_BYTES,
-    DataCube,
-    FramesInFile,
-    chunked_by_pattern,
-    scan_shape_proposals,
-    stack_to_scan,
-)
+from napari_stem_orient.core.datacube import DataCube, chunked_by_pattern, scan_shape_proposals, stack_to_scan
+from napari_stem_orient.core.scan_reading import BLOCK_BYTES, SLAB_BYTES, FramesInFile
 
 
 def numbered(scan_shape: tuple[int, int], chunks: tuple[int, int] = (2, 3)) -> DataCube:

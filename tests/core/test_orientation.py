@@ -13,7 +13,6 @@ from napari_stem_orient.core.orientation import (
     conjugate,
     disorientation_angle_deg,
     euler_bunge_deg,
-    format_zone_axis,
     from_euler_bunge_deg,
     fundamental_zone_axes,
     matrix_to_quaternion,
@@ -28,8 +27,8 @@ from napari_stem_orient.core.orientation import (
     sample_from_py4dstem,
     symmetry_quaternions,
     zone_axis_direction,
-    zone_axis_uvw,
 )
+from napari_stem_orient.core.zone_axes import format_zone_axis, zone_axis_uvw
 
 CU = load_crystal("Cu")
 LAUE_EXAMPLES = {

@@ -9,8 +9,9 @@ import pytest
 
 from example_maps import empty_map, example_block, example_map, no_peaks
 from napari_stem_orient.core.orientation import matrix_to_quaternion
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.reason import Reason
 
 
 def block_of_one(position: int, **values: object) -> IndexedBlock:

@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.datacube import DataCube, ScanSummary, SummaryBlock, summarise
-from napari_stem_orient.core.scan_summary import FIRST_BYTES, direct_beam_disk
+from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.scan_summary import (
+    FIRST_BYTES,
+    ScanSummary,
+    SummaryBlock,
+    direct_beam_disk,
+    summarise,
+)
 
 
 def run(cube: DataCube, **options: Any) -> tuple[list[SummaryBlock], ScanSummary]:

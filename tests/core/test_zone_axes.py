@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
-from napari_stem_orient.core.orientation import (
+from napari_stem_orient.core.orientation import matrix_to_quaternion, random_quaternions, zone_axis_direction
+from napari_stem_orient.core.solution import orientation_in_words, zone_axis_in_words
+from napari_stem_orient.core.zone_axes import (
     four_indices,
     has_four_indices,
-    matrix_to_quaternion,
-    random_quaternions,
-    zone_axis_direction,
     zone_axis_off_deg,
     zone_axis_text,
     zone_axis_uvw,
 )
-from napari_stem_orient.core.solution import orientation_in_words, zone_axis_in_words
 
 CU, TI, LICOO2 = load_crystal("Cu"), load_crystal("Ti"), load_crystal("LiCoO2")
 MONOCLINIC = Crystal("zirconia", (5.15, 5.21, 5.32, 90, 99.2, 90), ("Zr",), np.zeros((1, 3)), np.ones(1), 14)

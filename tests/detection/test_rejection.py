@@ -12,14 +12,8 @@ from detection_frames import disk_image, known_frames
 from napari_stem_orient.detection.correlation import detect_in_frames
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import synthetic_probe
-from napari_stem_orient.detection.rejection import (
-    LEAST_SIGNIFICANCE,
-    MOST_REJECTED,
-    Explained,
-    RejectedMaxima,
-    Rejection,
-    explain_frame,
-)
+from napari_stem_orient.detection.rejected_maxima import Explained, RejectedMaxima, Rejection
+from napari_stem_orient.detection.rejection import LEAST_SIGNIFICANCE, MOST_REJECTED, explain_frame
 
 PROBE = synthetic_probe(3.0, (96, 96))
 

@@ -18,8 +18,9 @@ from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui.canvas.map_layers import MapLayers, map_layers_of
 from napari_stem_orient.gui.jobs import workers
-from napari_stem_orient.gui.jobs.sessions import Session, session_of
+from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.runs import run_journal
+from napari_stem_orient.session.session import Session
 from patience import Until
 from shown_panel import Panel, ShowPanel
 

@@ -21,11 +21,14 @@ from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.export.widget import ExportWidget
 from napari_stem_orient.gui.index.widget import IndexWidget
-from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState, session_of
+from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.io.maps import save_orientation_map
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from napari_stem_orient.io.scans import open_datacube
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 from patience import Until
 
 SHAPE = (4, 5)

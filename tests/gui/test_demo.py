@@ -9,9 +9,9 @@ import pytest
 from napari import Viewer
 
 from napari_stem_orient.gui.demo import Demo, summary_sentence
-from napari_stem_orient.gui.jobs.sessions import Step
 from napari_stem_orient.io import simulated_scans
 from napari_stem_orient.io.maps import open_orientation_map
+from napari_stem_orient.session.state import Step
 from patience import Until
 
 pytestmark = pytest.mark.bindings

@@ -28,9 +28,11 @@ from napari_stem_orient.gui.canvas.layers import LayerKind, layer_identity
 from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.index.widget import IndexWidget
-from napari_stem_orient.gui.jobs.sessions import Step, StepState, session_of
+from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.io.simulated_scans import save_simulated_scan  # noqa: F401
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 from patience import Until
 
 pytestmark = pytest.mark.bindings

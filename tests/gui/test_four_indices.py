@@ -13,7 +13,8 @@ from pytestqt.qtbot import QtBot
 
 from example_maps import example_map
 from napari_stem_orient.core.orientation import matrix_to_quaternion
-from napari_stem_orient.core.orientation_map import OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.canvas.solution_text import status_text
 from napari_stem_orient.gui.export.widget import ExportWidget
 from napari_stem_orient.gui.inspect.solution_panel import SolutionPanel

@@ -13,9 +13,11 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.frames import WITHOUT_PATTERN, position_ranges
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.indexing import pattern_indexer
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
+from napari_stem_orient.indexing.index import index_bragg_peaks, make_pattern_indexer
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.simulation.kinematic import simulate_pattern
 from napari_stem_orient.transformer.model_folder import model_identities
 

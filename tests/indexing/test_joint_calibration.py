@@ -141,7 +141,8 @@ def test_what_is_right_already_stays() -> None:
 
 
 def test_orientations_refined_under_the_new_calibration_are_closer_to_the_truth() -> None:
-    from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+    from napari_stem_orient.indexing.index import index_bragg_peaks
+    from napari_stem_orient.indexing.parameters import IndexParameters
 
     peaks, truth, _, result = refined()
     errors = []

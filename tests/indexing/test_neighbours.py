@@ -17,10 +17,11 @@ from napari_stem_orient.core.orientation import (
     quaternion_to_matrix,
     random_quaternions,
 )
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.indexing import indexing_job, neighbour_pass
 from napari_stem_orient.indexing.candidates import Candidates
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.indexing.index import index_bragg_peaks
 from napari_stem_orient.indexing.neighbour_pass import NeighbourPass
 from napari_stem_orient.indexing.neighbours import (
     OFFSETS,
@@ -30,6 +31,7 @@ from napari_stem_orient.indexing.neighbours import (
     hear_neighbours,
     pair_slices,
 )
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.proposals import propose
 from napari_stem_orient.indexing.verification import probabilities
 from napari_stem_orient.simulation.grains import Polycrystal, make_polycrystal

@@ -12,10 +12,12 @@ from napari_stem_orient.cli.main import main
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks, make_pattern_indexer
+from napari_stem_orient.indexing.index import index_bragg_peaks, make_pattern_indexer
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.position_noise import measured_position_tolerance
 from napari_stem_orient.io.maps import open_orientation_map, save_orientation_map
-from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
+from napari_stem_orient.simulation.grains import make_polycrystal
+from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 
 CU = load_crystal("Cu")
 

@@ -13,7 +13,8 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.indexing import index, sensitivity, template_plan
-from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+from napari_stem_orient.indexing.index import index_bragg_peaks
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.pattern_indexer import PatternIndexer
 from napari_stem_orient.indexing.sensitivity import (
     SensitivityParameters,

@@ -23,16 +23,17 @@ from napari_stem_orient.core.orientation import (
     quaternion_to_matrix,
     random_quaternions,
     symmetry_quaternions,
-    zone_axis_uvw,
 )
-from napari_stem_orient.core.orientation_map import OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.zone_axes import zone_axis_uvw
 from napari_stem_orient.indexing.template_matching import (
-    TemplateMatchingParameters,
     index_by_template_matching,
     match_pattern,
     pattern_cosine,
 )
 from napari_stem_orient.indexing.template_plan import (
+    TemplateMatchingParameters,
     TemplatePlans,
     kernel_size_for,
     make_template_plan,

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_stem_orient.io.scans import PatternsElsewhere, UnreadableScan, may_be_scan, open_datacube
+from napari_stem_orient.io.scan_source import PatternsElsewhere, UnreadableScan
+from napari_stem_orient.io.scans import may_be_scan, open_datacube
 from scan_files import SCAN, STACK
 
 

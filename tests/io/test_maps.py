@@ -21,14 +21,13 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation import (
     disorientation_angle_deg,
-    four_indices,
     from_euler_bunge_deg,
     misorientation_angle_deg,
     normalise,
-    zone_axis_off_deg,
-    zone_axis_uvw,
 )
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap
+from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.zone_axes import four_indices, zone_axis_off_deg, zone_axis_uvw
 from napari_stem_orient.io.maps import (
     UnreadableMap,
     export_ang,

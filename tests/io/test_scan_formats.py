@@ -11,13 +11,8 @@ import pytest
 
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.io.peaks import is_peaks_file
-from napari_stem_orient.io.scans import (
-    NeedsScanShape,
-    UnreadableScan,
-    WrongFrameCount,
-    list_datasets,
-    open_datacube,
-)
+from napari_stem_orient.io.scan_source import NeedsScanShape, UnreadableScan, WrongFrameCount
+from napari_stem_orient.io.scans import list_datasets, open_datacube
 
 #: Every file of a scan, and the shape that it has.
 SCANS = {

@@ -12,7 +12,8 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
-from napari_stem_orient.io.scans import NeedsScanShape, UnreadableScan, list_datasets, open_datacube
+from napari_stem_orient.io.scan_source import NeedsScanShape, UnreadableScan
+from napari_stem_orient.io.scans import list_datasets, open_datacube
 from napari_stem_orient.io.zspy_files import write_zspy
 from scan_files import SCAN, STACK, hyperspy_signal
 

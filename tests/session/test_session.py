@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState, session_of
-from napari_stem_orient.session.rules import doubts
+from napari_stem_orient.gui.jobs.sessions import session_of
+from napari_stem_orient.session.rules import StepState, doubts
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 
 
 def make_calibration(pixel: float | None = 0.02) -> Calibration:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 def index_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_index`."""
-    from napari_stem_orient.indexing.index import IndexParameters
+    from napari_stem_orient.indexing.parameters import IndexParameters
     from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
     from napari_stem_orient.io.maps import MAP_ENDINGS
     from napari_stem_orient.io.own_files import MAP, PEAKS
@@ -173,7 +173,7 @@ def _save(orientation_map: OrientationMap, output: Path, journal: RunJournal) ->
 
 def _index_parameters(arguments: argparse.Namespace) -> BaseModel:
     """The parameters of the chosen method; options of the other one are refused."""
-    from napari_stem_orient.indexing.index import IndexParameters
+    from napari_stem_orient.indexing.parameters import IndexParameters
     from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
 
     if arguments.method == "template":
@@ -235,7 +235,8 @@ def _index_job(
     parameters: BaseModel,
     start: OrientationMap,
 ) -> Generator[IndexedBlock, None, OrientationMap]:
-    from napari_stem_orient.indexing.index import IndexParameters, index_bragg_peaks
+    from napari_stem_orient.indexing.index import index_bragg_peaks
+    from napari_stem_orient.indexing.parameters import IndexParameters
     from napari_stem_orient.indexing.template_matching import index_by_template_matching
     from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
 
@@ -256,7 +257,7 @@ def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected
     """The peaks of the file, or those detected in the scan, with the calibration that the user gave."""
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.detection.parameters import DetectionParameters
-    from napari_stem_orient.indexing.index import IndexParameters
+    from napari_stem_orient.indexing.parameters import IndexParameters
     from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
     from napari_stem_orient.io.peaks import NOMINAL, is_peaks_file, open_bragg_peaks
 

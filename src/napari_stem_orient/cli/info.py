@@ -45,7 +45,7 @@ def model_lines() -> Lines:
 
 
 def _scan_lines(arguments: argparse.Namespace, path: Path) -> Lines:
-    from napari_stem_orient.io.scans import NeedsScanShape
+    from napari_stem_orient.io.scan_source import NeedsScanShape
 
     try:
         datacube = open_scan(arguments, path)

@@ -225,7 +225,8 @@ def open_scan(arguments: argparse.Namespace, path: Path) -> DataCube:
     """Open a scan with the shape, frames, dataset and calibration that the user gave; what is odd in it is told."""
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.frames import positions_from_text
-    from napari_stem_orient.io.scans import PatternsElsewhere, SingleImage, WrongFrameCount, open_datacube
+    from napari_stem_orient.io.scan_source import PatternsElsewhere, SingleImage, WrongFrameCount
+    from napari_stem_orient.io.scans import open_datacube
 
     scan_shape = None if arguments.scan_shape is None else (arguments.scan_shape[0], arguments.scan_shape[1])
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import flat_positions, gather_rows, merge_rows, offsets_from_counts

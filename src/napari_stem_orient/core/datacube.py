@@ -24,23 +24,6 @@ from napari_stem_orient.core.scan_reading import (
     scan_rectangles,
     stack_rectangles,
 )
-from napari_stem_orient.core.scan_summary import ScanSummary, SummaryBlock, summarise
-
-__all__ = [
-    "BLOCK_BYTES",
-    "CHUNK_BYTES",
-    "SLAB_BYTES",
-    "DataCube",
-    "FramesInFile",
-    "ScanBlock",
-    "ScanSummary",
-    "SummaryBlock",
-    "chunked_by_pattern",
-    "scan_shape_proposals",
-    "stack_to_scan",
-    "summarise",
-]
-
 
 _MOST_FILES_LOOKED_AT = 4096  # in a folder, for a fingerprint: some hundredths of a second
 

@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from napari_stem_orient.core.crystal_setting import colour_key_setting, laue_group
 from napari_stem_orient.core.orientation import (
     conjugate,
-    format_zone_axis,
     matrix_to_quaternion,
     multiply,
     quaternion_to_matrix,
     symmetry_quaternions,
 )
+from napari_stem_orient.core.zone_axes import format_zone_axis
 
 if TYPE_CHECKING:
     from orix.quaternion.symmetry import Symmetry

@@ -8,27 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation import zone_axis_uvw
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.core.solution import Alternative, Solution, orientation_in_words
+from napari_stem_orient.core.zone_axes import zone_axis_uvw
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
 
-__all__ = [
-    "ARRAY_NAMES",
-    "NOT_INDEXED",
-    "Alternative",
-    "IndexedBlock",
-    "OrientationMap",
-    "Reason",
-    "Solution",
-    "unindexed_arrays",
-]
 
 NOT_INDEXED = -1
 """The phase_id of a position that has no orientation, as in orix."""

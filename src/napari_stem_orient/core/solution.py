@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation import euler_bunge_deg, zone_axis_text, zone_axis_uvw
+from napari_stem_orient.core.orientation import euler_bunge_deg
 from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.zone_axes import zone_axis_text, zone_axis_uvw
 
 #: A runner-up whose score is at most so much lower explains the pattern as well as the answer does.
 AS_GOOD = 0.0125

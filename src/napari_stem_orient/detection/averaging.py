@@ -12,11 +12,11 @@ from scipy import ndimage
 
 from napari_stem_orient.core.datacube import DataCube, ScanBlock
 from napari_stem_orient.core.ragged import flat_positions
+from napari_stem_orient.core.usable_pixels import check_mask
 from napari_stem_orient.detection.detector_mask import Mask, fill_in_place, fill_plan
 from napari_stem_orient.detection.matched_filter import local_background
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import measure_direct_beam
-from napari_stem_orient.virtual.detector_counts import check_mask
 
 FloatImages = NDArray[np.float32]
 

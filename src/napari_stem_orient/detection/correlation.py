@@ -28,8 +28,6 @@ from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import ProbeTemplate
 from napari_stem_orient.device import choose_device, in_halving_batches
 
-__all__ = ["DetectionParameters", "FramePeaks", "collect_peaks", "detect_bragg_peaks", "detect_in_frames"]
-
 DETECTOR = "correlation"
 SECONDS_PER_RECORD = 0.15
 BATCH_PIXELS = {"cpu": 2**19, "cuda": 2**25, "mps": 2**23}

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from napari_stem_orient.virtual.detector_counts import check_mask
+from napari_stem_orient.core.usable_pixels import check_mask
 
 Mask = NDArray[np.bool_]
 """(det_y, det_x) bool; True where a pixel is not usable."""

@@ -25,8 +25,6 @@ from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import ProbeTemplate
 from napari_stem_orient.detection.rejected_maxima import Explained, RejectedMaxima, Rejection
 
-__all__ = ["Explained", "RejectedMaxima", "Rejection", "explain_frame"]
-
 LEAST_SIGNIFICANCE = 1.5
 MOST_REJECTED = 60
 """Rejected maxima are told of from this significance on, and no more than this many, most significant first."""

@@ -15,8 +15,11 @@ from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.index.widget import IndexWidget
-from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState, session_of
+from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 
 PLUGIN = "napari-stem-orient"
 CRYSTAL = "Cu"

@@ -15,11 +15,12 @@ from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.export.widget import ExportWidget
 from napari_stem_orient.gui.index.widget import IndexWidget
 from napari_stem_orient.gui.jobs.connections import Connections
-from napari_stem_orient.gui.jobs.sessions import Step, StepState, session_of
+from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.gui.parts.folding import Folding
 from napari_stem_orient.gui.parts.stage_panel import STATE_SIGNS, StepPanel, state_sentence
-from napari_stem_orient.session.rules import RULE_FIELDS
+from napari_stem_orient.session.rules import RULE_FIELDS, StepState
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
     import napari

@@ -16,8 +16,6 @@ from napari_stem_orient.indexing.pattern_indexer import PatternIndexer, PhaseInd
 from napari_stem_orient.indexing.position_noise import measured_position_tolerance
 from napari_stem_orient.transformer.model_folder import find_models, load_model
 
-__all__ = ["IndexParameters", "index_bragg_peaks", "index_with", "make_pattern_indexer", "visible_q_limit"]
-
 
 def make_pattern_indexer(
     peaks: BraggPeaks,

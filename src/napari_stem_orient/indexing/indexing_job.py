@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.frames import positions_without_pattern
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.indexing.candidates import Candidates
 from napari_stem_orient.indexing.neighbour_pass import NeighbourPass, rows_together
 from napari_stem_orient.indexing.pattern_indexer import PatternIndexer

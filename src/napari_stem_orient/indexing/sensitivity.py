@@ -16,7 +16,8 @@ from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
-from napari_stem_orient.indexing.index import IndexParameters, index_with, make_pattern_indexer
+from napari_stem_orient.indexing.index import index_with, make_pattern_indexer
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.template_matching import index_by_template_matching, measured_q_max
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters, TemplatePlans
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_stem_orient.core.orientation import matrix_to_quaternion
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, Reason
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.indexing.candidates import Candidates
 from napari_stem_orient.indexing.verification import (
     TYPICAL_GROSS_ERROR_DEG,

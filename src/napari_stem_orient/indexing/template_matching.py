@@ -28,8 +28,9 @@ from napari_stem_orient.core.orientation import (
     disorientation_angle_deg,
     sample_from_py4dstem,
 )
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters as TemplateMatchingParameters
 from napari_stem_orient.indexing.template_plan import TemplatePlan, TemplatePlans, finished
 

@@ -13,7 +13,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.crystal_setting import CrystalSetting, laue_class, setting_with
 from napari_stem_orient.core.one_variant import one_variant_per_grain

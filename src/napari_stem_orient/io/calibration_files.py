@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.io.atomic import complete_or_absent
@@ -63,7 +63,8 @@ def read_calibration(path: str | Path) -> tuple[Calibration, NDArray[np.float32]
     """
     from napari_stem_orient.io.maps import is_orientation_map_file, open_orientation_map
     from napari_stem_orient.io.peaks import is_peaks_file, open_bragg_peaks
-    from napari_stem_orient.io.scans import NeedsScanShape, open_datacube
+    from napari_stem_orient.io.scan_source import NeedsScanShape
+    from napari_stem_orient.io.scans import open_datacube
 
     path = Path(path)
     if not path.exists():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.crystal_setting import laue_class
 from napari_stem_orient.core.ipf import (
     SampleDirection,

@@ -14,7 +14,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.datacube import CHUNK_BYTES, SLAB_BYTES
+from napari_stem_orient.core.scan_reading import CHUNK_BYTES, SLAB_BYTES
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

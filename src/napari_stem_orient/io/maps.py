@@ -19,19 +19,10 @@ from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.crystal_setting import CrystalSetting, orix_setting
 from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.one_variant import one_variant_per_grain
-from napari_stem_orient.core.orientation import (
-    euler_bunge_deg,
-    four_indices,
-    has_four_indices,
-    zone_axis_off_deg,
-    zone_axis_uvw,
-)
-from napari_stem_orient.core.orientation_map import (
-    ARRAY_NAMES,
-    OrientationMap,
-    Reason,
-    unindexed_arrays,
-)
+from napari_stem_orient.core.orientation import euler_bunge_deg
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap, unindexed_arrays
+from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.zone_axes import four_indices, has_four_indices, zone_axis_off_deg, zone_axis_uvw
 from napari_stem_orient.io.ang import write_ang
 from napari_stem_orient.io.atomic import complete_or_absent
 

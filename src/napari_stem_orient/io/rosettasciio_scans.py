@@ -15,7 +15,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.datacube import CHUNK_BYTES
+from napari_stem_orient.core.scan_reading import CHUNK_BYTES
 from napari_stem_orient.io.file_arrays import Hdf5Array, file_token, import_h5py
 from napari_stem_orient.io.hdf5_missing import find_missing
 from napari_stem_orient.io.scan_metadata import (

@@ -9,13 +9,9 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.datacube import (
-    FramesInFile,
-    chunked_by_pattern,
-    scan_shape_proposals,
-    stack_to_scan,
-)
+from napari_stem_orient.core.datacube import chunked_by_pattern, scan_shape_proposals, stack_to_scan
 from napari_stem_orient.core.frames import FrameChoice, FramesDoNotFit, choose_frames, position_ranges
+from napari_stem_orient.core.scan_reading import FramesInFile
 from napari_stem_orient.io.scan_source import (
     MissingData,
     NeedsScanShape,

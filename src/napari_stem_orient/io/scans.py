@@ -23,27 +23,11 @@ from napari_stem_orient.io.scan_layout import lay_out
 from napari_stem_orient.io.scan_source import (
     DatasetInfo,
     NeedsScanShape,
-    PatternsElsewhere,
     ScanSource,
-    SingleImage,
     UnreadableScan,
-    WrongFrameCount,
 )
 from napari_stem_orient.io.tiff_scans import TIFF_EXTENSIONS, read_tiff
 from napari_stem_orient.io.zarr_scans import is_ome_zarr, read_zarr
-
-__all__ = [
-    "SUPPORTED_EXTENSIONS",
-    "DatasetInfo",
-    "NeedsScanShape",
-    "PatternsElsewhere",
-    "SingleImage",
-    "UnreadableScan",
-    "WrongFrameCount",
-    "list_datasets",
-    "may_be_scan",
-    "open_datacube",
-]
 
 ZARR_EXTENSIONS = (".zarr", ".zspy")
 MOST_COLOURS = 4  # of a pixel of a picture: no detector is so narrow

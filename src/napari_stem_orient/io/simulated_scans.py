@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.io.atomic import complete_or_absent
@@ -101,7 +101,8 @@ def sample_path(folder: str | Path | None = None) -> Path:
 
 def sample_is_there(path: Path) -> bool:
     """Whether the sample scan can be opened from its file; a damaged one counts as absent."""
-    from napari_stem_orient.io.scans import UnreadableScan, open_datacube
+    from napari_stem_orient.io.scan_source import UnreadableScan
+    from napari_stem_orient.io.scans import open_datacube
 
     if not (path.is_file() and truth_path(path).is_file()):
         return False

@@ -18,10 +18,10 @@ from napari_stem_orient.core.orientation_map import (
     ARRAY_NAMES,
     IndexedBlock,
     OrientationMap,
-    Reason,
     unindexed_arrays,
 )
 from napari_stem_orient.core.progress import Job, Progress
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.runs.run_journal import (
     JournalRecord,
     RunJournal,

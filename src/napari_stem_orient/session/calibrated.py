@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.merged_calibration import following_change, with_check, with_gaps_filled
+from napari_stem_orient.session.calibration_state import CalibrationState
 from napari_stem_orient.session.history import Change, History
 from napari_stem_orient.session.state import MapResult
 
@@ -20,39 +21,6 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.calibration import Quantity
     from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.session.state import ScanState
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CalibrationState:
-    """The calibration of scan and peaks at one time: 8 bytes a scan position.
-
-    Attributes
-    ----------
-    scan : of the datacube, None where none is open
-    calibration : of the peaks
-    origin_px : (n_positions, 2) float32; row and column of the direct beam in px, or None
-    peaks : the peaks themselves where they have the q with which they were detected or opened, or None
-    """
-
-    scan: Calibration | None
-    calibration: Calibration
-    origin_px: NDArray[np.float32] | None
-    peaks: BraggPeaks | None = None
-
-    def applied_to(self, peaks: BraggPeaks) -> BraggPeaks:
-        """The peaks as they were at that time: calibration and origins to the last digit."""
-        if self.peaks is not None:
-            return self.peaks
-        if self.origin_px is None:
-            peaks = replace(peaks, origin_px=None)
-        return peaks.with_calibration(self.calibration, origin_px=self.origin_px)
-
-    def has_q_of(self, peaks: BraggPeaks) -> bool:
-        """Whether these peaks have the very q that is kept here."""
-        return self.peaks is not None and self.peaks.q_x is peaks.q_x
-
-
-CalibrationChange = Change[CalibrationState]
 
 
 def with_history_begun(state: ScanState) -> ScanState:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import DetectedBlock
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.datacube import DataCube, ScanSummary
+    from napari_stem_orient.core.datacube import DataCube
+    from napari_stem_orient.core.scan_summary import ScanSummary
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
-    from napari_stem_orient.session.calibrated import CalibrationState
+    from napari_stem_orient.session.calibration_state import CalibrationState
     from napari_stem_orient.session.source import OfScan
 
 

@@ -19,7 +19,8 @@ from napari_stem_orient.steps.probe import ProbeChoice, chosen_probe
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
-    from napari_stem_orient.core.datacube import DataCube, SummaryBlock
+    from napari_stem_orient.core.datacube import DataCube
+    from napari_stem_orient.core.scan_summary import SummaryBlock
     from napari_stem_orient.detection.false_alarms import FalseAlarms
     from napari_stem_orient.detection.probe import DirectBeam, ProbeTemplate
     from napari_stem_orient.detection.rejected_maxima import Explained
@@ -178,7 +179,7 @@ def plan_detection(
     ImportError
         The chosen detector is not installed.
     """
-    from napari_stem_orient.core.datacube import summarise
+    from napari_stem_orient.core.scan_summary import summarise
     from napari_stem_orient.detection.suggestion import sample_frames, suggest_detection
 
     lacking = DETECTORS[choice.detector].lacking()

@@ -129,8 +129,8 @@ def chosen_mask(
 
 def open_mask(path: Path, detector_shape: tuple[int, int] | None = None, *, fingerprint: str = "") -> Mask:
     """Read a mask from a file, and see that it is of this detector and, with a fingerprint, the one that was chosen."""
+    from napari_stem_orient.core.usable_pixels import check_mask
     from napari_stem_orient.io.detector_masks import open_detector_mask
-    from napari_stem_orient.virtual.detector_counts import check_mask
 
     mask = open_detector_mask(path, detector_shape=detector_shape)
     if detector_shape is not None:

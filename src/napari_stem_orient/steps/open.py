@@ -224,7 +224,12 @@ def open_file(path: Path, choice: OpenChoice) -> OpenedFile:
 
 def question_of(error: UserError) -> ScanShapeQuestion | None:
     """What to ask the user after this error of `open_scan`; None where no choice would mend it."""
-    from napari_stem_orient.io.scans import NeedsScanShape, PatternsElsewhere, SingleImage, WrongFrameCount
+    from napari_stem_orient.io.scan_source import (
+        NeedsScanShape,
+        PatternsElsewhere,
+        SingleImage,
+        WrongFrameCount,
+    )
 
     if isinstance(error, NeedsScanShape):
         return ScanShapeQuestion(

@@ -18,25 +18,6 @@ from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.transformer.model_card import ModelCard
 from napari_stem_orient.transformer.network import OrientationTransformer
 
-__all__ = [
-    "CARD_NAME",
-    "WEIGHTS_NAME",
-    "ModelCard",
-    "ModelError",
-    "OrientationModel",
-    "find_models",
-    "load_model",
-    "model_identities",
-    "models_home",
-    "models_of",
-    "nearest_shipped_model",
-    "no_model_message",
-    "read_card",
-    "save_model",
-    "shipped_models",
-    "trained_models",
-]
-
 CARD_NAME = "config.json"
 WEIGHTS_NAME = "weights.safetensors"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.transformer.checkpoint import (
     Evaluation,
@@ -27,7 +27,8 @@ from napari_stem_orient.transformer.hold_out import (
     report_text,
 )
 from napari_stem_orient.transformer.loss import LossTerms
-from napari_stem_orient.transformer.model_folder import CARD_NAME, ModelCard, save_model, write_whole
+from napari_stem_orient.transformer.model_card import ModelCard
+from napari_stem_orient.transformer.model_folder import CARD_NAME, save_model, write_whole
 from napari_stem_orient.transformer.pattern_sampler import TrainingBatch, lattice_range
 from napari_stem_orient.transformer.schedule import LearningSchedule, TrainingStage
 from napari_stem_orient.transformer.trainer import DivergedError, Trainer

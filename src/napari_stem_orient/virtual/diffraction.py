@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
-from napari_stem_orient.virtual.detector_counts import finite_frames, usable_pixels
+from napari_stem_orient.core.usable_pixels import usable_pixels
+from napari_stem_orient.virtual.detector_counts import finite_frames
 from napari_stem_orient.virtual.images import RECORD_BYTES, beam_origins
 
 if TYPE_CHECKING:

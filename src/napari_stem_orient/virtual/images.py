@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_stem_orient import __version__
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.scan_summary import direct_beam_disk
+from napari_stem_orient.core.usable_pixels import usable_pixels
 from napari_stem_orient.virtual.detector import VirtualDetector
-from napari_stem_orient.virtual.detector_counts import DetectorCounter, finite_frames, usable_pixels
+from napari_stem_orient.virtual.detector_counts import DetectorCounter, finite_frames
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube

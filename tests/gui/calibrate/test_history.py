@@ -12,7 +12,9 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.calibrate.status import Status, known_text, status_of
-from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 from watched import watched
 
 

@@ -25,8 +25,9 @@ from napari_stem_orient.core.calibration import Calibration, Quantity
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.gui.calibrate.views import HistogramView, OriginView, VectorMapView
 from napari_stem_orient.gui.calibrate.widget import CalibrateWidget
-from napari_stem_orient.gui.jobs.sessions import Step, StepState
 from napari_stem_orient.io import calibration_files
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 from patience import Until
 from shown_panel import ShowPanel
 

@@ -12,9 +12,10 @@ from napari.utils.interactions import (
 )
 
 from inspect_scene import blocks, make_scene, show_map
-from napari_stem_orient.core.datacube import summarise
 from napari_stem_orient.core.ipf import map_colours
-from napari_stem_orient.core.orientation_map import OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.scan_summary import summarise
 from napari_stem_orient.gui.canvas.layers import NOT_DONE_LABEL, LayerKind, layer_identity
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.jobs.sessions import session_of

@@ -14,7 +14,8 @@ from napari_stem_orient.detection.rejected_maxima import Explained, Rejection
 from napari_stem_orient.gui.detect import mask_row
 from napari_stem_orient.gui.detect.mask_painting import MASK_NAME, PATTERN_NAME
 from napari_stem_orient.gui.detect.widget import DetectWidget
-from napari_stem_orient.gui.jobs.sessions import Session, Step
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel

@@ -14,8 +14,9 @@ from napari_stem_orient.gui.canvas.scan_region import VACUUM_REGION
 from napari_stem_orient.gui.detect.probe_chooser import MEAN, SYNTHETIC, VACUUM
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.jobs import stage_jobs as step_jobs
-from napari_stem_orient.gui.jobs.sessions import Step, StepState
 from napari_stem_orient.gui.parts.number_box import NumberBox
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel

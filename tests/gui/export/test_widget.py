@@ -13,8 +13,9 @@ from qtpy.QtWidgets import QPushButton
 
 from example_maps import example_map
 from napari_stem_orient.gui.export.widget import ExportWidget
-from napari_stem_orient.gui.jobs.sessions import Step, StepState
 from napari_stem_orient.io.maps import open_orientation_map
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 from patience import Until
 
 pytestmark = pytest.mark.bindings

@@ -12,8 +12,9 @@ from pytestqt.qtbot import QtBot
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.gui.index.widget import IndexWidget
-from napari_stem_orient.gui.jobs.sessions import Step
-from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
+from napari_stem_orient.session.state import Step
+from napari_stem_orient.simulation.grains import make_polycrystal
+from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 from patience import Until
 
 

@@ -14,13 +14,16 @@ from qtpy.QtWidgets import QLabel
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Reason
+from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.index.widget import IndexWidget
-from napari_stem_orient.gui.jobs.sessions import Step, StepState
 from napari_stem_orient.gui.jobs.stage_jobs import IndexingTask, MapStarted
 from napari_stem_orient.gui.parts.folding import Folding
-from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
+from napari_stem_orient.simulation.grains import make_polycrystal
+from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 from napari_stem_orient.transformer.model_folder import read_card, shipped_models
 from patience import Until
 from shown_panel import ShowPanel

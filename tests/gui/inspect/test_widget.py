@@ -13,7 +13,7 @@ import pytest
 from inspect_scene import CALIBRATION, crystal_of, make_scene, preview_of, show_map
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
-from napari_stem_orient.core.orientation_map import Reason
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.canvas.layers import LayerKind
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.canvas.solution_text import difference_text, status_text

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
-from napari_stem_orient.gui.jobs.sessions import Step, StepState, session_of
+from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.open import sample_data
 from napari_stem_orient.io import simulated_scans
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,12 @@ from qtpy.QtWidgets import QPushButton
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
-from napari_stem_orient.gui.jobs.sessions import Step, StepState
 from napari_stem_orient.gui.open.widget import OpenWidget, missing_text, scan_shape_from_text, size_text
 from napari_stem_orient.gui.parts.number_box import NumberBox
 from napari_stem_orient.io import scans
 from napari_stem_orient.io.peaks import save_bragg_peaks
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 from patience import Until
 
 pytestmark = pytest.mark.bindings

@@ -23,7 +23,6 @@ from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.detection.correlation import collect_peaks
-from napari_stem_orient.gui.jobs.sessions import Session, Step
 from napari_stem_orient.gui.jobs.stage_jobs import OpenedFile
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.gui.parts.leaving import LossBox, leaving_of
@@ -31,6 +30,8 @@ from napari_stem_orient.io.maps import open_orientation_map, save_orientation_ma
 from napari_stem_orient.io.peaks import open_bragg_peaks
 from napari_stem_orient.runs.map_journal import begin_map_journal, find_kept_maps, map_kept_in_journal
 from napari_stem_orient.runs.peaks_journal import begin_peaks_journal, find_interrupted_detections, keep_block
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 from patience import Until
 
 pytestmark = pytest.mark.bindings

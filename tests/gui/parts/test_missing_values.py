@@ -14,11 +14,11 @@ from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui.calibrate.widget import CalibrateWidget
 from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
 from napari_stem_orient.gui.inspect.widget import InspectWidget
-from napari_stem_orient.gui.jobs.sessions import Step
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.gui.parts.missing_values import LinkLabel, calibration_words
 from napari_stem_orient.gui.train.widget import TrainWidget
 from napari_stem_orient.gui.virtual.widget import VirtualWidget
+from napari_stem_orient.session.state import Step
 from shown_panel import ShowPanel
 
 

@@ -24,7 +24,8 @@ from napari_stem_orient.gui.train import widget as train_widget
 from napari_stem_orient.gui.train.plot import MOST_POINTS, Curve, DegreeAxis
 from napari_stem_orient.gui.train.widget import TrainWidget
 from napari_stem_orient.runs.training_task import training_job
-from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
+from napari_stem_orient.simulation.grains import make_polycrystal
+from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 from napari_stem_orient.transformer import training_run
 from napari_stem_orient.transformer.checkpoint import has_checkpoint, read_checkpoint
 from napari_stem_orient.transformer.hold_out import PIECE

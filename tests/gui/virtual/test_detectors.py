@@ -8,10 +8,10 @@ import pytest
 
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import DataCube
-from napari_stem_orient.gui.jobs.sessions import Session
 from napari_stem_orient.gui.virtual.detectors import DetectorEntry, VirtualDetectors, virtual_detectors_of
 from napari_stem_orient.gui.virtual.jobs import beam_radius_px, origin_at, scan_origins
 from napari_stem_orient.gui.virtual.text import length_text, place_text
+from napari_stem_orient.session.session import Session
 from napari_stem_orient.virtual.detector import VirtualDetector, annular_dark_field, bright_field
 
 

@@ -14,9 +14,9 @@ from napari_stem_orient.gui.calibrate.jobs import BeforeAndAfter, View, pictures
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.gui.parts.form_layout import narrow_box
-from napari_stem_orient.gui.parts.stage_panel import plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.theme_colours import ThemeColours
-from napari_stem_orient.session.calibrated import CalibrationState
+from napari_stem_orient.session.calibration_state import CalibrationState
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.calibration import Quantity
     from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementStep
     from napari_stem_orient.indexing.sensitivity import SensitivityStep, SensitivityTable
-    from napari_stem_orient.session.calibrated import CalibrationState
+    from napari_stem_orient.session.calibration_state import CalibrationState
 
 Fittable = Literal["origin", "ellipse", "pixel size", "shape"]
 """What can be fitted; "shape" is ellipse and pixel size together."""

@@ -18,8 +18,10 @@ from qtpy.QtWidgets import (
 
 from napari_stem_orient.calibration.words import doubts_in_words
 from napari_stem_orient.gui.calibrate.jobs import refinement_job, sensitivity_job
-from napari_stem_orient.gui.jobs.sessions import Step, StepState
-from napari_stem_orient.gui.parts.stage_panel import JobPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import JobPanel
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
     from napari_stem_orient.calibration.fit import CalibrationFit

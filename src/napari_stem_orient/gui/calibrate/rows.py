@@ -17,11 +17,11 @@ from napari_stem_orient.gui.calibrate.status import Status, known_text, status_o
 from napari_stem_orient.gui.parts.form_layout import narrow_box
 from napari_stem_orient.gui.parts.missing_values import LinkLabel
 from napari_stem_orient.gui.parts.number_box import NumberBox
-from napari_stem_orient.gui.parts.stage_panel import plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
-    from napari_stem_orient.session.calibrated import CalibrationChange
+    from napari_stem_orient.session.calibration_state import CalibrationChange
 
 SIGNS = {Status.UNKNOWN: "○", Status.ENTERED: "●", Status.CALIBRATED: "✓"}
 MEANINGS = {

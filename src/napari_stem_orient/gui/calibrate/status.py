@@ -16,7 +16,7 @@ from napari_stem_orient.calibration.words import text_of
 from napari_stem_orient.core.calibration import Calibration, Quantity
 
 if TYPE_CHECKING:
-    from napari_stem_orient.session.calibrated import CalibrationChange
+    from napari_stem_orient.session.calibration_state import CalibrationChange
 
 
 class Status(Enum):

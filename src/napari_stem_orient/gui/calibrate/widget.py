@@ -26,17 +26,19 @@ from napari_stem_orient.gui.calibrate.jobs import (
 )
 from napari_stem_orient.gui.calibrate.map_checks import MapChecks
 from napari_stem_orient.gui.calibrate.rows import CalibrationRows
-from napari_stem_orient.gui.jobs.sessions import Step, StepState
 from napari_stem_orient.gui.jobs.workers import JobHandle, one_step_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
-    from napari_stem_orient.session.calibrated import CalibrationChange
+    from napari_stem_orient.session.calibration_state import CalibrationChange
 
 KINDS = "Calibration (*.json);;All files (*)"
 CHANGED = "The calibration changed meanwhile; what was fitted was not used. Fit again."

@@ -11,7 +11,7 @@ from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colorma
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.ipf import SampleDirection, map_colours
-from napari_stem_orient.core.orientation_map import Reason
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.canvas.own_layers import LayerTuple, is_own
 
 if TYPE_CHECKING:

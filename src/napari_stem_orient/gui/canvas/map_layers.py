@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.core.calibration import Calibration
-    from napari_stem_orient.core.datacube import SummaryBlock
     from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
-    from napari_stem_orient.gui.jobs.sessions import Session
+    from napari_stem_orient.core.scan_summary import SummaryBlock
+    from napari_stem_orient.session.session import Session
 
 REFRESH_INTERVAL_MS = 120
 """Blocks that arrive within this time are painted together; longer where painting takes long itself."""

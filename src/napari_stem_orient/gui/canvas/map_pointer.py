@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer, Points
 
-    from napari_stem_orient.gui.jobs.sessions import Session
+    from napari_stem_orient.session.session import Session
 
 MARKER_INTERVAL_MS = 100
 """The marker follows a drag this often: moving it redraws napari's canvas and layer list."""

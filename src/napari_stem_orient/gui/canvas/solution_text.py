@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.orientation_map import Alternative, OrientationMap, Solution
+    from napari_stem_orient.core.orientation_map import OrientationMap
+    from napari_stem_orient.core.solution import Alternative, Solution
 
 
 def status_text(orientation_map: OrientationMap, position: tuple[int, int], *, four: bool = False) -> str:

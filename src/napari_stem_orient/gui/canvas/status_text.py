@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.gui.canvas.map_pointer import MapPointer
-    from napari_stem_orient.gui.jobs.sessions import Session
+    from napari_stem_orient.session.session import Session
 
 
 class StatusText:

@@ -88,8 +88,8 @@ def suggested_parameters(
 
 def opened_mask(path: Path, detector_shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Read a mask of this detector from a file."""
+    from napari_stem_orient.core.usable_pixels import check_mask
     from napari_stem_orient.io.detector_masks import open_detector_mask
-    from napari_stem_orient.virtual.detector_counts import check_mask
 
     mask = open_detector_mask(path, detector_shape=detector_shape)
     check_mask(mask, detector_shape)

@@ -15,7 +15,8 @@ from napari_stem_orient.gui.detect.mask_painting import MaskPainter
 from napari_stem_orient.gui.jobs.workers import one_step_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.folding import Folding
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

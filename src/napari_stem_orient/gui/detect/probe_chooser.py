@@ -16,7 +16,8 @@ from napari_stem_orient.gui.jobs.stage_jobs import vacuum_probe
 from napari_stem_orient.gui.jobs.workers import one_step_job
 from napari_stem_orient.gui.parts.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.parts.number_box import NumberBox
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
 
 if TYPE_CHECKING:
     import numpy as np

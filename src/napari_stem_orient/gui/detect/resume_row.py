@@ -21,7 +21,8 @@ from napari_stem_orient.gui.jobs.resume_jobs import (
     keep_calibrated,
 )
 from napari_stem_orient.gui.jobs.workers import one_step_job
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks

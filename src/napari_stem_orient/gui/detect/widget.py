@@ -20,7 +20,6 @@ from napari_stem_orient.gui.detect.resume_row import ResumeRow
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.gui.jobs.resume_jobs import InterruptedRun, save_result, with_journal
-from napari_stem_orient.gui.jobs.sessions import Step, StepState
 from napari_stem_orient.gui.jobs.stage_jobs import (
     DetectionTask,
     JournalNotice,
@@ -32,9 +31,12 @@ from napari_stem_orient.gui.jobs.workers import one_step_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.parts.opened_results import take_result
+from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
     import napari

@@ -11,16 +11,17 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton
 
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.jobs.resume_jobs import save_result
-from napari_stem_orient.gui.jobs.sessions import Step
 from napari_stem_orient.gui.jobs.workers import one_step_job
 from napari_stem_orient.gui.parts.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.form_layout import narrow_box
 from napari_stem_orient.gui.parts.opened_results import take_result
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
 from napari_stem_orient.io.figures import FigureKind, export_figure
 from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
 from napari_stem_orient.session.saved import Result
+from napari_stem_orient.session.state import Step
 from napari_stem_orient.session.unsaved import unsaved_results
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.gui.jobs.resume_jobs import OfferedMap, forget_kept, kept_map
-from napari_stem_orient.gui.jobs.sessions import Step
 from napari_stem_orient.gui.jobs.workers import one_step_job
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
-    from napari_stem_orient.gui.jobs.sessions import Session
+    from napari_stem_orient.session.session import Session
 
 Key = tuple[str | None, str | None]
 

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.parts.folding import Folding
 from napari_stem_orient.gui.parts.form_layout import form_layout
-from napari_stem_orient.gui.parts.stage_panel import plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
 
 if TYPE_CHECKING:
     from napari_stem_orient.gui.jobs.stage_jobs import ModelUse

@@ -15,7 +15,6 @@ from napari_stem_orient.gui.index.kept_map_row import KeptMapRow
 from napari_stem_orient.gui.index.model_cards import ModelCards
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
-from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState
 from napari_stem_orient.gui.jobs.stage_jobs import (
     IndexingChoices,
     IndexingTask,
@@ -32,10 +31,14 @@ from napari_stem_orient.gui.parts.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.parts.file_dialogs import ask_folder
 from napari_stem_orient.gui.parts.form_layout import form_layout, narrow_box
 from napari_stem_orient.gui.parts.missing_values import step_words
+from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
     import napari

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.orientation_map import IndexedBlock, Solution
-    from napari_stem_orient.gui.jobs.sessions import Session
+    from napari_stem_orient.core.orientation_map import IndexedBlock
+    from napari_stem_orient.core.solution import Solution
+    from napari_stem_orient.session.session import Session
 
 Position = tuple[int, int]
 _Key = tuple[Position, str, tuple["Crystal", ...]]  # where, fingerprint of the peaks, which crystals

@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stem_orient.core.orientation import has_four_indices
 from napari_stem_orient.core.solution import zone_axis_in_words
+from napari_stem_orient.core.zone_axes import has_four_indices
 from napari_stem_orient.gui.canvas.solution_text import (
     choice_texts,
     confidence_text,
@@ -35,7 +35,7 @@ from napari_stem_orient.gui.parts.pattern_view import PatternView
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.orientation_map import Alternative, Solution
+    from napari_stem_orient.core.solution import Alternative, Solution
 
 
 class SolutionPanel(QWidget):

@@ -46,7 +46,8 @@ from napari_stem_orient.gui.parts.wheel_guard import guard_wheel
 if TYPE_CHECKING:
     import napari
 
-    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap, Solution
+    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.core.solution import Solution
 
 LOWEST = 160  # of what scrolls: between two other docks on a small screen
 UPDATE_INTERVAL_MS = 15

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from napari_stem_orient.gui.jobs.constants_of_python import keep_constants
-from napari_stem_orient.session.rules import StepState
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import RunningJob, Step
 
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["RunningJob", "Session", "Step", "StepState", "session_of"]
 
 _sessions: WeakKeyDictionary[object, Session] = WeakKeyDictionary()
 

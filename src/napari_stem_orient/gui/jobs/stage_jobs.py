@@ -76,14 +76,13 @@ def open_any(
     """
     from napari_stem_orient.io.maps import is_orientation_map_file, open_orientation_map
     from napari_stem_orient.io.peaks import is_peaks_file, open_bragg_peaks
-    from napari_stem_orient.io.scans import (
+    from napari_stem_orient.io.scan_source import (
         NeedsScanShape,
         PatternsElsewhere,
         SingleImage,
         WrongFrameCount,
-        list_datasets,
-        open_datacube,
     )
+    from napari_stem_orient.io.scans import list_datasets, open_datacube
 
     if path.is_file() and is_orientation_map_file(path):
         return OpenedFile(open_orientation_map(path))
@@ -355,7 +354,7 @@ class IndexingChoices:
 def indexing_choices() -> IndexingChoices:
     """Load torch and the transformer, and say what there is to choose."""
     from napari_stem_orient.device import available_devices, choose_device, describe_device
-    from napari_stem_orient.indexing.index import IndexParameters
+    from napari_stem_orient.indexing.parameters import IndexParameters
 
     devices = [("auto", f"Automatic – {describe_device(choose_device('auto'))}")]
     devices += [(name, describe_device(name)) for name in available_devices()]

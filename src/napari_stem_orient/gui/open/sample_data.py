@@ -13,8 +13,10 @@ import numpy as np
 from qtpy.QtCore import QTimer
 
 from napari_stem_orient.gui.canvas.layer_removal import remove_layers
-from napari_stem_orient.gui.jobs.sessions import Session, Step, session_of
+from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.jobs.workers import JobHandle, OneStep, start_job
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.progress import Record

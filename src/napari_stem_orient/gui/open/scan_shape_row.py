@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButto
 from napari_stem_orient.core.frames import FrameChoice, near_square, position_ranges, positions_from_text
 from napari_stem_orient.gui.jobs.stage_jobs import FramesWayOut, ScanShapeQuestion
 from napari_stem_orient.gui.parts.number_box import NumberBox
-from napari_stem_orient.gui.parts.stage_panel import plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
 
 
 class ScanShapeRow(QWidget):

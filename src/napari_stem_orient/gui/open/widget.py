@@ -14,7 +14,6 @@ from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.gui.jobs.sessions import Session, Step
 from napari_stem_orient.gui.jobs.stage_jobs import OpenedFile, ScanShapeQuestion, open_any
 from napari_stem_orient.gui.jobs.workers import one_step_job
 from napari_stem_orient.gui.open.scan_shape_row import ScanShapeRow
@@ -22,15 +21,19 @@ from napari_stem_orient.gui.parts.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.parts.form_layout import narrow_box
 from napari_stem_orient.gui.parts.leaving import leaving_of
 from napari_stem_orient.gui.parts.opened_results import take_result
+from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
-from napari_stem_orient.gui.parts.stage_panel import StepPanel, plain_label
+from napari_stem_orient.gui.parts.stage_panel import StepPanel
 from napari_stem_orient.session.rules import doubts
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_stem_orient.core.datacube import DataCube, ScanSummary
+    from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.core.frames import FrameChoice
+    from napari_stem_orient.core.scan_summary import ScanSummary
 
 ADVANCED = (
     "scan_step_y_nm",
@@ -246,7 +249,7 @@ class OpenWidget(StepPanel):
         session, datacube = self.session, self.session.datacube
         if datacube is None or session.summary is not None or session.running_job(Step.OPEN) is not None:
             return
-        from napari_stem_orient.core.datacube import summarise
+        from napari_stem_orient.core.scan_summary import summarise
 
         if datacube.path is not None:
             self._path = datacube.path

@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 if TYPE_CHECKING:
-    from napari_stem_orient.gui.jobs.sessions import Session
-    from napari_stem_orient.gui.parts.stage_panel import JobPanel
+    from napari_stem_orient.gui.parts.panel import Panel
+    from napari_stem_orient.session.session import Session
 
 Purpose = Literal["scan", "crystals", "models"]
 """What a file is for. Crystals and models lie together for all scans; everything else goes with its scan."""
@@ -53,7 +53,7 @@ def ask_folder(
     return _remembered(parent, Path(name).parent, purpose, Path(name)) if name else None
 
 
-def ask_save_file(panel: JobPanel, title: str, *, start: Path, kinds: str) -> Path | None:
+def ask_save_file(panel: Panel, title: str, *, start: Path, kinds: str) -> Path | None:
     """Ask for a file to write, with `start` as the proposal; None where the user cancels.
 
     The dialog begins where the last one ended, else in the folder of `start`, else in that of the open scan.
@@ -120,6 +120,6 @@ def _session_above(widget: QWidget | None) -> Session | None:
     return None
 
 
-def _may_be_replaced(panel: JobPanel, title: str, path: Path) -> bool:
+def _may_be_replaced(panel: Panel, title: str, path: Path) -> bool:
     answer = QMessageBox.question(panel, title, f"{path.name} already exists. Do you want to replace it?")
     return bool(answer == QMessageBox.StandardButton.Yes)

@@ -34,8 +34,8 @@ from napari_stem_orient.session.unsaved import (
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
-    from napari_stem_orient.gui.jobs.sessions import Session
-    from napari_stem_orient.gui.parts.stage_panel import JobPanel
+    from napari_stem_orient.gui.parts.panel import Panel
+    from napari_stem_orient.session.session import Session
 
 Then = Callable[[], object]
 _WAIT_MS = 50
@@ -69,7 +69,7 @@ class Leaving:
             None  # or the Session would keep its own viewer alive
         )
         self._filter: _CloseFilter | None = None
-        self._panels: list[JobPanel] = []
+        self._panels: list[Panel] = []
         self.box: LossBox | None = None
 
     @property
@@ -77,7 +77,7 @@ class Leaving:
         """The main window that is watched."""
         return None if self._window_reference is None else self._window_reference()
 
-    def watch(self, panel: JobPanel) -> None:
+    def watch(self, panel: Panel) -> None:
         """Ask before the main window that a panel is docked in closes; the panel shown last asks for files."""
         if panel not in self._panels:
             when_destroyed(panel, _forget, self._panels, panel)
@@ -289,7 +289,7 @@ def kept_of(session: Session, loss: Loss) -> Kept:
     )
 
 
-def _forget(panels: list[JobPanel], panel: JobPanel) -> None:
+def _forget(panels: list[Panel], panel: Panel) -> None:
     panels.remove(panel)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.gui.jobs.connections import Connections
-    from napari_stem_orient.gui.jobs.sessions import Session
+    from napari_stem_orient.session.session import Session
 
 OF_STEPS = {
     "an open scan": "path",

@@ -7,7 +7,7 @@ from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QLabel
 
 from napari_stem_orient.core.py4dstem_extra import COMMAND, why_no_py4dstem
-from napari_stem_orient.gui.parts.stage_panel import plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
 
 
 def grey_without_py4dstem(box: QComboBox, entry: str, *, what: str) -> QLabel:

@@ -7,20 +7,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from psygnal import Signal, SignalInstance
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_stem_orient.core.progress import Record
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.jobs.connections import Connections, when_destroyed
-from napari_stem_orient.gui.jobs.sessions import Session, Step, StepState, session_of
 from napari_stem_orient.gui.jobs.workers import JobHandle, error_message, log_error, start_job
 from napari_stem_orient.gui.parts.job_bar import JobBar
 from napari_stem_orient.gui.parts.leaving import leaving_of
 from napari_stem_orient.gui.parts.missing_values import LinkLabel, Wanted, enter, show_box, step_words
+from napari_stem_orient.gui.parts.panel import Panel
 from napari_stem_orient.gui.parts.wheel_guard import guard_wheel
-from napari_stem_orient.session.rules import RULE_FIELDS
+from napari_stem_orient.session.rules import RULE_FIELDS, StepState
+from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Step
 
 if TYPE_CHECKING:
     import napari
@@ -37,7 +38,7 @@ STATE_SIGNS = {
 }
 
 
-class JobPanel(QWidget):
+class JobPanel(Panel):
     """A panel that runs jobs, shows how far they are and says in one line how they ended.
 
     Parameters
@@ -47,9 +48,7 @@ class JobPanel(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
-        self.session: Session = session_of(napari_viewer)
+        super().__init__(napari_viewer)
         self._connections = Connections()
         self.message_label = self.link_label()
         self.message_label.hide()
@@ -109,11 +108,6 @@ class JobPanel(QWidget):
         """Have the window, which the panel is docked in by now, ask before it closes over unsaved results."""
         super().showEvent(event)
         leaving_of(self.session).watch(self)
-
-    def show_message(self, text: str) -> None:
-        """Show one line about what was done or went wrong; nothing for an empty text."""
-        self.message_label.setText(text)
-        self.message_label.setVisible(bool(text))
 
     def run(
         self,
@@ -229,16 +223,6 @@ def state_sentence(session: Session, step: Step) -> str:
         return f"Out of date: {reason}."
     needs = session.step_needs(step)
     return f"Needs {_listed(needs)}." if needs else ""
-
-
-def plain_label(text: str = "") -> QLabel:
-    """Make a label that breaks into lines and never widens the panel."""
-    label = QLabel(text)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
 
 
 def _listed(words: list[str]) -> str:

@@ -26,7 +26,8 @@ from napari_stem_orient.gui.jobs.throttle import Throttle
 from napari_stem_orient.gui.jobs.workers import JobHandle, one_step_job
 from napari_stem_orient.gui.parts.folding import Folding
 from napari_stem_orient.gui.parts.missing_values import step_words
-from napari_stem_orient.gui.parts.stage_panel import JobPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import JobPanel
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
 from napari_stem_orient.gui.train.form import TrainingForm
 from napari_stem_orient.gui.train.jobs import (

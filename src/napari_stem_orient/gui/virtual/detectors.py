@@ -12,7 +12,7 @@ from psygnal import Signal
 from napari_stem_orient.virtual.detector import VirtualDetector
 
 if TYPE_CHECKING:
-    from napari_stem_orient.gui.jobs.sessions import Session
+    from napari_stem_orient.session.session import Session
     from napari_stem_orient.session.state import ScanState
 
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#d55e00")

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from napari_stem_orient.gui.jobs.connections import Connections
 from napari_stem_orient.gui.parts.number_box import NumberBox
-from napari_stem_orient.gui.parts.stage_panel import plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.virtual.detectors import VirtualDetectors
 from napari_stem_orient.gui.virtual.text import length_text, place_text
 from napari_stem_orient.virtual.detector import SMALLEST_RADIUS_PX, VirtualDetector

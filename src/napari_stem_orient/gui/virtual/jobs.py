@@ -21,7 +21,7 @@ from napari_stem_orient.virtual.diffraction import (
 from napari_stem_orient.virtual.images import VirtualBlock, VirtualImages, beam_origins, virtual_images
 
 if TYPE_CHECKING:
-    from napari_stem_orient.gui.jobs.sessions import Session
+    from napari_stem_orient.session.session import Session
 
 FALLBACK_RADIUS_PX = 3.0
 LARGEST_SEARCHED_PX = 320

@@ -17,7 +17,8 @@ from napari_stem_orient.gui.jobs.throttle import Throttle
 from napari_stem_orient.gui.jobs.workers import one_step_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_save_file
 from napari_stem_orient.gui.parts.missing_values import step_words
-from napari_stem_orient.gui.parts.stage_panel import JobPanel, plain_label
+from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.gui.parts.stage_panel import JobPanel
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
 from napari_stem_orient.gui.virtual.detector_list import DetectorListView
 from napari_stem_orient.gui.virtual.detectors import DetectorEntry, virtual_detectors_of
