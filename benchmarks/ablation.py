@@ -1,6 +1,6 @@
 """What each augmentation of the training patterns is worth: one model, trained on for some minutes without it.
 
-All runs begin with the same model (the shipped one, or ``--start FOLDER``) and its recipe, and go on for as many
+All runs begin with the same model (the shipped one, or ``--start FOLDER``) and its parameters, and go on for as many
 minutes; in each but the first one augmentation is switched off. The models are compared on Bloch-wave patterns by
 py4DSTEM as in accuracy_bloch.py, as they are and degraded: "proposed" is the part of the patterns for which one of the
 candidates is within 5° of the truth before refinement, "chosen" the part for which the refined candidate that is chosen
@@ -20,7 +20,7 @@ from bloch_patterns import known_patterns
 from candidate_errors import chosen_errors_deg, proposal_errors_deg
 from known_patterns import KnownPatterns, degraded, pattern_options
 from report import machine, percent, table
-from short_training import KeptLibraries, folder_of_model, recipe_of_model, train_briefly
+from short_training import KeptLibraries, folder_of_model, parameters_of_model, train_briefly
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.transformer.model_folder import read_card
@@ -65,13 +65,13 @@ def main() -> None:
     clean = known_patterns(crystal, arguments.patterns, seed=arguments.seed, cache=arguments.cache)
     tests = [clean, degraded(clean, seed=arguments.seed)]
     start = folder_of_model(crystal, arguments.start)
-    recipe = recipe_of_model(start, minutes=arguments.minutes, learning_rate=arguments.learning_rate)
+    parameters = parameters_of_model(start, minutes=arguments.minutes, learning_rate=arguments.learning_rate)
     if arguments.steps is not None:
-        recipe = recipe.model_copy(update={"steps": arguments.steps, "minutes": None})
+        parameters = parameters.model_copy(update={"steps": arguments.steps, "minutes": None})
     libraries = KeptLibraries()
     rows = [["nothing: the model that all begin with", "-", *_cells(start, crystal, tests)]]
     with tempfile.TemporaryDirectory() as folder:
-        for number, (name, changed) in enumerate(_recipes(recipe, only=arguments.only).items()):
+        for number, (name, changed) in enumerate(_variants(parameters, only=arguments.only).items()):
             output = Path(folder) / str(number)
             train_briefly(
                 [crystal],
@@ -89,21 +89,21 @@ def main() -> None:
     print(table(COLUMNS, rows))
 
 
-def _recipes(recipe: TrainingParameters, *, only: list[str] | None) -> dict[str, TrainingParameters]:
-    """Name of each row -> its recipe: everything, then one thing less each time."""
-    found = {"everything": recipe}
+def _variants(parameters: TrainingParameters, *, only: list[str] | None) -> dict[str, TrainingParameters]:
+    """Name of each row -> its parameters: everything, then one thing less each time."""
+    found = {"everything": parameters}
     for name, fields in AUGMENTATIONS.items():
-        augmentation = recipe.augmentation.model_copy(update=fields)
-        found[f"no {name}"] = recipe.model_copy(update={"augmentation": augmentation})
-    lowest = recipe.augmentation.threshold_low
-    found["one detection threshold"] = recipe.model_copy(
-        update={"augmentation": recipe.augmentation.model_copy(update={"threshold_high": lowest})}
+        augmentation = parameters.augmentation.model_copy(update=fields)
+        found[f"no {name}"] = parameters.model_copy(update={"augmentation": augmentation})
+    lowest = parameters.augmentation.threshold_low
+    found["one detection threshold"] = parameters.model_copy(
+        update={"augmentation": parameters.augmentation.model_copy(update={"threshold_high": lowest})}
     )
-    found["one q limit"] = recipe.model_copy(
-        update={"q_max_low_inv_angstrom": recipe.q_max_high_inv_angstrom}
+    found["one q limit"] = parameters.model_copy(
+        update={"q_max_low_inv_angstrom": parameters.q_max_high_inv_angstrom}
     )
-    for simulation, part in (("dynamical", 0.0), ("kinematic", recipe.kinematic_part)):
-        found[f"{simulation} patterns only"] = recipe.model_copy(
+    for simulation, part in (("dynamical", 0.0), ("kinematic", parameters.kinematic_part)):
+        found[f"{simulation} patterns only"] = parameters.model_copy(
             update={"simulation": simulation, "kinematic_part": part}
         )
     if only:

@@ -226,8 +226,8 @@ def libraries(names: Sequence[str], device: str) -> str:
     wanted += [(name, FEW_ZONE_AXES, 0.0) for name in names]
     rows: list[list[object]] = []
     for name, number, averaged in wanted:
-        recipe = json.dumps({"crystal": name, "zone_axes": number, "averaged_part": averaged})
-        command = [sys.executable, __file__, "--library", recipe, "--device", device]
+        made_with = json.dumps({"crystal": name, "zone_axes": number, "averaged_part": averaged})
+        command = [sys.executable, __file__, "--library", made_with, "--device", device]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
@@ -259,9 +259,9 @@ def libraries(names: Sequence[str], device: str) -> str:
     return table(header, rows)
 
 
-def measured_library(recipe: str, device: str) -> MeasuredLibrary:
+def measured_library(made_with: str, device: str) -> MeasuredLibrary:
     """Build one library in this process."""
-    wanted = json.loads(recipe)
+    wanted = json.loads(made_with)
     crystal = load_crystal(wanted["crystal"])
     averaged = wanted["averaged_part"]
     variants = 4 if averaged else 1

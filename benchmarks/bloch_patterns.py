@@ -28,14 +28,14 @@ def known_patterns(
     crystal: Crystal, n_patterns: int, *, seed: int, kinematic: bool = False, cache: Path | None = None
 ) -> KnownPatterns:
     """Patterns of random orientation, simulated now or taken from the file that they were kept in."""
-    recipe = {
+    made_with = {
         "simulation": "kinematic" if kinematic else "bloch",
         "crystal": crystal.fingerprint,
         "patterns": n_patterns,
         "seed": seed,
     }
     simulate = simulate_kinematic_patterns if kinematic else simulate_bloch_patterns
-    return cached(cache, recipe, lambda: simulate(crystal, n_patterns, seed=seed))
+    return cached(cache, made_with, lambda: simulate(crystal, n_patterns, seed=seed))
 
 
 def simulate_bloch_patterns(

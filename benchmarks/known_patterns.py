@@ -103,27 +103,29 @@ def cache_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def cached(path: Path | None, recipe: dict[str, Any], simulate: Callable[[], KnownPatterns]) -> KnownPatterns:
-    """Patterns of a recipe (JSON-able): from the file where it holds them, else simulated and kept there.
+def cached(
+    path: Path | None, made_with: dict[str, Any], simulate: Callable[[], KnownPatterns]
+) -> KnownPatterns:
+    """Patterns made with something (JSON-able): from the file where it holds them, else simulated and kept there.
 
     Raises
     ------
     SystemExit
-        When the file holds patterns of another recipe.
+        When the file holds patterns made with something else.
     """
     if path is not None and path.exists():
-        return _load(path, recipe)
+        return _load(path, made_with)
     patterns = simulate()
     if path is not None:
-        _save(path, recipe, patterns)
+        _save(path, made_with, patterns)
     return patterns
 
 
-def _save(path: Path, recipe: dict[str, Any], patterns: KnownPatterns) -> None:
+def _save(path: Path, made_with: dict[str, Any], patterns: KnownPatterns) -> None:
     peaks = patterns.peaks
     np.savez_compressed(
         path,
-        recipe=json.dumps(recipe),
+        recipe=json.dumps(made_with),
         calibration=peaks.calibration.model_dump_json(),
         q_x=peaks.q_x,
         q_y=peaks.q_y,
@@ -135,12 +137,12 @@ def _save(path: Path, recipe: dict[str, Any], patterns: KnownPatterns) -> None:
     )
 
 
-def _load(path: Path, recipe: dict[str, Any]) -> KnownPatterns:
+def _load(path: Path, made_with: dict[str, Any]) -> KnownPatterns:
     with np.load(path) as file:
         kept = json.loads(str(file["recipe"]))
-        if kept != recipe:
+        if kept != made_with:
             raise SystemExit(
-                f"{path} holds patterns made as {kept}, not as {recipe}: name another file for --cache"
+                f"{path} holds patterns made as {kept}, not as {made_with}: name another file for --cache"
             )
         offsets = file["offsets"]
         calibration = Calibration.model_validate_json(str(file["calibration"]))

@@ -1,4 +1,4 @@
-"""Short trainings for comparisons: the recipe of an existing model, changed in one thing, for some minutes."""
+"""Short trainings for comparisons: the parameters of an existing model, changed in one thing, for some minutes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.simulation.bloch_library import (
     BlochLibrary,
     BlochParameters,
-    LibraryStep,
+    LibraryProgress,
     build_bloch_library,
 )
 from napari_stem_orient.transformer.model_folder import find_models, read_card
@@ -37,7 +37,7 @@ class KeptLibraries:
         parameters: BlochParameters,
         seed: int,
         device: torch.device | str,
-    ) -> Generator[LibraryStep, None, BlochLibrary]:
+    ) -> Generator[LibraryProgress, None, BlochLibrary]:
         """As `build_bloch_library`."""
         key = (tuple(crystal.fingerprint for crystal in crystals), parameters, seed)
         if key not in self._kept:
@@ -52,16 +52,16 @@ def folder_of_model(crystal: Crystal, given: Path | None) -> Path:
     return given if given is not None else find_models([crystal])[crystal.name]
 
 
-def recipe_of_model(folder: Path, *, minutes: float | None, **changes: Any) -> TrainingParameters:
-    """The recipe and network of a model, for some minutes and without early stopping; with ``changes``.
+def parameters_of_model(folder: Path, *, minutes: float | None, **changes: Any) -> TrainingParameters:
+    """The parameters and network of a model, for some minutes and without early stopping; with ``changes``.
 
     Where ``changes`` name the steps, those may end the training too, or instead where minutes is None.
     """
     card = read_card(folder)
     known = {name: value for name, value in card.training.items() if name in TrainingParameters.model_fields}
-    recipe = TrainingParameters.model_validate({**known, "network": card.network})
+    parameters = TrainingParameters.model_validate({**known, "network": card.network})
     short = {"steps": ENDLESS_STEPS, "minutes": minutes, "early_stopping": False, "evaluations": 1}
-    return recipe.model_copy(update={**short, **changes})
+    return parameters.model_copy(update={**short, **changes})
 
 
 def train_briefly(

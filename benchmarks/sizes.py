@@ -1,6 +1,6 @@
 """How large the network should be: accuracy against patterns a second on a CPU, after trainings of equal time.
 
-Every size is trained from random weights for as many minutes, or with --steps on as many patterns, with the recipe of
+Every size is trained from random weights for as many minutes, or with --steps on as many patterns, with parameters of
 the shipped model, and compared on Bloch-wave patterns by py4DSTEM as in accuracy_bloch.py. "Proposed" is the part of
 the patterns for which one of the candidates is within 5° before refinement, "chosen" the part for which the refined
 candidate that is chosen is within 2°. The rates are those of the network alone, tokens ready, on the CPU in fp32 and
@@ -19,7 +19,7 @@ from bloch_patterns import known_patterns
 from candidate_errors import chosen_errors_deg, proposal_errors_deg, proposals_a_second
 from known_patterns import KnownPatterns, pattern_options
 from report import machine, percent, table
-from short_training import ENDLESS_STEPS, KeptLibraries, folder_of_model, recipe_of_model, train_briefly
+from short_training import ENDLESS_STEPS, KeptLibraries, folder_of_model, parameters_of_model, train_briefly
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.transformer.model_folder import load_model
@@ -65,7 +65,7 @@ def main() -> None:
     networks = [network_of(size) for size in arguments.sizes]
     crystal = load_crystal(arguments.crystal)
     patterns = known_patterns(crystal, arguments.patterns, seed=arguments.seed, cache=arguments.cache)
-    recipe = recipe_of_model(
+    parameters = parameters_of_model(
         folder_of_model(crystal, None),
         minutes=arguments.minutes if arguments.steps is None else None,
         steps=arguments.steps or ENDLESS_STEPS,
@@ -77,7 +77,7 @@ def main() -> None:
             output = (arguments.keep or Path(temporary)) / size.replace(",", "-")
             train_briefly(
                 [crystal],
-                recipe.model_copy(update={"network": network}),
+                parameters.model_copy(update={"network": network}),
                 output,
                 libraries=libraries,
                 device=arguments.device,

@@ -141,7 +141,7 @@ def _peaks(grain: np.ndarray, vacuum: np.ndarray, calibration: Calibration) -> B
 
 
 def run_map(session: Session, scene: Scene, *, method: str = "transformer") -> OrientationMap:
-    """Index as the Index step does: start, one block a row, finish."""
+    """Index as the Index stage does: start, one block a row, finish."""
     empty = OrientationMap.empty(scene.peaks, scene.truth.crystals, method=method, parameters={})
     session.start_map(empty)
     for block in blocks(scene.grain, scene.truth.phase_id.reshape(scene.grain.shape) < 0):
@@ -151,7 +151,7 @@ def run_map(session: Session, scene: Scene, *, method: str = "transformer") -> O
 
 
 def show_map(session: Session, scene: Scene, *, method: str = "transformer") -> None:
-    """Index as the Index step does, and have all layers of the map made at once."""
+    """Index as the Index stage does, and have all layers of the map made at once."""
     run_map(session, scene, method=method)
     session.painter.show_all()
 

@@ -1,4 +1,4 @@
-"""A scan read into a Session, as the Open step does it, without its window."""
+"""A scan read into a Session, as the Open stage does it, without its window."""
 
 from __future__ import annotations
 

@@ -292,8 +292,8 @@ def test_training_writes_a_model_that_indexes(
     peaks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, output = tmp_path / "model", tmp_path / "map.h5"
-    recipe = ["--steps", "2", "--batch-size", "8", "--voltage-low-kv", "300", "--simulation", "kinematic"]
-    assert main(["train", "--crystal", "Cu", "--output", str(folder), "--quiet", *recipe]) == 0
+    options = ["--steps", "2", "--batch-size", "8", "--voltage-low-kv", "300", "--simulation", "kinematic"]
+    assert main(["train", "--crystal", "Cu", "--output", str(folder), "--quiet", *options]) == 0
     assert (folder / "config.json").is_file()
     words = ["index", str(peaks), "--crystal", "Cu", "--output", str(output), "--quiet"]
     assert main([*words, "--model", str(folder), "--candidates", "2", "--no-refine"]) == 0
@@ -307,12 +307,12 @@ def test_a_model_for_a_whole_structure_type_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "model"
-    recipe = ["--steps", "1", "--batch-size", "8", "--quiet", "--whole-structure-type"]
-    recipe += ["--simulation", "kinematic"]
-    assert main(["train", "--crystal", "Cu", "--output", str(folder), *recipe]) == 0
+    options = ["--steps", "1", "--batch-size", "8", "--quiet", "--whole-structure-type"]
+    options += ["--simulation", "kinematic"]
+    assert main(["train", "--crystal", "Cu", "--output", str(folder), *options]) == 0
     assert read_card(folder).structure_type == "fcc"
     with pytest.raises(SystemExit):
-        main(["train", "--crystal", "LiCoO2", "--output", str(folder), *recipe])
+        main(["train", "--crystal", "LiCoO2", "--output", str(folder), *options])
     assert "one known structure type, not LiCoO2" in capsys.readouterr().err
 
 

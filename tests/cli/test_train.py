@@ -23,12 +23,12 @@ from napari_stem_orient.transformer.model_folder import (
 )
 from napari_stem_orient.transformer.training_parameters import TrainingParameters
 
-RECIPE = ["--steps", "2", "--batch-size", "8", "--simulation", "kinematic", "--quiet"]
+PARAMETERS = ["--steps", "2", "--batch-size", "8", "--simulation", "kinematic", "--quiet"]
 EVALUATION = 3  # records: one after each piece, and one with the result
 
 
 def train(*words: str) -> int:
-    return main(["train", *words, *RECIPE])
+    return main(["train", *words, *PARAMETERS])
 
 
 @pytest.fixture
@@ -189,9 +189,9 @@ def test_a_second_training_reads_the_libraries_that_the_first_one_simulated(
     assert main(["train", "--crystal", "Cu", *output, *words]) == 0
     assert len(list(cached_library_path().iterdir())) == 2  # to learn from, and to judge by
     monkeypatch.setattr(bloch_cache, "build_bloch_library", lambda *_, **__: pytest.fail("simulated twice"))
-    recipe = TrainingParameters(**brief, network=TransformerConfig())
+    parameters = TrainingParameters(**brief, network=TransformerConfig())
     crystals = (load_crystal("Cu"),)
-    job = training_job(TrainingTask(crystals, recipe, tmp_path / "two", from_nearest=False))
+    job = training_job(TrainingTask(crystals, parameters, tmp_path / "two", from_nearest=False))
     for _ in job:
         pass
     first, second = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "two"))

@@ -108,7 +108,7 @@ def test_the_first_image_of_a_large_scan_costs_little(chunks: tuple[int, int]) -
     first.paint(image)
     assert np.isfinite(image).all()
     for block in job:
-        if block.step == (1, 1):
+        if block.stride == (1, 1):
             break
         assert block.progress.done == 0
     job.close()
@@ -120,7 +120,7 @@ def test_the_first_image_of_a_large_scan_costs_little(chunks: tuple[int, int]) -
 
 def test_coarse_values_fill_their_step_until_the_final_ones_come() -> None:
     values = np.array([7.0, 9.0], dtype=np.float32)
-    coarse = SummaryBlock(np.array([6, 9]), values, values, np.zeros((2, 2)), None, step=(3, 3))  # type: ignore[arg-type]
+    coarse = SummaryBlock(np.array([6, 9]), values, values, np.zeros((2, 2)), None, stride=(3, 3))  # type: ignore[arg-type]
     image = np.zeros((4, 5), dtype=np.float32)
     coarse.paint(image)
     assert image[:3, :3].tolist() == [[7, 7, 7]] * 3

@@ -26,9 +26,9 @@ from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.io.maps import save_orientation_map
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from napari_stem_orient.io.scans import open_datacube
-from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from patience import Until
 
 SHAPE = (4, 5)
@@ -73,7 +73,7 @@ class Window:
     def read(self, path: Path) -> None:
         """Open a file, and wait until it is read."""
         self.open.open_path(path)
-        self.until(lambda: self.session.running_job(Step.OPEN) is None)
+        self.until(lambda: self.session.running_job(Stage.OPEN) is None)
 
     def names(self) -> list[str]:
         return [layer.name for layer in self.viewer.layers]
@@ -118,7 +118,7 @@ def test_another_scan_of_the_same_shape_takes_the_results_of_the_first_away(
     session = window.session
     assert window.names() == ["Virtual dark field"]
     assert session.peaks is session.current_map is None
-    assert session.step_state(Step.INDEX) is StepState.BLOCKED
+    assert session.stage_state(Stage.INDEX) is StageState.BLOCKED
     assert not window.export.save_button.isEnabled()
     proposed: list[str] = []
 
@@ -224,7 +224,7 @@ def test_a_map_that_does_not_say_of_which_scan_it_is_opens_and_that_is_told(
 def test_what_a_job_finds_in_the_first_scan_never_reaches_the_second(
     window: Window, scans: tuple[Path, Path], save_file_as: Callable[[Path | None], None], qtbot: QtBot
 ) -> None:
-    """Jobs that no step waits for: a template from vacuum, bad pixels, suggested parameters."""
+    """Jobs that no stage waits for: a template from vacuum, bad pixels, suggested parameters."""
     window.read(scans[0])
     window.until(lambda: window.session.probe is not None)
     taken: list[object] = []
@@ -242,8 +242,8 @@ def test_what_a_job_finds_in_the_first_scan_never_reaches_the_second(
 def _endless() -> Any:
     import time
 
-    from napari_stem_orient.gui.jobs.workers import OneStep
+    from napari_stem_orient.gui.jobs.workers import PlainProgress
 
     while True:
         time.sleep(0.005)
-        yield OneStep(0)
+        yield PlainProgress(0)

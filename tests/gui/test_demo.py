@@ -1,4 +1,4 @@
-"""The demo ends with maps, pictures of both themes and a map file; a step that fails is told in words."""
+"""The demo ends with maps, pictures of both themes and a map file; a stage that fails is told in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari import Viewer
 from napari_stem_orient.gui.demo import Demo, summary_sentence
 from napari_stem_orient.io import simulated_scans
 from napari_stem_orient.io.maps import open_orientation_map
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from patience import Until
 
 pytestmark = pytest.mark.bindings
@@ -58,6 +58,6 @@ def test_demo_tells_which_step_failed(
     ends: list[Exception | None] = []
     demo = Demo(make_napari_viewer_proxy(), output=None, on_end=ends.append)
     until(lambda: ends)
-    assert f"{Step.OPEN.value}: the disk is full" in str(ends[0])
+    assert f"{Stage.OPEN.value}: the disk is full" in str(ends[0])
     assert errors
     demo.stop()

@@ -31,8 +31,8 @@ from napari_stem_orient.gui.index.widget import IndexWidget
 from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.io.simulated_scans import save_simulated_scan  # noqa: F401
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 from patience import Until
 
 pytestmark = pytest.mark.bindings
@@ -61,7 +61,7 @@ def scan_file(polycrystal: DataCube, tmp_path: Path) -> Path:
 
 
 def panels(desk: OrientationMappingWidget) -> tuple[OpenWidget, DetectWidget, IndexWidget]:
-    opening, detecting, indexing = (desk.panels[step] for step in (Step.OPEN, Step.DETECT, Step.INDEX))
+    opening, detecting, indexing = (desk.panels[step] for step in (Stage.OPEN, Stage.DETECT, Stage.INDEX))
     assert isinstance(opening, OpenWidget)
     assert isinstance(detecting, DetectWidget)
     assert isinstance(indexing, IndexWidget)
@@ -81,28 +81,28 @@ def test_a_scan_goes_from_open_to_maps(
     session.set_datacube(polycrystal)
     until(detecting.run_button.isEnabled)
     assert kinds(viewer) == {LayerKind.DARK_FIELD}
-    assert desk.sections[Step.DETECT].unfolded
+    assert desk.sections[Stage.DETECT].unfolded
     detecting.run_button.click()
-    until(lambda: session.step_state(Step.DETECT) is StepState.DONE)
-    assert desk.sections[Step.CALIBRATE].unfolded
-    calibrating = desk.panels[Step.CALIBRATE]
+    until(lambda: session.stage_state(Stage.DETECT) is StageState.DONE)
+    assert desk.sections[Stage.CALIBRATE].unfolded
+    calibrating = desk.panels[Stage.CALIBRATE]
     assert isinstance(calibrating, CalibrateWidget)
     calibrating.go_on_button.click()
-    assert session.step_state(Step.CALIBRATE) is StepState.DONE
-    assert not desk.sections[Step.CALIBRATE].unfolded
-    assert desk.sections[Step.INDEX].unfolded
+    assert session.stage_state(Stage.CALIBRATE) is StageState.DONE
+    assert not desk.sections[Stage.CALIBRATE].unfolded
+    assert desk.sections[Stage.INDEX].unfolded
     until(lambda: indexing.parameters is not None)
     indexing.crystals.add("Cu")
     until(indexing.run_button.isEnabled)
     indexing.run_button.click()
-    until(lambda: session.step_state(Step.INDEX) is StepState.DONE)
-    assert desk.sections[Step.EXPORT].unfolded
+    until(lambda: session.stage_state(Stage.INDEX) is StageState.DONE)
+    assert desk.sections[Stage.EXPORT].unfolded
     until(lambda: {LayerKind.IPF_Z, LayerKind.IPF_X, LayerKind.PHASE, LayerKind.SCORE} <= kinds(viewer))
     (in_colour,) = [
         layer for layer in viewer.layers if (layer_identity(layer) or ("",))[0] is LayerKind.IPF_Z
     ]
     until(lambda: np.asarray(in_colour.data).any())
-    assert "done" in desk.sections[Step.INDEX].note.text()
+    assert "done" in desk.sections[Stage.INDEX].note.text()
 
 
 def test_a_file_without_calibration_keeps_the_open_step_in_sight(
@@ -110,10 +110,10 @@ def test_a_file_without_calibration_keeps_the_open_step_in_sight(
 ) -> None:
     opening, _, _ = panels(desk)
     opening.open_path(scan_file)
-    until(lambda: desk.session.summary is not None and desk.session.running_job(Step.OPEN) is None)
-    assert desk.sections[Step.OPEN].unfolded
+    until(lambda: desk.session.summary is not None and desk.session.running_job(Stage.OPEN) is None)
+    assert desk.sections[Stage.OPEN].unfolded
     assert "pixel size" in opening.missing_label.text()
-    note = desk.sections[Step.OPEN].note.text()
+    note = desk.sections[Stage.OPEN].note.text()
     assert note == "○ needs pixel size (1/Å) and accelerating voltage (kV)"
 
 
@@ -123,20 +123,20 @@ def test_a_pixel_size_that_calibrate_finds_does_not_lead_back_to_detect(
     session = desk.session
     gap = polycrystal.calibration.updated(pixel_size_inv_angstrom=None)
     session.set_datacube(DataCube(polycrystal.data, gap))
-    until(lambda: session.summary is not None and session.running_job(Step.OPEN) is None)
-    assert session.step_state(Step.OPEN) is StepState.BLOCKED
-    assert desk.sections[Step.DETECT].unfolded  # goes on: Calibrate can find the pixel size
-    desk.sections[Step.DETECT].set_unfolded(False)
-    desk.sections[Step.CALIBRATE].set_unfolded(True)
+    until(lambda: session.summary is not None and session.running_job(Stage.OPEN) is None)
+    assert session.stage_state(Stage.OPEN) is StageState.BLOCKED
+    assert desk.sections[Stage.DETECT].unfolded  # goes on: Calibrate can find the pixel size
+    desk.sections[Stage.DETECT].set_unfolded(False)
+    desk.sections[Stage.CALIBRATE].set_unfolded(True)
     session.set_calibration(polycrystal.calibration)
-    assert session.step_state(Step.OPEN) is StepState.DONE
-    assert not desk.sections[Step.DETECT].unfolded
-    assert desk.sections[Step.CALIBRATE].unfolded
+    assert session.stage_state(Stage.OPEN) is StageState.DONE
+    assert not desk.sections[Stage.DETECT].unfolded
+    assert desk.sections[Stage.CALIBRATE].unfolded
 
 
 def test_what_a_waiting_step_needs_stands_beside_its_title(desk: OrientationMappingWidget) -> None:
-    assert desk.sections[Step.DETECT].note.text() == "○ needs an open scan"
-    assert "Bragg peaks and a crystal" in desk.sections[Step.INDEX].note.toolTip()
+    assert desk.sections[Stage.DETECT].note.text() == "○ needs an open scan"
+    assert "Bragg peaks and a crystal" in desk.sections[Stage.INDEX].note.toolTip()
 
 
 def test_the_desk_is_narrow_enough_for_a_small_screen(desk: OrientationMappingWidget) -> None:
@@ -147,25 +147,25 @@ def test_the_desk_is_narrow_enough_for_a_small_screen(desk: OrientationMappingWi
 
 
 def test_what_was_said_of_another_scan_is_taken_back(desk: OrientationMappingWidget) -> None:
-    for step in list(Step)[1:]:
+    for step in list(Stage)[1:]:
         desk.panels[step].show_message("said of the scan before")
     desk.session.set_datacube(None)
-    assert [desk.panels[step].message_label.text() for step in Step][1:] == [""] * 4
+    assert [desk.panels[step].message_label.text() for step in Stage][1:] == [""] * 4
 
 
 def test_the_question_for_a_scan_shape_is_seen_although_the_step_was_folded(
     desk: OrientationMappingWidget, tmp_path: Path, until: Until
 ) -> None:
-    """The file may come by drag and drop or File > Open while another step is in sight."""
+    """The file may come by drag and drop or File > Open while another stage is in sight."""
     np.save(tmp_path / "stack.npy", np.zeros((6, 8, 8), dtype=np.uint8))
     scene, (opening, *_) = make_scene(), panels(desk)
     desk.session.set_peaks(scene.peaks)
     run_map(desk.session, scene)
-    desk.sections[Step.OPEN].set_unfolded(False)
+    desk.sections[Stage.OPEN].set_unfolded(False)
     opening.open_path(tmp_path / "stack.npy")
-    until(lambda: desk.session.running_job(Step.OPEN) is None)
+    until(lambda: desk.session.running_job(Stage.OPEN) is None)
     assert not opening.shape_row.isHidden()
-    assert desk.sections[Step.OPEN].unfolded
+    assert desk.sections[Stage.OPEN].unfolded
 
 
 def test_a_warning_of_a_fit_is_scrolled_into_sight_in_a_low_dock(
@@ -179,10 +179,10 @@ def test_a_warning_of_a_fit_is_scrolled_into_sight_in_a_low_dock(
 
     monkeypatch.setattr(origin, "fit_origins", doubtful)
     desk.session.set_peaks(make_scene().peaks)
-    desk.sections[Step.CALIBRATE].set_unfolded(True)
+    desk.sections[Stage.CALIBRATE].set_unfolded(True)
     desk.resize(370, 230)
     desk.show()
-    panel = desk.panels[Step.CALIBRATE]
+    panel = desk.panels[Stage.CALIBRATE]
     assert isinstance(panel, CalibrateWidget)
     desk.scroll_area.ensureWidgetVisible(panel.rows.fit_buttons["origin"])
     panel.rows.fit_buttons["origin"].click()
@@ -205,14 +205,14 @@ def test_the_first_opening_of_the_desk_waits_for_no_library_that_it_does_not_nee
 def test_why_a_file_cannot_be_opened_stays_in_sight(
     desk: OrientationMappingWidget, tmp_path: Path, until: Until, errors: list[str]
 ) -> None:
-    """Something is open already, so that the step is done again when the attempt has ended."""
+    """Something is open already, so that the stage is done again when the attempt has ended."""
     scene, (opening, *_) = make_scene(), panels(desk)
     desk.session.set_peaks(scene.peaks)
-    desk.sections[Step.OPEN].set_unfolded(True)
+    desk.sections[Stage.OPEN].set_unfolded(True)
     opening.open_path(tmp_path / "no scan.npy")
-    until(lambda: desk.session.running_job(Step.OPEN) is None)
+    until(lambda: desk.session.running_job(Stage.OPEN) is None)
     assert "does not exist" in opening.message_label.text()
-    assert desk.sections[Step.OPEN].unfolded
+    assert desk.sections[Stage.OPEN].unfolded
 
 
 def test_the_names_of_both_methods_do_not_push_cancel_out_of_sight(
@@ -245,7 +245,7 @@ def test_step_widgets_of_their_own_share_the_session_with_the_desk(
     until(lambda: alone.run_button.isEnabled() and detecting.run_button.isEnabled())
     detecting.run_button.click()
     assert not alone.run_button.isEnabled()
-    until(lambda: desk.session.step_state(Step.DETECT) is StepState.DONE)
+    until(lambda: desk.session.stage_state(Stage.DETECT) is StageState.DONE)
     assert alone.save_button.isEnabled()
 
 
@@ -276,12 +276,12 @@ def test_a_removed_dock_ends_its_job_and_the_next_desk_goes_on(
     until(detecting.run_button.isEnabled)
     detecting.run_button.click()
     session = desk.session
-    until(lambda: session.step_state(Step.DETECT) is StepState.DONE)
+    until(lambda: session.stage_state(Stage.DETECT) is StageState.DONE)
     del detecting, desk
     viewer.window.remove_dock_widget(dock)
     _, again = viewer.window.add_plugin_dock_widget(NAME, "Orientation mapping")
     assert again.session is session
-    assert again.sections[Step.CALIBRATE].unfolded
+    assert again.sections[Stage.CALIBRATE].unfolded
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -335,7 +335,7 @@ def _do_something(desk: OrientationMappingWidget, polycrystal: DataCube, chance:
         session.set_position((chance.randrange(14), chance.randrange(14)))
     elif what == "crystal":
         session.set_crystals(())
-        desk.panels[Step.INDEX].crystals.add(chance.choice(["Cu", "Si", "nonsense"]))  # type: ignore[attr-defined]
+        desk.panels[Stage.INDEX].crystals.add(chance.choice(["Cu", "Si", "nonsense"]))  # type: ignore[attr-defined]
     elif what == "calibrate" and session.calibration is not None:
         pixel_size = chance.choice([None, 0.02, 0.03])
         session.set_calibration(session.calibration.updated(pixel_size_inv_angstrom=pixel_size))
@@ -346,4 +346,4 @@ def _do_something(desk: OrientationMappingWidget, polycrystal: DataCube, chance:
             control.activated.emit(control.currentIndex())
         elif isinstance(control, QAbstractButton):
             control.click()
-    _ = session_of(desk.panels[Step.OPEN].viewer)
+    _ = session_of(desk.panels[Stage.OPEN].viewer)

@@ -23,7 +23,7 @@ from napari_stem_orient.indexing.explained_disks import PhasePatterns
 from napari_stem_orient.indexing.index import visible_q_limit
 from napari_stem_orient.indexing.joint_calibration import (
     JointCalibration,
-    RefinementStep,
+    RefinementProgress,
     _sure_patterns,
     refine_calibration,
 )
@@ -54,7 +54,7 @@ def map_of(peaks: BraggPeaks, truth: Polycrystal, *, off_deg: float = 1.0) -> Or
 
 
 @cache
-def refined() -> tuple[BraggPeaks, Polycrystal, list[RefinementStep], JointCalibration]:
+def refined() -> tuple[BraggPeaks, Polycrystal, list[RefinementProgress], JointCalibration]:
     """A scan with a 2 % ellipse, a 1 % error of the scale and a drifting origin that nobody has followed."""
     peaks, truth = distorted_scan()
     peaks = miscalibrated(peaks)

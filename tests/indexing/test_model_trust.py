@@ -35,7 +35,7 @@ CALIBRATION = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.02)
 def barely_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has seen a few hundred patterns: its proposals are hardly better than chance."""
     folder = tmp_path_factory.mktemp("models") / "barely"
-    recipe = TrainingParameters(
+    parameters = TrainingParameters(
         steps=16,
         batch_size=32,
         learning_rate=3e-3,
@@ -46,7 +46,7 @@ def barely_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_run, "QUICK_HELD_OUT", 256)
         patch.setattr(training_run, "FULL_HELD_OUT", 512)
-        for _ in train_model([LICOO2], parameters=recipe, output=folder, device="cpu"):
+        for _ in train_model([LICOO2], parameters=parameters, output=folder, device="cpu"):
             pass
     return folder
 

@@ -18,18 +18,18 @@ from napari_stem_orient.runs.training_process import Silence, TrainingFailedErro
 from napari_stem_orient.runs.training_task import TrainingResult, TrainingTask
 from napari_stem_orient.transformer.checkpoint import has_checkpoint, read_checkpoint
 from napari_stem_orient.transformer.network import TransformerConfig
+from napari_stem_orient.transformer.preparation import PreparationProgress
 from napari_stem_orient.transformer.training_parameters import TrainingParameters
-from napari_stem_orient.transformer.training_phase import TrainingPhase
-from napari_stem_orient.transformer.training_run import TrainingStep
+from napari_stem_orient.transformer.training_run import TrainingProgress
 
 SMALL = TransformerConfig(width=16, layers=1, heads=2)
 SHORT = TrainingParameters(steps=12, batch_size=8, simulation="kinematic", evaluations=1, network=SMALL)
 ENDLESS = SHORT.model_copy(update={"steps": 10**6})
 
 
-def task_in(folder: Path, recipe: TrainingParameters = SHORT, **changes: Any) -> TrainingTask:
+def task_in(folder: Path, parameters: TrainingParameters = SHORT, **changes: Any) -> TrainingTask:
     given = {"from_nearest": False, "device": "cpu", **changes}
-    return TrainingTask((load_crystal("Si"),), recipe, folder / "model", **given)
+    return TrainingTask((load_crystal("Si"),), parameters, folder / "model", **given)
 
 
 def run(job: Generator[Any, None, TrainingResult]) -> tuple[list[Any], TrainingResult]:
@@ -41,8 +41,8 @@ def run(job: Generator[Any, None, TrainingResult]) -> tuple[list[Any], TrainingR
             return records, finished.value
 
 
-def until_learning(job: Generator[Any, None, TrainingResult]) -> TrainingStep:
-    return next(r for r in job if isinstance(r, TrainingStep) and r.patterns > 0)
+def until_learning(job: Generator[Any, None, TrainingResult]) -> TrainingProgress:
+    return next(r for r in job if isinstance(r, TrainingProgress) and r.patterns > 0)
 
 
 def children(of: int | None = None) -> set[int]:
@@ -70,12 +70,12 @@ def test_a_training_in_a_child_says_at_once_what_it_does_and_ends_with_its_model
     started = time.monotonic()
     job = train_in_child(task_in(tmp_path))
     first = next(job)
-    assert isinstance(first, TrainingPhase)
+    assert isinstance(first, PreparationProgress)
     assert time.monotonic() - started < 2
     records, result = run(job)
-    phases = [record.text for record in records if isinstance(record, TrainingPhase)]
+    phases = [record.text for record in records if isinstance(record, PreparationProgress)]
     assert phases[0] == "Loading torch"
-    steps = [record for record in records if isinstance(record, TrainingStep)]
+    steps = [record for record in records if isinstance(record, TrainingProgress)]
     assert steps[-1].patterns == 12 * 8
     assert any(step.evaluation is not None for step in steps)
     assert result.folder == tmp_path / "model"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.session.rules import StepState, is_partial, stale_because, step_needs, step_state
+from napari_stem_orient.session.rules import StageState, is_partial, stage_needs, stage_state, stale_because
 from napari_stem_orient.session.source import Source
-from napari_stem_orient.session.state import CrystalsToIndex, MapResult, ScanState, Step
+from napari_stem_orient.session.state import CrystalsToIndex, MapResult, ScanState, Stage
 
-B, R, RUN, D, S = StepState.BLOCKED, StepState.READY, StepState.RUNNING, StepState.DONE, StepState.STALE
+B, R, RUN, D, S = StageState.BLOCKED, StageState.READY, StageState.RUNNING, StageState.DONE, StageState.STALE
 KNOWN = Calibration(pixel_size_inv_angstrom=0.02, voltage_kv=200)
 CHECKED = KNOWN.with_checked("pixel size")
 CU = SimpleNamespace(name="Cu", fingerprint="cu")
@@ -60,12 +60,12 @@ TABLE = [
     # what there is, and the states of Open, Detect, Calibrate, Index, Export
     ({}, (R, B, B, B, B)),
     ({"open_needs": "the scan shape of x"}, (B, B, B, B, B)),
-    ({"runs": {Step.OPEN: JOB}}, (RUN, B, B, B, B)),
+    ({"runs": {Stage.OPEN: JOB}}, (RUN, B, B, B, B)),
     (scan(), (D, B, B, B, B)),
     (scan(Calibration()), (B, B, B, B, B)),
     (scan() | READ, (D, B, B, B, B)),
     (scan() | READ | PROBE, (D, R, B, B, B)),
-    (scan() | READ | PROBE | {"runs": {Step.DETECT: JOB}}, (D, RUN, B, B, B)),
+    (scan() | READ | PROBE | {"runs": {Stage.DETECT: JOB}}, (D, RUN, B, B, B)),
     (scan() | READ | PROBE | peaks(done=False), (D, R, R, B, R)),
     (scan() | READ | PROBE | peaks(), (D, D, R, B, R)),
     (scan() | READ | PROBE | peaks(source="A, written anew"), (D, S, R, B, R)),
@@ -84,47 +84,47 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("there_is", "states"), TABLE)
-def test_what_each_step_can_do(there_is: dict[str, Any], states: tuple[StepState, ...]) -> None:
+def test_what_each_step_can_do(there_is: dict[str, Any], states: tuple[StageState, ...]) -> None:
     state = ScanState(**there_is)
-    assert tuple(step_state(state, step) for step in Step) == states
+    assert tuple(stage_state(state, step) for step in Stage) == states
 
 
 @pytest.mark.parametrize(
     ("there_is", "step", "needs"),
     [
-        ({}, Step.DETECT, ["an open scan"]),
-        (scan(), Step.DETECT, ["the mean pattern: open the scan again"]),
-        (scan() | {"runs": {Step.OPEN: JOB}}, Step.DETECT, ["the mean pattern (being read)"]),
-        (scan() | READ, Step.DETECT, ["a probe template (being measured)"]),
-        (scan(Calibration()), Step.OPEN, ["pixel size (1/Å)", "accelerating voltage (kV)"]),
-        (peaks(calibration=Calibration(voltage_kv=200)), Step.INDEX, ["pixel size (1/Å)", "a crystal"]),
-        ({}, Step.EXPORT, ["peaks or an orientation map"]),
-        (a_map(), Step.OPEN, []),
+        ({}, Stage.DETECT, ["an open scan"]),
+        (scan(), Stage.DETECT, ["the mean pattern: open the scan again"]),
+        (scan() | {"runs": {Stage.OPEN: JOB}}, Stage.DETECT, ["the mean pattern (being read)"]),
+        (scan() | READ, Stage.DETECT, ["a probe template (being measured)"]),
+        (scan(Calibration()), Stage.OPEN, ["pixel size (1/Å)", "accelerating voltage (kV)"]),
+        (peaks(calibration=Calibration(voltage_kv=200)), Stage.INDEX, ["pixel size (1/Å)", "a crystal"]),
+        ({}, Stage.EXPORT, ["peaks or an orientation map"]),
+        (a_map(), Stage.OPEN, []),
     ],
 )
-def test_what_a_step_needs(there_is: dict[str, Any], step: Step, needs: list[str]) -> None:
-    assert step_needs(ScanState(**there_is), step) == needs
+def test_what_a_step_needs(there_is: dict[str, Any], step: Stage, needs: list[str]) -> None:
+    assert stage_needs(ScanState(**there_is), step) == needs
 
 
 @pytest.mark.parametrize(
     ("there_is", "step", "reason"),
     [
-        (peaks() | COPPER | a_map(), Step.INDEX, None),
-        (peaks() | COPPER | a_map(made_from="others"), Step.INDEX, "the peaks or their calibration changed"),
-        (peaks() | ALUMINIUM | a_map(), Step.INDEX, "the crystals changed"),
-        (peaks() | a_map(saved=True), Step.EXPORT, None),
+        (peaks() | COPPER | a_map(), Stage.INDEX, None),
+        (peaks() | COPPER | a_map(made_from="others"), Stage.INDEX, "the peaks or their calibration changed"),
+        (peaks() | ALUMINIUM | a_map(), Stage.INDEX, "the crystals changed"),
+        (peaks() | a_map(saved=True), Stage.EXPORT, None),
         (
             scan() | peaks(source="A, written anew"),
-            Step.DETECT,
+            Stage.DETECT,
             "the file of the scan has changed since it was opened: open it again",
         ),
     ],
 )
-def test_why_a_result_is_out_of_date(there_is: dict[str, Any], step: Step, reason: str | None) -> None:
+def test_why_a_result_is_out_of_date(there_is: dict[str, Any], step: Stage, reason: str | None) -> None:
     assert stale_because(ScanState(**there_is), step) == reason
 
 
 def test_a_stopped_step_is_ready_and_partial() -> None:
-    assert is_partial(ScanState(**peaks(done=False)), Step.DETECT)
-    assert is_partial(ScanState(**a_map(done=False)), Step.INDEX)
-    assert not is_partial(ScanState(**peaks()), Step.DETECT)
+    assert is_partial(ScanState(**peaks(done=False)), Stage.DETECT)
+    assert is_partial(ScanState(**a_map(done=False)), Stage.INDEX)
+    assert not is_partial(ScanState(**peaks()), Stage.DETECT)

@@ -1,4 +1,4 @@
-"""What the Session promises: states of the steps, staleness, and results that belong together."""
+"""What the Session promises: states of the stages, staleness, and results that belong together."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.gui.jobs.sessions import session_of
-from napari_stem_orient.session.rules import StepState, doubts
+from napari_stem_orient.session.rules import StageState, doubts
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 
 
 def make_calibration(pixel: float | None = 0.02) -> Calibration:
@@ -92,39 +92,39 @@ class FakeJob:
         self.discarded = True
 
 
-def states(session: Session) -> list[StepState]:
-    return [session.step_state(step) for step in Step]
+def states(session: Session) -> list[StageState]:
+    return [session.stage_state(stage) for stage in Stage]
 
 
 def test_a_new_session_is_ready_to_open_and_says_what_the_other_steps_need() -> None:
     session = Session()
-    assert states(session) == [StepState.READY] + [StepState.BLOCKED] * 4
-    assert session.step_needs(Step.DETECT) == ["an open scan"]
-    assert session.step_needs(Step.CALIBRATE) == ["Bragg peaks"]
-    assert session.step_needs(Step.INDEX) == ["Bragg peaks", "a crystal"]
-    assert session.step_needs(Step.EXPORT)
+    assert states(session) == [StageState.READY] + [StageState.BLOCKED] * 4
+    assert session.stage_needs(Stage.DETECT) == ["an open scan"]
+    assert session.stage_needs(Stage.CALIBRATE) == ["Bragg peaks"]
+    assert session.stage_needs(Stage.INDEX) == ["Bragg peaks", "a crystal"]
+    assert session.stage_needs(Stage.EXPORT)
 
 
 def test_steps_become_ready_and_done_one_after_the_other() -> None:
     session = Session()
     session.set_datacube(make_datacube())
-    assert session.step_state(Step.DETECT) is StepState.BLOCKED
+    assert session.stage_state(Stage.DETECT) is StageState.BLOCKED
     session.fill_summary(SimpleNamespace(mean_pattern=np.zeros((4, 4))))  # type: ignore[arg-type]
-    assert session.step_needs(Step.DETECT) == ["a probe template (being measured)"]
+    assert session.stage_needs(Stage.DETECT) == ["a probe template (being measured)"]
     session.set_probe("probe")  # type: ignore[arg-type]
-    assert session.step_state(Step.DETECT) is StepState.READY
+    assert session.stage_state(Stage.DETECT) is StageState.READY
     session.set_peaks(make_peaks())
     session.set_crystals((CU,))  # type: ignore[arg-type]
-    assert states(session)[:2] == [StepState.DONE, StepState.DONE]
-    assert session.step_state(Step.INDEX) is StepState.READY  # it never waits for Calibrate
+    assert states(session)[:2] == [StageState.DONE, StageState.DONE]
+    assert session.stage_state(Stage.INDEX) is StageState.READY  # it never waits for Calibrate
     session.start_map(make_map(done=False))
-    assert session.step_state(Step.INDEX) is StepState.READY
-    assert session.is_partial(Step.INDEX)
+    assert session.stage_state(Stage.INDEX) is StageState.READY
+    assert session.is_partial(Stage.INDEX)
     session.set_map(make_map())
     session.mark_saved(session.current_map)
-    assert session.step_state(Step.CALIBRATE) is StepState.READY
+    assert session.stage_state(Stage.CALIBRATE) is StageState.READY
     session.skip_calibration()
-    assert states(session) == [StepState.DONE] * 5
+    assert states(session) == [StageState.DONE] * 5
 
 
 def test_a_new_pixel_size_makes_the_map_stale_but_not_the_peaks() -> None:
@@ -133,10 +133,10 @@ def test_a_new_pixel_size_makes_the_map_stale_but_not_the_peaks() -> None:
     session.set_peaks(make_peaks())
     session.set_crystals((CU,))  # type: ignore[arg-type]
     session.set_map(make_map())
-    assert session.step_state(Step.INDEX) is StepState.DONE
+    assert session.stage_state(Stage.INDEX) is StageState.DONE
     session.set_calibration(make_calibration(0.03))
-    assert session.step_state(Step.DETECT) is StepState.DONE
-    assert session.step_state(Step.INDEX) is StepState.STALE
+    assert session.stage_state(Stage.DETECT) is StageState.DONE
+    assert session.stage_state(Stage.INDEX) is StageState.STALE
     assert session.peaks is not None
     assert session.peaks.calibration.pixel_size_inv_angstrom == 0.03
 
@@ -146,9 +146,9 @@ def test_a_stopped_map_is_stale_once_its_peaks_change() -> None:
     session.set_peaks(make_peaks())
     session.set_crystals((CU,))  # type: ignore[arg-type]
     session.set_map(make_map(done=False))
-    assert session.step_state(Step.INDEX) is StepState.READY
+    assert session.stage_state(Stage.INDEX) is StageState.READY
     session.set_calibration(make_calibration(0.03))
-    assert session.step_state(Step.INDEX) is StepState.STALE
+    assert session.stage_state(Stage.INDEX) is StageState.STALE
 
 
 def test_other_crystals_make_the_map_stale() -> None:
@@ -156,7 +156,7 @@ def test_other_crystals_make_the_map_stale() -> None:
     session.set_peaks(make_peaks())
     session.set_map(make_map())
     session.set_crystals((SimpleNamespace(name="Al", fingerprint="al"),))  # type: ignore[arg-type]
-    assert session.stale_because(Step.INDEX) == "the crystals changed"
+    assert session.stale_because(Stage.INDEX) == "the crystals changed"
 
 
 def test_a_scan_of_another_shape_lets_peaks_and_maps_go_and_discards_jobs() -> None:
@@ -165,7 +165,7 @@ def test_a_scan_of_another_shape_lets_peaks_and_maps_go_and_discards_jobs() -> N
     session.set_peaks(make_peaks())
     session.set_map(make_map())
     job = FakeJob()
-    session.begin(Step.INDEX, job)
+    session.begin(Stage.INDEX, job)
     session.set_datacube(make_datacube(scan_shape=(5, 5), fingerprint="other"))
     assert job.discarded
     assert session.peaks is None
@@ -196,9 +196,9 @@ def test_another_scan_of_the_same_shape_takes_all_results_away_and_leaves_the_cr
     assert session.peaks is session.current_map is session.exported_map is session.summary is None
     assert session.probe is session.detector_mask is session.position is session.peaks_fingerprint is None
     assert session.orientation_maps == {}
-    assert session.calibration_steps == ()
-    assert [session.step_state(step) for step in (Step.DETECT, Step.INDEX, Step.EXPORT)] == (
-        [StepState.BLOCKED] * 3
+    assert session.calibration_changes == ()
+    assert [session.stage_state(stage) for stage in (Stage.DETECT, Stage.INDEX, Stage.EXPORT)] == (
+        [StageState.BLOCKED] * 3
     )
     assert session.crystals == (CU,)
     assert session.crystals_carried
@@ -209,7 +209,13 @@ def test_another_scan_of_the_same_shape_takes_all_results_away_and_leaves_the_cr
 def test_the_same_scan_opened_again_keeps_all_results_and_the_calibration() -> None:
     session = with_results("A")
     session.set_calibration(make_calibration(0.021))
-    before = (session.peaks, session.current_map, session.position, session.probe, session.calibration_steps)
+    before = (
+        session.peaks,
+        session.current_map,
+        session.position,
+        session.probe,
+        session.calibration_changes,
+    )
     opened = session.state.opening
     again = make_datacube(fingerprint="A", pixel=None)  # as the file has it
     session.set_datacube(again)
@@ -219,7 +225,7 @@ def test_the_same_scan_opened_again_keeps_all_results_and_the_calibration() -> N
         session.current_map,
         session.position,
         session.probe,
-        session.calibration_steps,
+        session.calibration_changes,
     ) == before
     assert session.datacube is not None
     assert session.datacube.calibration.pixel_size_inv_angstrom == 0.021
@@ -322,7 +328,7 @@ def test_the_user_may_say_that_a_result_is_of_the_open_scan() -> None:
     session.set_peaks(peaks)
     assert session.peaks is peaks
     assert session.datacube is not None
-    assert session.step_state(Step.DETECT) is StepState.DONE
+    assert session.stage_state(Stage.DETECT) is StageState.DONE
     with pytest.raises(ValueError, match="scan of 7 x 7 positions is not of the open scan"):
         session.count_as_open_scan(make_peaks(scan_shape=(7, 7)))
 
@@ -331,8 +337,8 @@ def test_peaks_of_a_file_that_changed_while_it_was_open_say_so() -> None:
     session = with_results("A")
     session.set_peaks(make_peaks(source="A, written anew"), of_open_scan=True)
     assert session.datacube is not None
-    assert session.step_state(Step.DETECT) is StepState.STALE
-    assert session.stale_because(Step.DETECT) == (
+    assert session.stage_state(Stage.DETECT) is StageState.STALE
+    assert session.stale_because(Stage.DETECT) == (
         "the file of the scan has changed since it was opened: open it again"
     )
     session.set_datacube(make_datacube(fingerprint="A, written anew"))
@@ -384,19 +390,19 @@ def test_a_map_that_is_open_alone_goes_when_a_scan_of_another_shape_comes() -> N
 def test_missing_calibration_is_named() -> None:
     session = Session()
     session.set_peaks(make_peaks(pixel=None))
-    assert session.step_needs(Step.INDEX) == ["pixel size (1/Å)", "a crystal"]
+    assert session.stage_needs(Stage.INDEX) == ["pixel size (1/Å)", "a crystal"]
 
 
 def test_an_old_job_cannot_end_a_new_one() -> None:
     session = Session()
     old, new = FakeJob(), FakeJob()
-    session.begin(Step.DETECT, old)
-    session.begin(Step.DETECT, new)
+    session.begin(Stage.DETECT, old)
+    session.begin(Stage.DETECT, new)
     assert old.discarded
-    session.end(Step.DETECT, old)
-    assert session.step_state(Step.DETECT) is StepState.RUNNING
-    session.end(Step.DETECT, new)
-    assert session.step_state(Step.DETECT) is StepState.BLOCKED
+    session.end(Stage.DETECT, old)
+    assert session.stage_state(Stage.DETECT) is StageState.RUNNING
+    session.end(Stage.DETECT, new)
+    assert session.stage_state(Stage.DETECT) is StageState.BLOCKED
 
 
 def test_blocks_are_written_into_the_current_map_and_announced() -> None:

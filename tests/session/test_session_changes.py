@@ -13,7 +13,7 @@ from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import ScanState, Step
+from napari_stem_orient.session.state import ScanState, Stage
 
 CALIBRATION = Calibration(voltage_kv=200, pixel_size_inv_angstrom=0.02, origin_px=(8, 8))
 
@@ -52,7 +52,7 @@ CHANGES: list[tuple[str, Callable[[Session], object]]] = [
     ("a value confirmed", lambda session: session.confirm_calibration("ellipse")),
     ("a mask", lambda session: session.set_detector_mask(np.eye(16, dtype=bool))),
     ("a position", lambda session: session.set_position((0, 0))),
-    ("a job", lambda session: session.begin(Step.DETECT, SimpleNamespace(discard=lambda: None))),
+    ("a job", lambda session: session.begin(Stage.DETECT, SimpleNamespace(discard=lambda: None))),
 ]
 
 

@@ -14,7 +14,7 @@ from napari_stem_orient.simulation.bloch import StructureMatrix, simulate_bloch
 from napari_stem_orient.simulation.bloch_library import (
     BlochLibrary,
     BlochParameters,
-    LibraryStep,
+    LibraryProgress,
     build_bloch_library,
     spacing_for,
 )
@@ -27,8 +27,8 @@ COARSE = BlochParameters(
 
 def build(
     *names: str, parameters: BlochParameters = COARSE, seed: int = 0
-) -> tuple[BlochLibrary, list[LibraryStep]]:
-    job: Generator[LibraryStep, None, BlochLibrary] = build_bloch_library(
+) -> tuple[BlochLibrary, list[LibraryProgress]]:
+    job: Generator[LibraryProgress, None, BlochLibrary] = build_bloch_library(
         [load_crystal(n) for n in names], parameters=parameters, seed=seed
     )
     steps = []

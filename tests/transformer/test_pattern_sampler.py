@@ -24,7 +24,7 @@ CALM = AugmentationParameters(
     threshold_low=1e-3,
     threshold_high=1.001e-3,
 )
-RECIPE = TrainingParameters(
+PARAMETERS = TrainingParameters(
     voltage_low_kv=200,
     q_max_low_inv_angstrom=1.2,
     q_max_high_inv_angstrom=1.2,
@@ -35,7 +35,7 @@ RECIPE = TrainingParameters(
 )
 
 
-def library_of(*members: Crystal, parameters: TrainingParameters = RECIPE) -> BlochLibrary:
+def library_of(*members: Crystal, parameters: TrainingParameters = PARAMETERS) -> BlochLibrary:
     job = build_bloch_library(members, parameters=library_parameters(members, parameters))
     while True:
         try:
@@ -59,7 +59,7 @@ def distance_from_lattice(batch: TrainingBatch, crystal: Crystal) -> torch.Tenso
 def test_dynamical_patterns_and_their_mirror_images_are_those_of_their_rotations() -> None:
     for name in ("Cu", "Ti", "GaAs"):
         crystal = load_crystal(name)
-        sampler = PatternSampler([crystal], RECIPE, seed=1, libraries=[library_of(crystal)])
+        sampler = PatternSampler([crystal], PARAMETERS, seed=1, libraries=[library_of(crystal)])
         batch = sampler.batch(128)
         torch.testing.assert_close(torch.linalg.det(batch.rotation), torch.ones(128))
         # Off by no more than the excitation error lets them: 0.1 1/Å along the beam, more for averaged patterns.
@@ -70,7 +70,7 @@ def test_dynamical_patterns_and_their_mirror_images_are_those_of_their_rotations
 
 def test_intensities_of_a_mirror_image_are_those_of_its_rotation() -> None:
     copper = load_crystal("Cu")
-    recipe = RECIPE.model_copy(
+    parameters = PARAMETERS.model_copy(
         update={
             "voltage_low_kv": 300,
             "variants": 1,
@@ -78,7 +78,9 @@ def test_intensities_of_a_mirror_image_are_those_of_its_rotation() -> None:
             "thickness_high_angstrom": 301,
         }
     )
-    sampler = PatternSampler([copper], recipe, seed=2, libraries=[library_of(copper, parameters=recipe)])
+    sampler = PatternSampler(
+        [copper], parameters, seed=2, libraries=[library_of(copper, parameters=parameters)]
+    )
     batch = sampler.batch(32)
     matrix = StructureMatrix(copper, voltage_kv=300, q_max=1.2)
     exact = simulate_bloch(matrix, batch.rotation, thickness_angstrom=torch.tensor([300.0]))
@@ -93,8 +95,10 @@ def test_intensities_of_a_mirror_image_are_those_of_its_rotation() -> None:
 
 def test_members_of_a_type_take_turns_and_bring_their_own_conditions() -> None:
     members = (load_crystal("Ti"), load_crystal("Zn"))
-    recipe = RECIPE.model_copy(update={"kinematic_part": 0.5})
-    sampler = PatternSampler([members], recipe, seed=3, libraries=[library_of(*members, parameters=recipe)])
+    parameters = PARAMETERS.model_copy(update={"kinematic_part": 0.5})
+    sampler = PatternSampler(
+        [members], parameters, seed=3, libraries=[library_of(*members, parameters=parameters)]
+    )
     batch = sampler.batch(256)
     ratios = torch.tensor([m.axial_ratio for m in members])
     nearest = (batch.conditions[:, 1:] - ratios).abs()
@@ -106,14 +110,14 @@ def test_members_of_a_type_take_turns_and_bring_their_own_conditions() -> None:
 def test_phases_come_in_equal_parts() -> None:
     phases = [load_crystal("Cu"), load_crystal("Cu2O")]
     libraries = [library_of(p) for p in phases]
-    batch = PatternSampler(phases, RECIPE, seed=4, libraries=libraries).batch(64)
+    batch = PatternSampler(phases, PARAMETERS, seed=4, libraries=libraries).batch(64)
     assert batch.phase.bincount().tolist() == [32, 32]
 
 
 def test_a_batch_may_be_smaller_than_the_number_of_phases() -> None:
     copper = load_crystal("Cu")
     library = library_of(copper)
-    batch = PatternSampler([copper] * 3, RECIPE, seed=4, libraries=[library] * 3).batch(2)
+    batch = PatternSampler([copper] * 3, PARAMETERS, seed=4, libraries=[library] * 3).batch(2)
     assert len(batch.phase) == len(batch.peaks) == 2
     assert len(set(batch.phase.tolist())) == 2
 
@@ -122,7 +126,7 @@ def test_the_same_seed_gives_the_same_batch() -> None:
     copper = load_crystal("Cu")
     library = library_of(copper)
     first, second = (
-        PatternSampler([copper], RECIPE, seed=5, libraries=[library]).batch(16) for _ in range(2)
+        PatternSampler([copper], PARAMETERS, seed=5, libraries=[library]).batch(16) for _ in range(2)
     )
     torch.testing.assert_close(first.peaks, second.peaks, rtol=0, atol=0)
 

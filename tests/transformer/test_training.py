@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_stem_orient.core.crystal import load_crystal
-from napari_stem_orient.simulation.bloch_library import LibraryStep
+from napari_stem_orient.simulation.bloch_library import LibraryProgress
 from napari_stem_orient.transformer.checkpoint import TrainingSettings
 from napari_stem_orient.transformer.hold_out import judge
 from napari_stem_orient.transformer.loss import symmetry_matrices
@@ -20,7 +20,7 @@ from napari_stem_orient.transformer.pattern_sampler import PatternSampler
 from napari_stem_orient.transformer.trainer import Trainer
 from napari_stem_orient.transformer.training import _libraries, train_model
 from napari_stem_orient.transformer.training_parameters import TrainingParameters
-from napari_stem_orient.transformer.training_run import TrainingStep
+from napari_stem_orient.transformer.training_run import TrainingProgress
 
 SMALL = TrainingParameters(
     steps=40,
@@ -33,9 +33,9 @@ SMALL = TrainingParameters(
 CU = load_crystal("Cu")
 
 
-def run(output: Path, **changes: object) -> list[TrainingStep]:
+def run(output: Path, **changes: object) -> list[TrainingProgress]:
     job = train_model([CU], parameters=SMALL.model_copy(update=changes), output=output, device="cpu")
-    return [record for record in job if isinstance(record, TrainingStep)]
+    return [record for record in job if isinstance(record, TrainingProgress)]
 
 
 def test_the_error_goes_down_and_the_folder_loads(tmp_path: Path) -> None:
@@ -94,14 +94,14 @@ def test_parts_of_similar_length_hold_the_same_patterns() -> None:
 def test_a_stopped_training_ends_at_once_and_keeps_what_it_learned(tmp_path: Path) -> None:
     endless = SMALL.model_copy(update={"steps": 10**6})
     job = train_model([CU], parameters=endless, output=tmp_path / "m", device="cpu")
-    assert next(r for r in job if isinstance(r, TrainingStep) and r.patterns)
+    assert next(r for r in job if isinstance(r, TrainingProgress) and r.patterns)
     job.close()
     kept = load_model(tmp_path / "m").card.training["steps_done"]
     assert kept >= 1
     # A few steps of another run do not replace it.
     weights = (tmp_path / "m" / "weights.safetensors").read_bytes()
     again = train_model([CU], parameters=endless, output=tmp_path / "m", device="cpu")
-    assert next(r for r in again if isinstance(r, TrainingStep) and r.patterns)
+    assert next(r for r in again if isinstance(r, TrainingProgress) and r.patterns)
     again.close()
     assert (tmp_path / "m" / "weights.safetensors").read_bytes() == weights
 
@@ -155,7 +155,7 @@ def test_libraries_are_not_simulated_on_apples_gpus() -> None:
 
     def build(
         *_args: object, device: torch.device, **_keywords: object
-    ) -> Generator[LibraryStep, None, None]:
+    ) -> Generator[LibraryProgress, None, None]:
         devices.append(device.type)
         return
         yield

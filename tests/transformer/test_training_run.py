@@ -15,7 +15,7 @@ from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.simulation.bloch_library import (
     BlochLibrary,
     BlochParameters,
-    LibraryStep,
+    LibraryProgress,
     build_bloch_library,
 )
 from napari_stem_orient.transformer import checkpoint, trainer
@@ -24,12 +24,12 @@ from napari_stem_orient.transformer.hold_out import propose
 from napari_stem_orient.transformer.model_folder import load_model
 from napari_stem_orient.transformer.network import OrientationTransformer, TransformerConfig
 from napari_stem_orient.transformer.pattern_sampler import PatternSampler, TrainingBatch
-from napari_stem_orient.transformer.schedule import FINAL_PART, LearningSchedule, TrainingStage
+from napari_stem_orient.transformer.preparation import PreparationProgress
+from napari_stem_orient.transformer.schedule import FINAL_PART, LearningSchedule, TrainingPart
 from napari_stem_orient.transformer.trainer import DivergedError, Trainer
 from napari_stem_orient.transformer.training import train_model
 from napari_stem_orient.transformer.training_parameters import TrainingParameters
-from napari_stem_orient.transformer.training_phase import TrainingPhase
-from napari_stem_orient.transformer.training_run import TrainingStep
+from napari_stem_orient.transformer.training_run import TrainingProgress
 
 TINY = TrainingParameters(
     steps=24,
@@ -39,7 +39,7 @@ TINY = TrainingParameters(
     q_max_high_inv_angstrom=1.2,
     network=TransformerConfig(width=16, layers=1, heads=2, n_tokens=12, n_candidates=2),
 )
-Job: TypeAlias = Generator[TrainingStep, None, Path]
+Job: TypeAlias = Generator[TrainingProgress, None, Path]
 CU, CU2O = load_crystal("Cu"), load_crystal("Cu2O")
 
 
@@ -54,8 +54,8 @@ def quick_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(output: Path, *, resume: bool = False, **changes: Any) -> Job:
-    recipe = TINY.model_copy(update=changes)
-    job = train_model([CU], parameters=recipe, output=output, device="cpu", resume=resume)
+    parameters = TINY.model_copy(update=changes)
+    job = train_model([CU], parameters=parameters, output=output, device="cpu", resume=resume)
     return cast("Job", job)  # kinematic: no library is simulated
 
 
@@ -107,7 +107,7 @@ def test_a_stopped_training_says_so_in_its_card(tmp_path: Path) -> None:
     assert load_model(tmp_path).card.training["complete"] is False
 
 
-def test_another_recipe_or_crystal_is_no_continuation(tmp_path: Path) -> None:
+def test_other_parameters_or_crystal_is_no_continuation(tmp_path: Path) -> None:
     stop_after(train(tmp_path), 3)
     with pytest.raises(CheckpointError, match=r"learning_rate: 0.003, not 0.1") as raised:
         next(train(tmp_path, resume=True, learning_rate=0.1))
@@ -129,7 +129,7 @@ def test_there_must_be_something_to_go_on_with(tmp_path: Path) -> None:
 
 def test_a_stop_while_patterns_are_judged_at_the_end_keeps_what_was_learned(tmp_path: Path) -> None:
     job = train(tmp_path)
-    assert next(step for step in job if step.stage is TrainingStage.REPORTING)
+    assert next(record for record in job if record.part is TrainingPart.REPORTING)
     job.close()
     assert read_checkpoint(tmp_path).state.step == TINY.steps
     list(train(tmp_path, resume=True))
@@ -145,20 +145,20 @@ def test_the_rate_rises_falls_and_ends_at_a_hundredth() -> None:
     assert schedule.rate(0.02) == pytest.approx(1.0)
     assert schedule.rate(0.51) == pytest.approx(0.505)
     assert schedule.rate(1.0) == pytest.approx(0.01)
-    assert schedule.stage(0.5) is TrainingStage.LEARNING
+    assert schedule.part(0.5) is TrainingPart.LEARNING
 
 
 def test_an_error_that_stands_still_brings_the_end_nearer_with_a_falling_rate() -> None:
-    recipe = TINY.model_copy(update={"patience": 3})
-    schedule = LearningSchedule(recipe)
+    parameters = TINY.model_copy(update={"patience": 3})
+    schedule = LearningSchedule(parameters)
     schedule.watch([9, 8, 7, 6, 5, 4], fraction=0.2)
     assert schedule.end == 1.0
     schedule.watch([5, 3, 3, 3, 2.999, 2.999, 2.999], fraction=0.3)
     assert schedule.end == pytest.approx(0.3 + FINAL_PART)
-    assert schedule.stage(0.3) is TrainingStage.FINISHING
-    assert schedule.rate(0.3) == pytest.approx(LearningSchedule(recipe).rate(0.3))
+    assert schedule.part(0.3) is TrainingPart.FINISHING
+    assert schedule.rate(0.3) == pytest.approx(LearningSchedule(parameters).rate(0.3))
     assert schedule.rate(schedule.end) == pytest.approx(0.01)
-    assert schedule.stage(schedule.end) is TrainingStage.REPORTING
+    assert schedule.part(schedule.end) is TrainingPart.REPORTING
 
 
 def test_without_early_stopping_the_run_is_as_long_as_planned() -> None:
@@ -173,7 +173,7 @@ def test_a_run_that_learns_nothing_more_ends_early_and_says_so(tmp_path: Path) -
     # The evaluation after 20 steps was no better than that after 10; 15 steps of falling rate were left.
     assert card.training["steps_done"] == 35
     assert records[-1].progress.done == records[-1].progress.total == 35
-    assert TrainingStage.FINISHING in {record.stage for record in records}
+    assert TrainingPart.FINISHING in {record.part for record in records}
     assert "ended early" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -251,23 +251,25 @@ def test_a_full_disk_does_not_end_the_training(tmp_path: Path, monkeypatch: pyte
 
 
 def test_dynamical_patterns_are_simulated_first_and_judged_by_other_ones(tmp_path: Path) -> None:
-    recipe = TINY.model_copy(
+    parameters = TINY.model_copy(
         update={"simulation": "dynamical", "zone_axes": 200, "variants": 1, "thickness_high_angstrom": 300}
     )
     asked: list[tuple[int, float]] = []
 
     def build(
         crystals: Sequence[Crystal], *, parameters: BlochParameters, seed: int, device: torch.device | str
-    ) -> Generator[LibraryStep, None, BlochLibrary]:
+    ) -> Generator[LibraryProgress, None, BlochLibrary]:
         asked.append((seed, parameters.spacing_deg))
         return (yield from build_bloch_library(crystals, parameters=parameters, seed=seed, device=device))
 
-    records = list(train_model([CU], parameters=recipe, output=tmp_path, device="cpu", build_library=build))
+    records = list(
+        train_model([CU], parameters=parameters, output=tmp_path, device="cpu", build_library=build)
+    )
     kinds = [type(record) for record in records]
-    first = kinds.index(TrainingStep)
+    first = kinds.index(TrainingProgress)
     assert first > 0
-    assert set(kinds[:first]) == {TrainingPhase}
-    assert set(kinds[first:]) == {TrainingStep}
+    assert set(kinds[:first]) == {PreparationProgress}
+    assert set(kinds[first:]) == {TrainingProgress}
     (seed, spacing), (other_seed, other_spacing) = asked
     assert seed != other_seed
     assert other_spacing > spacing
@@ -280,8 +282,8 @@ def test_dynamical_patterns_are_simulated_first_and_judged_by_other_ones(tmp_pat
 
 
 def test_phases_are_learned_and_their_accuracy_is_reported(tmp_path: Path) -> None:
-    recipe = TINY.model_copy(update={"steps": 30})
-    list(train_model([CU, CU2O], parameters=recipe, output=tmp_path, device="cpu"))
+    parameters = TINY.model_copy(update={"steps": 30})
+    list(train_model([CU, CU2O], parameters=parameters, output=tmp_path, device="cpu"))
     card = load_model(tmp_path).card
     assert 0.5 < card.held_out["phase_accuracy"] <= 1.0
     assert "The phase is right for" in (tmp_path / "report.md").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.indexing.sensitivity import SensitivityStep
+    from napari_stem_orient.indexing.sensitivity import SensitivityProgress
 
 STEPS = ("origin", "ellipse", "pixel-size")
 
@@ -273,7 +273,7 @@ def run_sensitivity(arguments: argparse.Namespace) -> str:
     )
     told: list[str] = []
 
-    def note(record: SensitivityStep) -> str:
+    def note(record: SensitivityProgress) -> str:
         if not told and not arguments.quiet:
             tell(record.sample)
             told.append(record.sample)

@@ -1,4 +1,4 @@
-"""What a file holds, in lines for a terminal: a scan, Bragg peaks, an orientation map or a model; and the models."""
+"""The command info: what a scan, Bragg peaks, an orientation map or a model holds, in lines; or the models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stem_orient.cli.options import open_scan
+from napari_stem_orient.cli.options import calibration_options, existing, open_scan, scan_options
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -14,6 +14,27 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.orientation_map import OrientationMap
 
 Lines = list[tuple[str, str]]
+
+
+def info_options(parser: argparse.ArgumentParser) -> None:
+    """Which file, and how to read a scan."""
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="a scan, Bragg peaks, an orientation map or a model folder; without one, the shipped models and "
+        "what they were trained for",
+    )
+    parser.set_defaults(tells_notes=False)  # they are among the lines
+    scan_options(parser)
+    calibration_options(parser)
+
+
+def run_info(arguments: argparse.Namespace) -> str:
+    """Say what a file holds, what of its calibration is known, and what is missing; or list the models."""
+    lines = model_lines() if arguments.file is None else file_lines(existing(arguments.file), arguments)
+    return "\n".join(f"{name + ':':<22}{value}" for name, value in lines)
 
 
 def file_lines(path: Path, arguments: argparse.Namespace) -> Lines:

@@ -13,8 +13,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import NoReturn, get_args
+from typing import NoReturn
 
 from napari_stem_orient._version import __version__
 from napari_stem_orient.cli.calibrate import (
@@ -23,16 +22,17 @@ from napari_stem_orient.cli.calibrate import (
     run_sensitivity,
     sensitivity_options,
 )
+from napari_stem_orient.cli.demo import demo_options, run_demo
 from napari_stem_orient.cli.detect import detect_options, run_detect
-from napari_stem_orient.cli.files import UsageError, check_files, reads_file, writes_file
+from napari_stem_orient.cli.export import export_options, run_export
+from napari_stem_orient.cli.files import UsageError, check_files
 from napari_stem_orient.cli.index import index_options, run_index
-from napari_stem_orient.cli.options import calibration_options, existing, one_line, scan_options
+from napari_stem_orient.cli.info import info_options, run_info
+from napari_stem_orient.cli.options import PROGRAM, one_line
 from napari_stem_orient.cli.train import run_train, train_options
 from napari_stem_orient.cli.virtual import run_virtual, virtual_options
 
-PROGRAM = "napari-stem-orient"
 ERROR, USAGE, STOPPED = 1, 2, 130
-DEMO_FILES = ("demo-dark.png", "demo-light.png", "demo-map.h5")
 EXPECTED_ERRORS = (ValueError, OSError, IndexError, KeyError, ImportError, MemoryError, RuntimeError)
 
 
@@ -113,97 +113,6 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _info_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file",
-        type=Path,
-        nargs="?",
-        metavar="FILE",
-        help="a scan, Bragg peaks, an orientation map or a model folder; without one, the shipped models and "
-        "what they were trained for",
-    )
-    parser.set_defaults(tells_notes=False)  # they are among the lines
-    scan_options(parser)
-    calibration_options(parser)
-
-
-def run_info(arguments: argparse.Namespace) -> str:
-    """Say what a file holds, what of its calibration is known, and what is missing; or list the models."""
-    from napari_stem_orient.cli.info import file_lines, model_lines
-
-    lines = model_lines() if arguments.file is None else file_lines(existing(arguments.file), arguments)
-    return "\n".join(f"{name + ':':<22}{value}" for name, value in lines)
-
-
-def _export_options(parser: argparse.ArgumentParser) -> None:
-    from napari_stem_orient.io.figures import FigureKind
-    from napari_stem_orient.io.own_files import EXPORT, TABLE
-
-    reads_file(parser, "map", type=Path, metavar="MAP.h5", help="an orientation map")
-    writes_file(parser, "--ang", replaces=(EXPORT,), metavar="OUT.ang", help="EDAX .ang, for MTEX, OIM, orix")
-    writes_file(parser, "--csv", replaces=(TABLE,), metavar="OUT.csv", help="a table, one row a position")
-    writes_file(
-        parser, "--figure", replaces=(EXPORT,), metavar="OUT.png", help="a picture with scale bar and key"
-    )
-    parser.add_argument(
-        "--four-indices",
-        action="store_true",
-        help="zone axes of hexagonal and trigonal crystals in the table as [uvtw]",
-    )
-    parser.add_argument(
-        "--figure-kind",
-        choices=get_args(FigureKind),
-        default="overview",
-        help="what it shows. Default: overview.",
-    )
-
-
-def run_export(arguments: argparse.Namespace) -> str:
-    """Write a map in the formats of other tools."""
-    from napari_stem_orient.io.figures import export_figure
-    from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
-
-    wanted = [path for path in (arguments.ang, arguments.csv, arguments.figure) if path is not None]
-    if not wanted:
-        raise UsageError("nothing to export: give --ang, --csv or --figure")
-    orientation_map = open_orientation_map(existing(arguments.map))
-    if arguments.ang is not None:
-        export_ang(orientation_map, arguments.ang)
-    if arguments.csv is not None:
-        export_csv(orientation_map, arguments.csv, four=arguments.four_indices)
-    if arguments.figure is not None:
-        export_figure(orientation_map, arguments.figure, kind=arguments.figure_kind)
-    return "\n".join(str(path) for path in wanted)
-
-
-def _demo_options(parser: argparse.ArgumentParser) -> None:
-    from napari_stem_orient.io.own_files import EXPORT, MAP
-
-    writes_file(
-        parser,
-        "--output",
-        replaces=(EXPORT, MAP),
-        folder_of=DEMO_FILES,
-        metavar="FOLDER",
-        help="folder to write pictures (dark and light) and the map to",
-    )
-    parser.add_argument("--close", action="store_true", help="close the window when the maps are finished")
-
-
-def run_demo(arguments: argparse.Namespace) -> str:
-    """Open napari with the simulated scan and run the main job to finished maps."""
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        raise RuntimeError(
-            f"no display: run 'xvfb-run -a {PROGRAM} demo --output demo-output --close', as 'make demo' "
-            "does, or use a desktop"
-        )
-    from napari_stem_orient.gui.demo import run_demo as run_in_window
-
-    return run_in_window(output=arguments.output, close=arguments.close)
-
-
 def _fail(message: str, code: int) -> int:
     print(f"{PROGRAM}: {message}", file=sys.stderr)
     return code
@@ -214,7 +123,7 @@ COMMANDS: dict[
 ] = {
     "info": (
         "say what a file holds and what is missing to index it, or list the models",
-        _info_options,
+        info_options,
         run_info,
     ),
     "detect": ("detect the Bragg disks of a scan", detect_options, run_detect),
@@ -227,7 +136,7 @@ COMMANDS: dict[
     ),
     "virtual": ("make images of virtual detectors, or the pattern of a region", virtual_options, run_virtual),
     "train": ("train a model for crystals of your own", train_options, run_train),
-    "export": ("write a map as .ang, .csv or a picture", _export_options, run_export),
-    "demo": ("open a simulated scan in napari and index it", _demo_options, run_demo),
+    "export": ("write a map as .ang, .csv or a picture", export_options, run_export),
+    "demo": ("open a simulated scan in napari and index it", demo_options, run_demo),
 }
 """Name of each command -> what it does, its options, and what runs it."""

@@ -30,6 +30,8 @@ ModelType = TypeVar("ModelType", bound=BaseModel)
 #: Options that are not called as the field that they fill, and those that help where one field does not.
 OPTIONS_OF_FIELDS = {"radius_px": "--probe-radius-px, --origin-px"}
 
+PROGRAM = "napari-stem-orient"
+
 
 def option_name(field: str) -> str:
     """The option of a field: voltage_kv -> --voltage-kv."""

@@ -27,9 +27,9 @@ from napari_stem_orient.cli.options import (
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.transformer.checkpoint import TrainingSettings
+    from napari_stem_orient.transformer.preparation import PreparationProgress
     from napari_stem_orient.transformer.training_parameters import TrainingParameters
-    from napari_stem_orient.transformer.training_phase import TrainingPhase
-    from napari_stem_orient.transformer.training_run import TrainingStep
+    from napari_stem_orient.transformer.training_run import TrainingProgress
 
 NEAREST, NONE = "nearest", "none"
 MODEL_FILES = ("config.json", "report.md")
@@ -87,7 +87,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         help="let a stopped training, or the model, in the output folder go",
     )
     job_options(parser)
-    add_model_options(parser, TrainingParameters, title="recipe")
+    add_model_options(parser, TrainingParameters, title="training parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +130,22 @@ def run_train(arguments: argparse.Namespace) -> str:
     return f"{(folder / REPORT_NAME).read_text(encoding='utf-8')}\n{folder}: model written"
 
 
-def _note(step: TrainingStep | TrainingPhase) -> str:
+def _note(progress: TrainingProgress | PreparationProgress) -> str:
     """What is shown beside the bar."""
-    from napari_stem_orient.transformer.training_phase import TrainingPhase
+    from napari_stem_orient.transformer.preparation import PreparationProgress
 
-    if isinstance(step, TrainingPhase):
-        return step.text[:1].lower() + step.text[1:]
-    if step.notice:
-        return step.notice
-    lowest = step.lowest_held_out_deg
+    if isinstance(progress, PreparationProgress):
+        return progress.text[:1].lower() + progress.text[1:]
+    if progress.notice:
+        return progress.notice
+    lowest = progress.lowest_held_out_deg
     held_out = "" if lowest is None else f", held out {lowest:.2f}°"
-    return f"{step.stage.value}, loss {step.loss:.3f}, best candidate off by {step.best_error_deg:.2f}°{held_out}"
+    best = f"best candidate off by {progress.best_error_deg:.2f}°"
+    return f"{progress.part.value}, loss {progress.loss:.3f}, {best}{held_out}"
 
 
 def _new_task(arguments: argparse.Namespace) -> _Task:
-    from napari_stem_orient.transformer.training import common_structure_type, recipe_to_start_from
+    from napari_stem_orient.transformer.training import common_structure_type, parameters_to_start_from
     from napari_stem_orient.transformer.training_checks import check_reach, make_model_folder
     from napari_stem_orient.transformer.training_parameters import TrainingParameters
 
@@ -152,7 +153,7 @@ def _new_task(arguments: argparse.Namespace) -> _Task:
         raise UsageError("--crystal is needed: name a crystal or a CIF, or go on with a training by --resume")
     if arguments.member and len(arguments.crystal) > 1:
         raise UsageError("--member belongs to one --crystal: train a model for each structure type")
-    recipe = build_model(arguments, TrainingParameters)
+    parameters = build_model(arguments, TrainingParameters)
     crystals = load_crystals((*arguments.crystal, *(arguments.member or ())))
     whole = arguments.whole_structure_type or bool(arguments.member)
     if whole:
@@ -161,12 +162,12 @@ def _new_task(arguments: argparse.Namespace) -> _Task:
         except ValueError as error:
             raise UsageError(f"--whole-structure-type: {one_line(error)}") from error
     try:
-        check_reach(crystals, recipe.q_max_high_inv_angstrom, setting="--q-max-high-inv-angstrom")
+        check_reach(crystals, parameters.q_max_high_inv_angstrom, setting="--q-max-high-inv-angstrom")
     except ValueError as error:
         raise UsageError(one_line(error)) from error
     output = _output(arguments, "-".join(crystal.name for crystal in crystals))
     start_from = _start(arguments.start_from, crystals)
-    task = _Task(crystals, recipe_to_start_from(recipe, start_from), output, whole, start_from)
+    task = _Task(crystals, parameters_to_start_from(parameters, start_from), output, whole, start_from)
     _clear(output, start_over=arguments.start_over)
     make_model_folder(output)
     return task

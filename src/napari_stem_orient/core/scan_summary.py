@@ -40,7 +40,7 @@ class SummaryBlock:
         (det_y, det_x) float32; mean of the patterns read so far.
     progress
         How far the summary is, in patterns.
-    step
+    stride
         Rows and columns that each position stands for until its neighbours are read: (1, 1) for final values.
     """
 
@@ -49,16 +49,16 @@ class SummaryBlock:
     bright_field: Float32
     mean_pattern: Float32
     progress: Progress
-    step: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
 
     def paint(self, image: NDArray[Any], *, values: NDArray[Any] | None = None) -> None:
-        """Write the values into ``image`` (scan_y, scan_x) in place; coarse ones fill their whole step.
+        """Write the values into ``image`` (scan_y, scan_x) in place; coarse ones fill their whole stride.
 
         ``values`` (m,) are the dark-field sums where None.
         """
         values = self.dark_field if values is None else values
         y, x = np.divmod(self.positions, image.shape[1])
-        rows, columns = self.step
+        rows, columns = self.stride
         if (rows, columns) == (1, 1):
             image[y, x] = values
             return
@@ -173,7 +173,7 @@ class _Reader:
         positions: NDArray[np.int64],
         frames: NDArray[Any],
         progress: Progress,
-        step: tuple[int, int],
+        stride: tuple[int, int],
     ) -> SummaryBlock:
         """Values of the patterns ``frames`` (m, det_y, det_x)."""
         frames = frames.astype(np.float32)
@@ -189,7 +189,7 @@ class _Reader:
         if self._weights is None:
             self._weights = self._masks(mean)
         sums = frames.reshape(len(frames), -1) @ self._weights
-        return SummaryBlock(positions, sums[:, 0].copy(), sums[:, 1].copy(), mean, progress, step)
+        return SummaryBlock(positions, sums[:, 0].copy(), sums[:, 1].copy(), mean, progress, stride)
 
     def summary(self, dark_field: Float32, bright_field: Float32) -> ScanSummary:
         """The result, once the whole scan has been read."""
@@ -230,12 +230,12 @@ def _chunk_bytes(datacube: DataCube) -> int:
 
 
 def _coarse_grid(datacube: DataCube, count: int) -> tuple[slice, slice]:
-    """Rows and columns of a grid of about count x count positions, each in the middle of its step."""
+    """Rows and columns of a grid of about count x count positions, each in the middle of its stride."""
     slices = []
     for size in datacube.scan_shape:
-        step = -(-size // count)
-        n_steps = -(-size // step)
-        slices.append(slice((size - (n_steps - 1) * step) // 2, size, step))
+        stride = -(-size // count)
+        n_strides = -(-size // stride)
+        slices.append(slice((size - (n_strides - 1) * stride) // 2, size, stride))
     return slices[0], slices[1]
 
 

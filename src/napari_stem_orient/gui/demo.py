@@ -16,10 +16,10 @@ from napari_stem_orient.gui.desk_widget import OrientationMappingWidget
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.index.widget import IndexWidget
 from napari_stem_orient.gui.jobs.sessions import session_of
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
-from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
+from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 
 PLUGIN = "napari-stem-orient"
 CRYSTAL = "Cu"
@@ -33,7 +33,7 @@ Condition = Callable[[], bool]
 
 
 class Demo:
-    """Clicks through the steps in a viewer, waiting for each as a person would; keep it until it has ended.
+    """Clicks through the stages in a viewer, waiting for each as a person would; keep it until it has ended.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Demo:
         self._viewer = viewer
         self._output = output
         self._on_end = on_end
-        self._script = self._steps()
+        self._script = self._stages()
         self._waiting_for: Condition = lambda: True
         self._since = time.monotonic()
         self._timer = QTimer()
@@ -89,24 +89,24 @@ class Demo:
         self.stop()
         self._on_end(error)
 
-    def _steps(self) -> Iterator[Condition]:
+    def _stages(self) -> Iterator[Condition]:
         """Do one thing, then yield what to wait for before the next."""
         viewer, session = self._viewer, self.session
         inspect_dock, _ = viewer.window.add_plugin_dock_widget(PLUGIN, "Inspect")
         desk_dock, desk = viewer.window.add_plugin_dock_widget(PLUGIN, "Orientation mapping")
         assert isinstance(desk, OrientationMappingWidget)
         _put_side_by_side(desk_dock, inspect_dock)
-        detecting, indexing = desk.panels[Step.DETECT], desk.panels[Step.INDEX]
+        detecting, indexing = desk.panels[Stage.DETECT], desk.panels[Stage.INDEX]
         assert isinstance(detecting, DetectWidget)
         assert isinstance(indexing, IndexWidget)
         yield _after(2)
         _share_width(desk_dock, inspect_dock)
         viewer.open_sample(PLUGIN, "simulated_polycrystal")
-        yield lambda: session.summary is not None or _has_failed(session, desk.panels[Step.OPEN])
+        yield lambda: session.summary is not None or _has_failed(session, desk.panels[Stage.OPEN])
         yield lambda: detecting.run_button.isEnabled() or _has_failed(session, detecting)
         detecting.run_button.click()
         yield lambda: _is_done(session, detecting)
-        desk.panels[Step.CALIBRATE].goes_on.emit()  # the sample knows its calibration
+        desk.panels[Stage.CALIBRATE].goes_on.emit()  # the sample knows its calibration
         indexing.crystals.add(CRYSTAL)
         yield indexing.run_button.isEnabled
         indexing.run_button.click()
@@ -145,7 +145,7 @@ def run_demo(*, output: Path | None = None, close: bool = False) -> str:
     Raises
     ------
     RuntimeError
-        When a step fails or the window is closed before the maps are finished.
+        When a stage fails or the window is closed before the maps are finished.
     """
     viewer = napari.Viewer(title="STEM Orient: demo", ndisplay=2)
     viewer.window.resize(*WINDOW_SIZE)
@@ -206,20 +206,20 @@ def _share_width(left: QDockWidget, right: QDockWidget) -> None:
         window.resizeDocks([left, right], list(DOCK_WIDTHS), Qt.Orientation.Horizontal)
 
 
-def _is_done(session: Session, panel: StepPanel) -> bool:
-    """Whether a step is done; RuntimeError, with the panel's message, where it has failed."""
-    if session.step_state(panel.step) is StepState.DONE:
+def _is_done(session: Session, panel: StagePanel) -> bool:
+    """Whether a stage is done; RuntimeError, with the panel's message, where it has failed."""
+    if session.stage_state(panel.stage) is StageState.DONE:
         return True
     _has_failed(session, panel)
     return False
 
 
-def _has_failed(session: Session, panel: StepPanel) -> bool:
+def _has_failed(session: Session, panel: StagePanel) -> bool:
     """RuntimeError where the panel's job has ended with a message instead of a result; otherwise False."""
     message = panel.message_label.text()
-    idle = session.running_job(panel.step) is None
-    if idle and message and session.step_state(panel.step) is not StepState.DONE:
-        raise RuntimeError(f"{panel.step.value}: {message}")
+    idle = session.running_job(panel.stage) is None
+    if idle and message and session.stage_state(panel.stage) is not StageState.DONE:
+        raise RuntimeError(f"{panel.stage.value}: {message}")
     return False
 
 

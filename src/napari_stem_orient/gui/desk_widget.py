@@ -1,4 +1,4 @@
-"""OrientationMappingWidget: the desk: the steps from a file to maps, one below the other."""
+"""OrientationMappingWidget: the desk: the stages from a file to maps, one below the other."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from napari_stem_orient.gui.jobs.connections import Connections
 from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.gui.parts.folding import Folding
-from napari_stem_orient.gui.parts.stage_panel import STATE_SIGNS, StepPanel, state_sentence
-from napari_stem_orient.session.rules import RULE_FIELDS, StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.gui.parts.stage_panel import STATE_SIGNS, StagePanel, state_sentence
+from napari_stem_orient.session.rules import RULE_FIELDS, StageState
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     import napari
 
 WIDTH = 350
-LOWEST = 210  # between two other docks on a small screen: a step's title and its first rows
-PANELS: tuple[type[StepPanel], ...] = (OpenWidget, DetectWidget, CalibrateWidget, IndexWidget, ExportWidget)
+LOWEST = 210  # between two other docks on a small screen: a stage's title and its first rows
+PANELS: tuple[type[StagePanel], ...] = (OpenWidget, DetectWidget, CalibrateWidget, IndexWidget, ExportWidget)
 
 
 class OrientationMappingWidget(QWidget):
-    """Shows the steps in order, each with its state; the next step unfolds when one is done.
+    """Shows the stages in order, each with its state; the next stage unfolds when one is done.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ class OrientationMappingWidget(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.session = session_of(napari_viewer)
-        self.panels = {panel.step: panel for panel in (kind(napari_viewer) for kind in PANELS)}
+        self.panels = {panel.stage: panel for panel in (kind(napari_viewer) for kind in PANELS)}
         self.sections = {
-            step: Folding(f"{number}  {step.value}", panel, unfolded=step is Step.OPEN)
-            for number, (step, panel) in enumerate(self.panels.items(), start=1)
+            stage: Folding(f"{number}  {stage.value}", panel, unfolded=stage is Stage.OPEN)
+            for number, (stage, panel) in enumerate(self.panels.items(), start=1)
         }
-        steps = QWidget()
-        column = QVBoxLayout(steps)
+        stages = QWidget()
+        column = QVBoxLayout(stages)
         column.setContentsMargins(2, 2, 2, 2)
         column.setSpacing(2)
         for section in self.sections.values():
@@ -61,22 +61,22 @@ class OrientationMappingWidget(QWidget):
         self.scroll_area.setWidgetResizable(True)
         self.scroll_area.setFrameShape(QFrame.Shape.NoFrame)
         self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll_area.setWidget(steps)
+        self.scroll_area.setWidget(stages)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll_area)
         self.layers_button = LayersButton(napari_viewer, map_layers_of(napari_viewer, self.session))
         layout.addWidget(self.layers_button, 0, Qt.AlignmentFlag.AlignRight)
         self.setMinimumSize(WIDTH, LOWEST)
-        for step, panel in self.panels.items():
-            panel.asks.connect(partial(self._unfold, step))
-            panel.goes_on.connect(partial(self._go_on_from, step))
+        for stage, panel in self.panels.items():
+            panel.asks.connect(partial(self._unfold, stage))
+            panel.goes_on.connect(partial(self._go_on_from, stage))
             panel.must_be_seen.connect(self._on_must_be_seen)
-        self._states = {step: self.session.step_state(step) for step in Step}
-        self._next = Step.OPEN
+        self._states = {stage: self.session.stage_state(stage) for stage in Stage}
+        self._next = Stage.OPEN
         self._to_be_seen: QWidget | None = None
         self._connections = Connections()
-        self._connections.watch(self.session, RULE_FIELDS, self._on_steps_changed)
+        self._connections.watch(self.session, RULE_FIELDS, self._on_stages_changed)
         self.destroyed.connect(self._connections.disconnect_all)
         self._show_states()
         self._unfold_what_is_next()
@@ -85,50 +85,51 @@ class OrientationMappingWidget(QWidget):
         """Wide enough for the forms; as high as there is room."""
         return QSize(WIDTH + 20, 640)
 
-    def _on_steps_changed(self) -> None:
-        before, self._states = self._states, {step: self.session.step_state(step) for step in Step}
+    def _on_stages_changed(self) -> None:
+        before, self._states = self._states, {stage: self.session.stage_state(stage) for stage in Stage}
         self._show_states()
-        for step, state in self._states.items():
-            finished = before[step] is not state and self._is_settled(step)
-            if step is Step.OPEN:  # a value that is filled in later, here or by Calibrate, leads nowhere else
-                finished = finished and before[step] in (StepState.READY, StepState.RUNNING)
-            if finished and not self.panels[step].wants_attention:
-                self._go_on_from(step)
+        for stage, state in self._states.items():
+            finished = before[stage] is not state and self._is_settled(stage)
+            # a value that is filled in later, here or by Calibrate, leads nowhere else
+            if stage is Stage.OPEN:
+                finished = finished and before[stage] in (StageState.READY, StageState.RUNNING)
+            if finished and not self.panels[stage].wants_attention:
+                self._go_on_from(stage)
 
-    def _is_settled(self, step: Step) -> bool:
-        """Whether the next step may be turned to: this one is done, or lacks only what a later one can measure."""
-        if step is not Step.OPEN:
-            return self._states[step] is StepState.DONE
+    def _is_settled(self, stage: Stage) -> bool:
+        """Whether the next stage may be turned to: this one is done, or lacks only what a later one can measure."""
+        if stage is not Stage.OPEN:
+            return self._states[stage] is StageState.DONE
         session = self.session
         is_open = session.scan_shape is not None and session.open_needs is None
-        reading = self._states[step] is StepState.RUNNING
+        reading = self._states[stage] is StageState.RUNNING
         return is_open and not reading and not self._calibration_is_missing()
 
     def _show_states(self) -> None:
-        for step, section in self.sections.items():
-            state = self._states[step]
-            word = "stopped" if state is StepState.READY and self.session.is_partial(step) else state.value
-            sentence = state_sentence(self.session, step)
-            if state is StepState.BLOCKED:
+        for stage, section in self.sections.items():
+            state = self._states[stage]
+            word = "stopped" if state is StageState.READY and self.session.is_partial(stage) else state.value
+            sentence = state_sentence(self.session, stage)
+            if state is StageState.BLOCKED:
                 word = sentence[:1].lower() + sentence[1:].rstrip(".")
             section.note.setText(f"{STATE_SIGNS[state]} {word}")
             section.note.setToolTip(sentence)
 
-    def _go_on_from(self, step: Step) -> None:
-        """Fold a step that is done, and unfold the one after it."""
-        steps = list(Step)
-        following = steps.index(step) + 1
-        if following < len(steps):
-            self.sections[step].set_unfolded(False)
-            self._unfold(steps[following])
+    def _go_on_from(self, stage: Stage) -> None:
+        """Fold a stage that is done, and unfold the one after it."""
+        stages = list(Stage)
+        following = stages.index(stage) + 1
+        if following < len(stages):
+            self.sections[stage].set_unfolded(False)
+            self._unfold(stages[following])
 
-    def _unfold(self, step: Step) -> None:
-        self.sections[step].set_unfolded(True)
-        self._next = step
+    def _unfold(self, stage: Stage) -> None:
+        self.sections[stage].set_unfolded(True)
+        self._next = stage
         QTimer.singleShot(0, self._reveal_next)
 
     def _reveal_next(self) -> None:
-        """Scroll the step that was unfolded last into sight, its title above all."""
+        """Scroll the stage that was unfolded last into sight, its title above all."""
         section = self.sections[self._next]
         self.scroll_area.ensureWidgetVisible(section)
         self.scroll_area.ensureWidgetVisible(section.button)
@@ -144,11 +145,11 @@ class OrientationMappingWidget(QWidget):
 
     def _unfold_what_is_next(self) -> None:
         """On a Session in which something is open already, start where it stands."""
-        for step in Step:
-            if self._is_settled(step) and not self._calibration_is_missing():
-                self._go_on_from(step)
+        for stage in Stage:
+            if self._is_settled(stage) and not self._calibration_is_missing():
+                self._go_on_from(stage)
 
     def _calibration_is_missing(self) -> bool:
-        """Whether Open lacks what no later step can measure."""
+        """Whether Open lacks what no later stage can measure."""
         calibration = self.session.calibration
         return calibration is not None and calibration.voltage_kv is None

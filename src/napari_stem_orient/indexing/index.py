@@ -34,7 +34,7 @@ def make_pattern_indexer(
     """
     missing = peaks.calibration.missing_for_indexing()
     if missing:
-        raise ValueError(f"indexing needs the {' and the '.join(missing)}; enter it in the Open step")
+        raise ValueError(f"indexing needs the {' and the '.join(missing)}; enter it in the Open stage")
     if not crystals:
         raise ValueError("no crystal to index with; add at least one")
     names = [crystal.name for crystal in crystals]

@@ -63,7 +63,7 @@ NOTABLE_SCATTER_PX = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class RefinementStep:
+class RefinementProgress:
     """How far a refinement is, and what it does now, in words."""
 
     progress: Progress
@@ -115,7 +115,7 @@ class _Fit:
 
 def refine_calibration(
     peaks: BraggPeaks, orientation_map: OrientationMap, *, device: str = "auto"
-) -> Generator[RefinementStep, None, JointCalibration]:
+) -> Generator[RefinementProgress, None, JointCalibration]:
     """Refine pixel size, ellipse and origin from the disks that the orientation map explains.
 
     In turn, orientations are refined under the calibration, and the calibration is fitted to where the disks lie
@@ -133,11 +133,11 @@ def refine_calibration(
     patterns = _sure_patterns(peaks, orientation_map, device=device)
     n_positions = sum(len(phase.positions) for phase in patterns)
     state = _State(peaks.calibration.detector_to_sample(), np.zeros((peaks.n_positions, 2)))
-    yield RefinementStep(Progress(0, MOST_ROUNDS + 1, "steps"), "orientations as they are calibrated now")
+    yield RefinementProgress(Progress(0, MOST_ROUNDS + 1, "steps"), "orientations as they are calibrated now")
     before = _judged(patterns, state)
     equations = None
     for step in range(MOST_ROUNDS):
-        yield RefinementStep(Progress(step + 1, MOST_ROUNDS + 1, "steps"), "calibration and orientations")
+        yield RefinementProgress(Progress(step + 1, MOST_ROUNDS + 1, "steps"), "calibration and orientations")
         disks = _explained(patterns, state)
         equations = _equations(disks, state, peaks.scan_shape)
         changed = _with_change(state, equations.solve(), peaks.scan_shape)
@@ -146,7 +146,7 @@ def refine_calibration(
         _refine(patterns, state, tilt=step % 3 == 2)
         if still:
             break
-    yield RefinementStep(Progress(MOST_ROUNDS, MOST_ROUNDS + 1, "steps"), "origin at each position")
+    yield RefinementProgress(Progress(MOST_ROUNDS, MOST_ROUNDS + 1, "steps"), "origin at each position")
     assert equations is not None
     smooth = state
     scatter, state = _with_remainders(_explained(patterns, state), state)

@@ -53,7 +53,7 @@ class SensitivityParameters(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class SensitivityStep:
+class SensitivityProgress:
     """How far the calculation is, which change it is at, and what is indexed for it, in words."""
 
     progress: Progress
@@ -128,7 +128,7 @@ def calibration_sensitivity(
     models: Sequence[str | Path] = (),
     device: str = "auto",
     parameters: SensitivityParameters | None = None,
-) -> Generator[SensitivityStep, None, SensitivityTable]:
+) -> Generator[SensitivityProgress, None, SensitivityTable]:
     """Index a sample of a map again with the pixel size changed, by the method and the parameters of the map.
 
     The sample is some squares of the scan, and what lies around them where neighbours have a say. The row without
@@ -174,7 +174,7 @@ def calibration_sensitivity(
             job = _index_again(part, whole, orientation_map, models, device)
         note = "pixel size as it is" if change == 0 else f"pixel size {change:+g} %"
         steps = _followed(
-            job, SensitivityStep(Progress(count * number, len(changes) * number, "patterns"), note, told)
+            job, SensitivityProgress(Progress(count * number, len(changes) * number, "patterns"), note, told)
         )
         entries.append(_row(change, (yield from steps), orientation_map, layout))
     return SensitivityTable(tuple(entries), int(layout.counted.sum()))
@@ -275,8 +275,8 @@ def _index_again(
 
 
 def _followed(
-    job: Generator[IndexedBlock, None, OrientationMap], start: SensitivityStep
-) -> Generator[SensitivityStep, None, OrientationMap]:
+    job: Generator[IndexedBlock, None, OrientationMap], start: SensitivityProgress
+) -> Generator[SensitivityProgress, None, OrientationMap]:
     """Run a job that is one of some; tell how far all of them are."""
     first, total = start.progress.done, start.progress.total
     yield start

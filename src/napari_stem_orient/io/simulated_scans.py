@@ -27,7 +27,7 @@ SAMPLE_CALIBRATION = Calibration(
     voltage_kv=300.0, pixel_size_inv_angstrom=0.025, scan_step_nm=5.0, convergence_angle_mrad=1.5
 )
 
-# A number that changes with the recipe below: another sample is another file.
+# A number that changes with the numbers below: another sample is another file.
 _SAMPLE_VERSION = 1
 _TRUTH_ARRAYS = ("grain", "phase_id", "quaternion", "thickness_nm", "origin_px")
 

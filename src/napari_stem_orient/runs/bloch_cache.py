@@ -22,7 +22,7 @@ from napari_stem_orient.simulation.bloch_library import (
     SIMULATION_VERSION,
     BlochLibrary,
     BlochParameters,
-    LibraryStep,
+    LibraryProgress,
     build_bloch_library,
 )
 
@@ -43,7 +43,7 @@ def cached_bloch_library(
     seed: int = 0,
     device: torch.device | str = "cpu",
     folder: str | Path | None = None,
-) -> Generator[LibraryStep, None, BlochLibrary]:
+) -> Generator[LibraryProgress, None, BlochLibrary]:
     """Read a library from the cache, or simulate it as `build_bloch_library` does and keep it there.
 
     A file is read when it was made of the same crystals with the same parameters and seed, on the same kind of device
@@ -61,7 +61,7 @@ def cached_bloch_library(
 
     Yields
     ------
-    LibraryStep
+    LibraryProgress
         One when the library was read; else see `build_bloch_library`.
 
     Returns
@@ -69,15 +69,15 @@ def cached_bloch_library(
     The library.
     """
     crystals = tuple(crystals)
-    recipe = _recipe(crystals, parameters, seed, device)
-    path = cached_library_path(folder) / f"{_key(recipe)}.npz"
-    kept = _read(path, recipe, crystals, parameters)
+    made_with = _made_with(crystals, parameters, seed, device)
+    path = cached_library_path(folder) / f"{_key(made_with)}.npz"
+    kept = _read(path, made_with, crystals, parameters)
     if kept is not None:
-        yield LibraryStep(Progress(len(kept), len(kept), "zone axes"))
+        yield LibraryProgress(Progress(len(kept), len(kept), "zone axes"))
         return kept
     library = yield from build_bloch_library(crystals, parameters=parameters, seed=seed, device=device)
     try:
-        _keep(library, path, recipe)
+        _keep(library, path, made_with)
     except OSError as error:
         _LOGGER.warning("the library of dynamical patterns is not kept for the next time: %s", error)
     return library
@@ -92,11 +92,11 @@ def cached_library_path(folder: str | Path | None = None) -> Path:
     return Path(folder)
 
 
-def _recipe(
+def _made_with(
     crystals: tuple[Crystal, ...], parameters: BlochParameters, seed: int, device: torch.device | str
 ) -> str:
     """Everything that a library follows from, as JSON."""
-    recipe = {
+    made_with = {
         "format": _FORMAT_VERSION,
         "simulation": SIMULATION_VERSION,
         "crystals": [crystal.fingerprint for crystal in crystals],
@@ -105,20 +105,20 @@ def _recipe(
         # Other devices round otherwise, and the same seed is to give the same model.
         "device": torch.device(device).type,
     }
-    return json.dumps(recipe, sort_keys=True)
+    return json.dumps(made_with, sort_keys=True)
 
 
-def _key(recipe: str) -> str:
-    return hashlib.sha256(recipe.encode()).hexdigest()[:32]
+def _key(made_with: str) -> str:
+    return hashlib.sha256(made_with.encode()).hexdigest()[:32]
 
 
 def _read(
-    path: Path, recipe: str, crystals: tuple[Crystal, ...], parameters: BlochParameters
+    path: Path, made_with: str, crystals: tuple[Crystal, ...], parameters: BlochParameters
 ) -> BlochLibrary | None:
-    """The library in a file; None where there is none of this recipe, or it is damaged."""
+    """The library in a file; None where there is none made with this, or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            if str(file["recipe"]) != recipe:
+            if str(file["recipe"]) != made_with:
                 return None
             tensors: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in _ARRAYS}
             mirrored = bool(file["mirrored"])
@@ -129,7 +129,7 @@ def _read(
     return BlochLibrary(crystals=crystals, parameters=parameters, mirrored=mirrored, **tensors)
 
 
-def _keep(library: BlochLibrary, path: Path, recipe: str) -> None:
+def _keep(library: BlochLibrary, path: Path, made_with: str) -> None:
     arrays = {name: getattr(library, name).numpy() for name in _ARRAYS}
     size = sum(array.nbytes for array in arrays.values())
     if size > LARGEST_CACHE_BYTES:
@@ -138,7 +138,7 @@ def _keep(library: BlochLibrary, path: Path, recipe: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _make_room(path.parent, size)
     with complete_or_absent(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, recipe=np.array(recipe), mirrored=np.array(library.mirrored), **arrays)
+        np.savez(file, recipe=np.array(made_with), mirrored=np.array(library.mirrored), **arrays)
 
 
 def _make_room(folder: Path, size: int) -> None:

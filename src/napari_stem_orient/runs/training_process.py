@@ -33,10 +33,10 @@ from napari_stem_orient.runs.training_task import (
     stopped_in,
     training_job,
 )
-from napari_stem_orient.transformer.training_phase import TrainingPhase
+from napari_stem_orient.transformer.preparation import PreparationProgress
 
 if TYPE_CHECKING:
-    from napari_stem_orient.transformer.training_run import TrainingStep
+    from napari_stem_orient.transformer.training_run import TrainingProgress
 
 #: How often the parent looks for records; so soon it notices that it is to stop, too.
 LOOK_EVERY_S = 0.1
@@ -60,7 +60,7 @@ class Silence:
 
 def train_in_child(
     task: TrainingTask,
-) -> Generator[TrainingStep | TrainingPhase | Silence, None, TrainingResult]:
+) -> Generator[TrainingProgress | PreparationProgress | Silence, None, TrainingResult]:
     """Train as `training_job` does, in a process of its own.
 
     ``close()`` ends it: at once where nothing was learned yet, else as soon as that is kept.
@@ -72,7 +72,7 @@ def train_in_child(
     TrainingFailedError
         With the child's own words, or how it crashed.
     """
-    latest: TrainingStep | TrainingPhase = TrainingPhase("Starting", Progress(0, 1, "steps"))
+    latest: TrainingProgress | PreparationProgress = PreparationProgress("Starting", Progress(0, 1, "steps"))
     yield latest
     check_task(task)
     with tempfile.TemporaryDirectory(prefix="stem-orient-training-", ignore_cleanup_errors=True) as name:
@@ -84,7 +84,7 @@ def train_in_child(
                     if _ENDS & line.keys():
                         return _result(line)
                     latest = _record(line)
-                    child.has_learned |= not isinstance(latest, TrainingPhase) and latest.patterns > 0
+                    child.has_learned |= not isinstance(latest, PreparationProgress) and latest.patterns > 0
                     yield latest
                 if ended:
                     raise TrainingFailedError(child.crash_in_words())
@@ -182,20 +182,20 @@ def _result(line: dict[str, Any]) -> TrainingResult:
     return TrainingResult(Path(result["folder"]), crystals, result["report"])
 
 
-def _record(line: dict[str, Any]) -> TrainingStep | TrainingPhase:
+def _record(line: dict[str, Any]) -> TrainingProgress | PreparationProgress:
     from napari_stem_orient.transformer.checkpoint import Evaluation
-    from napari_stem_orient.transformer.schedule import TrainingStage
-    from napari_stem_orient.transformer.training_run import TrainingStep
+    from napari_stem_orient.transformer.schedule import TrainingPart
+    from napari_stem_orient.transformer.training_run import TrainingProgress
 
-    if "phase" in line:
-        return TrainingPhase(line["phase"], Progress(**line["progress"]))
-    values = dict(line["step"])
+    if "preparation" in line:
+        return PreparationProgress(line["preparation"], Progress(**line["progress"]))
+    values = dict(line["learning"])
     evaluation = values.pop("evaluation")
-    return TrainingStep(
+    return TrainingProgress(
         **{
             **values,
             "progress": Progress(**values["progress"]),
-            "stage": TrainingStage(values["stage"]),
+            "part": TrainingPart(values["part"]),
             "evaluation": None if evaluation is None else Evaluation(**evaluation),
         }
     )
@@ -207,7 +207,7 @@ def _record(line: dict[str, Any]) -> TrainingStep | TrainingPhase:
 def main(arguments: list[str]) -> int:
     """Train as the first line of the standard input says, and append records to a file, until done or told to stop."""
     with Path(arguments[0]).open("a", encoding="utf-8") as file:
-        _tell(file, _told(TrainingPhase("Loading torch", Progress(0, 1, "steps"))))
+        _tell(file, _told(PreparationProgress("Loading torch", Progress(0, 1, "steps"))))
         stop = threading.Event()
         task = TrainingTask.from_dict(json.loads(sys.stdin.readline()))
         threading.Thread(target=_wait_for_stop, args=(stop,), daemon=True).start()
@@ -223,7 +223,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _followed(
-    job: Generator[TrainingStep | TrainingPhase, None, TrainingResult],
+    job: Generator[TrainingProgress | PreparationProgress, None, TrainingResult],
     file: TextIOWrapper,
     stop: threading.Event,
 ) -> dict[str, Any]:
@@ -243,10 +243,10 @@ def _followed(
     return {"stopped": True}
 
 
-def _told(record: TrainingStep | TrainingPhase) -> dict[str, Any]:
-    if isinstance(record, TrainingPhase):
-        return {"phase": record.text, "progress": asdict(record.progress)}
-    return {"step": {**asdict(record), "stage": record.stage.value}}
+def _told(record: TrainingProgress | PreparationProgress) -> dict[str, Any]:
+    if isinstance(record, PreparationProgress):
+        return {"preparation": record.text, "progress": asdict(record.progress)}
+    return {"learning": {**asdict(record), "part": record.part.value}}
 
 
 def _tell(file: TextIOWrapper, line: dict[str, Any]) -> None:

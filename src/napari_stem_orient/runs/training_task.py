@@ -11,9 +11,9 @@ from napari_stem_orient.core.crystal import Crystal
 
 if TYPE_CHECKING:
     from napari_stem_orient.transformer.checkpoint import CheckpointSummary
+    from napari_stem_orient.transformer.preparation import PreparationProgress
     from napari_stem_orient.transformer.training_parameters import TrainingParameters
-    from napari_stem_orient.transformer.training_phase import TrainingPhase
-    from napari_stem_orient.transformer.training_run import TrainingStep
+    from napari_stem_orient.transformer.training_run import TrainingProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,14 @@ def check_task(task: TrainingTask) -> None:
     check_reach(task.crystals, task.parameters.q_max_high_inv_angstrom, setting=setting)
 
 
-def training_job(task: TrainingTask) -> Generator[TrainingStep | TrainingPhase, None, TrainingResult]:
+def training_job(
+    task: TrainingTask,
+) -> Generator[TrainingProgress | PreparationProgress, None, TrainingResult]:
     """Train as the task says, here; a training that is gone on with keeps the settings that it was begun with."""
     from napari_stem_orient.runs.bloch_cache import cached_bloch_library
     from napari_stem_orient.transformer.checkpoint import read_checkpoint, remove_checkpoint
     from napari_stem_orient.transformer.model_folder import nearest_shipped_model
-    from napari_stem_orient.transformer.training import recipe_to_start_from, train_model
+    from napari_stem_orient.transformer.training import parameters_to_start_from, train_model
     from napari_stem_orient.transformer.training_checks import make_model_folder
     from napari_stem_orient.transformer.training_run import REPORT_NAME
 
@@ -128,7 +130,7 @@ def training_job(task: TrainingTask) -> Generator[TrainingStep | TrainingPhase, 
         crystals, whole = task.crystals, task.whole_structure_type
         make_model_folder(task.output)
         start_from = nearest_shipped_model(crystals) if task.from_nearest else None
-        parameters = recipe_to_start_from(task.parameters, start_from)
+        parameters = parameters_to_start_from(task.parameters, start_from)
         remove_checkpoint(task.output)
     folder = yield from train_model(
         crystals,

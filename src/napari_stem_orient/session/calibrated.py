@@ -50,7 +50,7 @@ def with_entered(state: ScanState, calibration: Calibration) -> ScanState:
 
 
 def with_fit(state: ScanState, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> ScanState:
-    """The state after a step of the calibration has found something; the same without peaks.
+    """The state after a fit has found something; the same without peaks.
 
     Parameters
     ----------

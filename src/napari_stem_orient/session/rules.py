@@ -1,16 +1,16 @@
-"""The rules by which a session tells what each step needs and can do: pure functions of its state."""
+"""The rules by which a session tells what each stage needs and can do: pure functions of its state."""
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     from napari_stem_orient.session.state import ScanState
 
-#: What the rules look at: where none of it has changed, no step has.
+#: What the rules look at: where none of it has changed, no stage has.
 RULE_FIELDS = (
     "opening",
     "datacube",
@@ -32,8 +32,8 @@ RULE_FIELDS = (
 )
 
 
-class StepState(Enum):
-    """What a step can do now; the value is the word shown to the user."""
+class StageState(Enum):
+    """What a stage can do now; the value is the word shown to the user."""
 
     BLOCKED = "waiting"
     READY = "ready"
@@ -42,58 +42,58 @@ class StepState(Enum):
     STALE = "out of date"
 
 
-def step_state(state: ScanState, step: Step) -> StepState:
-    """What a step can do now. A stopped step is READY, with `is_partial` true."""
-    if step in state.runs:
-        return StepState.RUNNING
-    if _has_result(state, step):
-        if stale_because(state, step):
-            return StepState.STALE
-        if not is_partial(state, step) and not _open_lacks(state, step):
-            return StepState.DONE
-    return StepState.BLOCKED if step_needs(state, step) else StepState.READY
+def stage_state(state: ScanState, stage: Stage) -> StageState:
+    """What a stage can do now. A stopped stage is READY, with `is_partial` true."""
+    if stage in state.runs:
+        return StageState.RUNNING
+    if _has_result(state, stage):
+        if stale_because(state, stage):
+            return StageState.STALE
+        if not is_partial(state, stage) and not _open_lacks(state, stage):
+            return StageState.DONE
+    return StageState.BLOCKED if stage_needs(state, stage) else StageState.READY
 
 
-def step_needs(state: ScanState, step: Step) -> list[str]:
-    """What is still missing before a step can run, or Open is done, in plain words; empty when nothing is."""
-    if step is Step.OPEN:
-        return _open_lacks(state, step)
-    if step is Step.DETECT:
+def stage_needs(state: ScanState, stage: Stage) -> list[str]:
+    """What is still missing before a stage can run, or Open is done, in plain words; empty when nothing is."""
+    if stage is Stage.OPEN:
+        return _open_lacks(state, stage)
+    if stage is Stage.DETECT:
         return _detection_needs(state)
-    if step is Step.CALIBRATE:
+    if stage is Stage.CALIBRATE:
         return [] if state.peaks is not None else ["Bragg peaks"]
-    if step is Step.INDEX:
+    if stage is Stage.INDEX:
         peaks = state.peaks
         needs = ["Bragg peaks"] if peaks is None else list(peaks.calibration.missing_for_indexing())
         needs += [] if state.crystals else ["a crystal"]
         return needs if state.model_needed is None else [*needs, state.model_needed]
-    if step is Step.EXPORT and state.current_map is None and state.peaks is None:
+    if stage is Stage.EXPORT and state.current_map is None and state.peaks is None:
         return ["peaks or an orientation map"]
     return []
 
 
-def is_partial(state: ScanState, step: Step) -> bool:
-    """Whether the step was stopped and holds results for some positions only; it can be resumed."""
-    if step is Step.DETECT:
+def is_partial(state: ScanState, stage: Stage) -> bool:
+    """Whether the stage was stopped and holds results for some positions only; it can be resumed."""
+    if stage is Stage.DETECT:
         return state.peaks is not None and not bool(state.peaks.detected.all())
-    if step is Step.INDEX:
+    if stage is Stage.INDEX:
         current = state.current_map
         return current is not None and not bool(current.done.all())
     return False
 
 
-def stale_because(state: ScanState, step: Step) -> str | None:
-    """Why the result of a step no longer fits what it was made from, in plain words; None if it fits."""
+def stale_because(state: ScanState, stage: Stage) -> str | None:
+    """Why the result of a stage no longer fits what it was made from, in plain words; None if it fits."""
     peaks, current = state.peaks, state.current_map
-    if step is Step.DETECT and _file_has_changed(state):
+    if stage is Stage.DETECT and _file_has_changed(state):
         return "the file of the scan has changed since it was opened: open it again"
-    if step is Step.INDEX and current is not None and peaks is not None:
+    if stage is Stage.INDEX and current is not None and peaks is not None:
         if current.peaks_fingerprint not in (None, state.peaks_fingerprint):
             return "the peaks or their calibration changed"
         made_with = [crystal.fingerprint for crystal in current.crystals]
         if state.crystals and made_with != [crystal.fingerprint for crystal in state.crystals]:
             return "the crystals changed"
-    if step is Step.EXPORT and state.exported_map is not current:
+    if stage is Stage.EXPORT and state.exported_map is not current:
         return "the map changed after it was saved"
     return None
 
@@ -122,9 +122,9 @@ def doubts(state: ScanState) -> str:
     return f"Whether {' and '.join(unsure)} {verb} made from this scan, {their} not say: only the scan shape agrees."
 
 
-def _open_lacks(state: ScanState, step: Step) -> list[str]:
+def _open_lacks(state: ScanState, stage: Stage) -> list[str]:
     """What Open still has to be told of the file chosen last, or of the scan that is open."""
-    if step is not Step.OPEN:
+    if stage is not Stage.OPEN:
         return []
     if state.open_needs is not None:
         return [state.open_needs]
@@ -145,16 +145,16 @@ def _detection_needs(state: ScanState) -> list[str]:
     if state.datacube is None:
         return ["an open scan"]
     if state.mean_pattern is None:
-        being_read = Step.OPEN in state.runs
+        being_read = Stage.OPEN in state.runs
         return [f"the mean pattern{' (being read)' if being_read else ': open the scan again'}"]
     return [] if state.probe is not None else ["a probe template (being measured)"]
 
 
-def _has_result(state: ScanState, step: Step) -> bool:
-    if step is Step.OPEN:
+def _has_result(state: ScanState, stage: Stage) -> bool:
+    if stage is Stage.OPEN:
         return state.scan_shape is not None
-    if step is Step.DETECT:
+    if stage is Stage.DETECT:
         return state.peaks is not None
-    if step is Step.CALIBRATE:
+    if stage is Stage.CALIBRATE:
         return state.peaks is not None and calibration_settled(state)
-    return (state.current_map if step is Step.INDEX else state.exported_map) is not None
+    return (state.current_map if stage is Stage.INDEX else state.exported_map) is not None

@@ -11,7 +11,7 @@ from weakref import WeakSet
 from psygnal import Signal
 
 from napari_stem_orient.session import calibrated, rules, scans
-from napari_stem_orient.session.state import RunningJob, ScanState, Step
+from napari_stem_orient.session.state import RunningJob, ScanState, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.scan_summary import ScanSummary, SummaryBlock
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
-    from napari_stem_orient.session.rules import StepState
+    from napari_stem_orient.session.rules import StageState
     from napari_stem_orient.session.saved import Result
     from napari_stem_orient.session.source import OfScan
 
@@ -113,7 +113,7 @@ class Session:
     crystals_lent = _OfState(lambda state: state.to_index.lent)
     crystals_carried = _OfState(lambda state: state.to_index.carried)
     calibration_settled = _OfState(rules.calibration_settled)
-    calibration_steps = _OfState(lambda state: tuple(change.title for change in state.history.done))
+    calibration_changes = _OfState(lambda state: tuple(change.title for change in state.history.done))
 
     # --- the one way to change -----------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class Session:
         self._become(calibrated.with_entered(self.state, calibration))
 
     def apply_calibration(self, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> None:
-        """Apply what a step of the calibration has found to scan and peaks; see `calibrated.with_fit`."""
+        """Apply what a fit has found to scan and peaks; see `calibrated.with_fit`."""
         self._become(calibrated.with_fit(self.state, fit, applied=applied))
 
     def restore_calibration(
@@ -315,7 +315,7 @@ class Session:
 
         Where it is of another scan than the one that is open, that one is let go.
         """
-        self.discard_job(Step.INDEX)
+        self.discard_job(Stage.INDEX)
         opened = scans.with_map(self.state, orientation_map)
         self._become(_with_saved(opened, opened.current_map))
 
@@ -331,37 +331,37 @@ class Session:
 
     # --- jobs ----------------------------------------------------------------------------------------------
 
-    def begin(self, step: Step, job: RunningJob) -> None:
-        """Note that a step runs; a job that this step still had is discarded."""
-        needs = None if step is Step.OPEN else self.open_needs
-        old = self.running_job(step)
+    def begin(self, stage: Stage, job: RunningJob) -> None:
+        """Note that a stage runs; a job that this stage still had is discarded."""
+        needs = None if stage is Stage.OPEN else self.open_needs
+        old = self.running_job(stage)
         if old is not None:
             old.discard()
-        self.update(runs={**self.state.runs, step: job}, open_needs=needs)
+        self.update(runs={**self.state.runs, stage: job}, open_needs=needs)
 
-    def end(self, step: Step, job: RunningJob) -> None:
-        """Note that this job of the step has ended; nothing happens if the step has a newer job."""
-        if self.running_job(step) is job:
-            self.update(runs=self._runs_without(step))
+    def end(self, stage: Stage, job: RunningJob) -> None:
+        """Note that this job of the stage has ended; nothing happens if the stage has a newer job."""
+        if self.running_job(stage) is job:
+            self.update(runs=self._runs_without(stage))
 
-    def running_job(self, step: Step) -> RunningJob | None:
-        """The job that runs for a step, or None."""
-        return self.state.runs.get(step)
+    def running_job(self, stage: Stage) -> RunningJob | None:
+        """The job that runs for a stage, or None."""
+        return self.state.runs.get(stage)
 
     def attend(self, job: RunningJob) -> None:
-        """Discard a job when another scan is opened, though no step waits for it: what it finds is about this one."""
+        """Discard a job when another scan is opened, though no stage waits for it: what it finds is about this one."""
         require_main_thread()
         self._attended.add(job)
 
-    def discard_job(self, step: Step) -> None:
-        """Stop the running job of a step, if it has one, and drop whatever it still sends."""
-        job = self.running_job(step)
+    def discard_job(self, stage: Stage) -> None:
+        """Stop the running job of a stage, if it has one, and drop whatever it still sends."""
+        job = self.running_job(stage)
         if job is not None:
             job.discard()
-            self.update(runs=self._runs_without(step))
+            self.update(runs=self._runs_without(stage))
 
-    def _runs_without(self, step: Step) -> dict[Step, RunningJob]:
-        return {other: job for other, job in self.state.runs.items() if other is not step}
+    def _runs_without(self, stage: Stage) -> dict[Stage, RunningJob]:
+        return {other: job for other, job in self.state.runs.items() if other is not stage}
 
     def discard_jobs(self) -> None:
         """Stop every job that is about the open scan and drop whatever it still sends."""
@@ -374,23 +374,23 @@ class Session:
         for job in jobs:
             job.discard()
 
-    # --- steps ---------------------------------------------------------------------------------------------
+    # --- stages --------------------------------------------------------------------------------------------
 
-    def step_state(self, step: Step) -> StepState:
-        """What a step can do now. A stopped step is READY, with `is_partial` true."""
-        return rules.step_state(self.state, step)
+    def stage_state(self, stage: Stage) -> StageState:
+        """What a stage can do now. A stopped stage is READY, with `is_partial` true."""
+        return rules.stage_state(self.state, stage)
 
-    def step_needs(self, step: Step) -> list[str]:
-        """What is still missing before a step can run, in plain words; empty when it can."""
-        return rules.step_needs(self.state, step)
+    def stage_needs(self, stage: Stage) -> list[str]:
+        """What is still missing before a stage can run, in plain words; empty when it can."""
+        return rules.stage_needs(self.state, stage)
 
-    def is_partial(self, step: Step) -> bool:
-        """Whether the step was stopped and holds results for some positions only; it can be resumed."""
-        return rules.is_partial(self.state, step)
+    def is_partial(self, stage: Stage) -> bool:
+        """Whether the stage was stopped and holds results for some positions only; it can be resumed."""
+        return rules.is_partial(self.state, stage)
 
-    def stale_because(self, step: Step) -> str | None:
-        """Why the result of a step no longer fits what it was made from, in plain words; None if it fits."""
-        return rules.stale_because(self.state, step)
+    def stale_because(self, stage: Stage) -> str | None:
+        """Why the result of a stage no longer fits what it was made from, in plain words; None if it fits."""
+        return rules.stale_because(self.state, stage)
 
 
 def _with_saved(state: ScanState, result: Result | None) -> ScanState:

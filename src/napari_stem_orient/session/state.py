@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from napari_stem_orient.session.source import OfScan
 
 
-class Step(StrEnum):
-    """The five steps from a file to maps, in order; no other waits for Calibrate."""
+class Stage(StrEnum):
+    """The five stages from a file to maps, in order; no other waits for Calibrate."""
 
     OPEN = "Open"
     DETECT = "Detect"
@@ -108,7 +108,7 @@ class ScanState:
     exported_map : the map that was saved last, or None
     saved : which results are in a file
     four_indices : whether zone axes of hexagonal crystals are shown and written with four indices
-    runs : the job that runs for each step
+    runs : the job that runs for each stage
     """
 
     source: Source = field(default_factory=Source)
@@ -133,7 +133,7 @@ class ScanState:
     exported_map: OrientationMap | None = None
     saved: Saved = field(default_factory=Saved)
     four_indices: bool = False
-    runs: Mapping[Step, RunningJob] = field(default_factory=dict)
+    runs: Mapping[Stage, RunningJob] = field(default_factory=dict)
 
     @property
     def peaks_fingerprint(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
@@ -37,7 +37,7 @@ class Loss:
     """What would go from a window: results that are not saved, and runs that would be stopped, in words."""
 
     unsaved: tuple[Unsaved, ...] = ()
-    running: tuple[tuple[Step, str], ...] = ()
+    running: tuple[tuple[Stage, str], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.unsaved or self.running)
@@ -61,7 +61,7 @@ def scan_name(state: ScanState) -> str:
 
 def unsaved_results(state: ScanState) -> tuple[Unsaved, ...]:
     """The finished or stopped results of a session that are in no file, maps first."""
-    running = state.current_map if state.runs.get(Step.INDEX) is not None else None
+    running = state.current_map if state.runs.get(Stage.INDEX) is not None else None
     maps = [m for m in state.orientation_maps.values() if m is not running and m.done.any()]
     found: list[Unsaved] = []
     for result in maps:
@@ -79,15 +79,15 @@ def unsaved_results(state: ScanState) -> tuple[Unsaved, ...]:
     return tuple(found)
 
 
-def running_results(state: ScanState) -> tuple[tuple[Step, str], ...]:
+def running_results(state: ScanState) -> tuple[tuple[Stage, str], ...]:
     """The runs of a session that find peaks or orientations, in words."""
     words = []
-    for step, name in ((Step.DETECT, "The detection"), (Step.INDEX, "The indexing")):
-        job: Any = state.runs.get(step)
+    for stage, name in ((Stage.DETECT, "The detection"), (Stage.INDEX, "The indexing")):
+        job: Any = state.runs.get(stage)
         if job is not None:
             progress = getattr(job, "progress", None)
             how_far = "" if progress is None else f" at {_positions(progress.done, progress.total)}"
-            words.append((step, f"{name} of {scan_name(state)} is running{how_far}"))
+            words.append((stage, f"{name} of {scan_name(state)} is running{how_far}"))
     return tuple(words)
 
 
@@ -110,7 +110,7 @@ def loss_on_opening(state: ScanState, content: DataCube | Result) -> Loss:
         for each in everything.unsaved
         if isinstance(each.result, OrientationMap) and each.result.method == content.method
     ]
-    return Loss(tuple(same), tuple(run for run in everything.running if run[0] is Step.INDEX))
+    return Loss(tuple(same), tuple(run for run in everything.running if run[0] is Stage.INDEX))
 
 
 def _positions(done: int, total: int) -> str:

@@ -110,7 +110,7 @@ class BlochLibrary:
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryStep:
+class LibraryProgress:
     """How far the simulation of a library is."""
 
     progress: Progress
@@ -132,7 +132,7 @@ def build_bloch_library(
     parameters: BlochParameters,
     seed: int = 0,
     device: torch.device | str = "cpu",
-) -> Generator[LibraryStep, None, BlochLibrary]:
+) -> Generator[LibraryProgress, None, BlochLibrary]:
     """Simulate a library of the members of one structure type.
 
     Parameters
@@ -147,7 +147,7 @@ def build_bloch_library(
 
     Yields
     ------
-    LibraryStep
+    LibraryProgress
         A few times a second. Peak memory: 200 MB besides the library, 500 MB where 350 beams are excited (a cell
         of 550 Å³). The library takes B (8 + 2 T) bytes a zone axis.
 
@@ -165,13 +165,13 @@ def build_bloch_library(
     total = sum(len(v.rotation) for v in variants)
     done = 0
     q, intensity = [], []
-    yield LibraryStep(Progress(0, total, "zone axes"))
+    yield LibraryProgress(Progress(0, total, "zone axes"))
     for variant in variants:
         for chunk in _chunks(variant, crystals[variant.member], parameters, thickness, device):
             q.append(chunk[0])
             intensity.append(chunk[1])
             done += len(chunk[0])
-            yield LibraryStep(Progress(done, total, "zone axes"))
+            yield LibraryProgress(Progress(done, total, "zone axes"))
     return _library(crystals, parameters, variants, torch.cat(q), torch.cat(intensity), thickness)
 
 

@@ -47,7 +47,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """What a run trains: its crystals, its recipe, and what the model will be called."""
+    """What a run trains: its crystals, its parameters, and what the model will be called."""
 
     crystals: tuple[Crystal, ...]
     parameters: TrainingParameters

@@ -43,7 +43,7 @@ class ModelCard(BaseModel):
     thickness_angstrom
         Thinnest and thickest crystal simulated; None where the patterns were kinematic.
     training
-        The recipe.
+        The training parameters.
     held_out
         Accuracy on simulated patterns that were not trained on, before refinement.
     """
@@ -124,7 +124,7 @@ class ModelCard(BaseModel):
             ("Highest q", _span(self.q_limit_inv_angstrom, "1/Å", digits=3)),
             ("Thickness", self._thickness()),
             ("Accuracy", self._accuracy()),
-            ("Training", self._recipe()),
+            ("Training", self._training_text()),
             ("Made by", f"version {self.software_version}"),
         ]
         return tuple((title, text) for title, text in found if text)
@@ -160,11 +160,11 @@ class ModelCard(BaseModel):
             f"{self.network.n_candidates} proposals is within 5° of the truth for {100 * near:.0f} %; train it longer"
         )
 
-    def _recipe(self) -> str:
-        recipe = self.training
-        patterns = f"{recipe['patterns']:,} " if isinstance(recipe.get("patterns"), int) else ""
-        text = f"{patterns}{recipe.get('simulation', 'simulated')} patterns"
-        minutes = recipe.get("minutes_done")
+    def _training_text(self) -> str:
+        training = self.training
+        patterns = f"{training['patterns']:,} " if isinstance(training.get("patterns"), int) else ""
+        text = f"{patterns}{training.get('simulation', 'simulated')} patterns"
+        minutes = training.get("minutes_done")
         return f"{text}, {minutes:.0f} min" if isinstance(minutes, int | float) else text
 
 

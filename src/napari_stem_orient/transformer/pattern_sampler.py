@@ -68,14 +68,14 @@ class PatternSampler:
     """Endless simulated patterns of some phases in random orientation.
 
     q is in units of 1/a, so that one model serves all crystals of a structure type; the wavelength over a is drawn
-    from the voltages and cell edges of the recipe. Everything follows from the seed.
+    from the voltages and cell edges of the parameters. Everything follows from the seed.
 
     Parameters
     ----------
     phases
         For each phase a crystal, or the members of a structure type that take turns.
     parameters
-        The recipe.
+        The training parameters.
     seed
         Of all randomness.
     libraries
@@ -200,7 +200,7 @@ class PatternSampler:
 
 
 def library_parameters(members: Sequence[Crystal], parameters: TrainingParameters) -> BlochParameters:
-    """What the library of a phase (the members of a structure type, or one crystal) covers for a recipe."""
+    """What the library of a phase (the members of a structure type, or one crystal) covers for training parameters."""
     per_variant = max(1, parameters.zone_axes // parameters.variants)
     return BlochParameters(
         spacing_deg=round(min(10.0, max(0.1, spacing_for(members[0], n_zone_axes=per_variant))), 3),

@@ -17,7 +17,7 @@ LOWEST_RATE = 0.01  # of the highest
 FINAL_PART = 0.15
 
 
-class TrainingStage(StrEnum):
+class TrainingPart(StrEnum):
     """What a training run does; the value is the word shown to the user."""
 
     WARMING_UP = "warming up"
@@ -32,7 +32,7 @@ class LearningSchedule:
     Parameters
     ----------
     parameters
-        The recipe.
+        The training parameters.
     plateau
         The fraction at which the held-out error was seen to stand still; None where it has not been.
     """
@@ -52,13 +52,13 @@ class LearningSchedule:
             return _planned_rate(fraction)
         return _falling(_planned_rate(self.plateau), (fraction - self.plateau) / FINAL_PART)
 
-    def stage(self, fraction: float) -> TrainingStage:
+    def part(self, fraction: float) -> TrainingPart:
         """What the run does at this fraction."""
         if fraction >= self.end:
-            return TrainingStage.REPORTING
+            return TrainingPart.REPORTING
         if self.plateau is not None and self.end < 1.0:
-            return TrainingStage.FINISHING
-        return TrainingStage.WARMING_UP if fraction < WARM_UP_PART else TrainingStage.LEARNING
+            return TrainingPart.FINISHING
+        return TrainingPart.WARMING_UP if fraction < WARM_UP_PART else TrainingPart.LEARNING
 
     def watch(self, errors: Sequence[float], *, fraction: float) -> None:
         """Look whether the held-out error stands still.

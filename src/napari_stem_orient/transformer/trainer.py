@@ -41,7 +41,7 @@ class Trainer:
     phases
         The phases to tell apart, each a crystal or the members of a structure type.
     parameters
-        The recipe.
+        The training parameters.
     device
         Where the network learns; batches are drawn on the CPU.
     start_from
@@ -92,7 +92,7 @@ class Trainer:
         Parameters
         ----------
         rate
-            Learning rate, relative to the recipe's.
+            Learning rate, relative to that of the parameters.
         fraction
             Part of the run that is over: the running average gets longer with it.
 

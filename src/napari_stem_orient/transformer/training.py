@@ -14,7 +14,7 @@ from napari_stem_orient.device import choose_device
 from napari_stem_orient.simulation.bloch_library import (
     BlochLibrary,
     BlochParameters,
-    LibraryStep,
+    LibraryProgress,
     build_bloch_library,
 )
 from napari_stem_orient.transformer.checkpoint import (
@@ -25,10 +25,10 @@ from napari_stem_orient.transformer.checkpoint import (
 )
 from napari_stem_orient.transformer.model_folder import read_card
 from napari_stem_orient.transformer.pattern_sampler import library_parameters
+from napari_stem_orient.transformer.preparation import PreparationProgress, as_preparation
 from napari_stem_orient.transformer.trainer import HELD_OUT_SEED, Trainer
 from napari_stem_orient.transformer.training_parameters import TrainingParameters
-from napari_stem_orient.transformer.training_phase import TrainingPhase, as_phase
-from napari_stem_orient.transformer.training_run import TrainingRun, TrainingStep
+from napari_stem_orient.transformer.training_run import TrainingProgress, TrainingRun
 
 #: Zone axes of the library that a model is judged by, relative to that which it learns from.
 HELD_OUT_LIBRARY = 0.25
@@ -47,7 +47,7 @@ class LibraryBuilder(Protocol):
         parameters: BlochParameters,
         seed: int,
         device: torch.device | str,
-    ) -> Generator[LibraryStep, None, BlochLibrary]:
+    ) -> Generator[LibraryProgress, None, BlochLibrary]:
         """See `build_bloch_library`."""
         ...
 
@@ -67,7 +67,7 @@ def train_model(
     start_from: str | Path | None = None,
     resume: bool = False,
     build_library: LibraryBuilder = build_bloch_library,
-) -> Generator[TrainingStep | TrainingPhase, None, Path]:
+) -> Generator[TrainingProgress | PreparationProgress, None, Path]:
     """Train a model for some crystals and write its folder.
 
     Parameters
@@ -75,7 +75,7 @@ def train_model(
     crystals
         The phases that the model shall tell apart; with ``whole_structure_type`` the members that it learns from.
     parameters
-        The recipe.
+        The training parameters.
     output
         Model folder; written every 500 steps or two minutes, at the end and when stopped, then with a checkpoint.
     name
@@ -89,13 +89,13 @@ def train_model(
     resume
         Go on from the checkpoint in the folder; on a CPU, without a time limit, to the same model as without a stop.
     build_library
-        What makes the libraries of dynamical patterns, where the recipe asks for them.
+        What makes the libraries of dynamical patterns, where the parameters ask for them.
 
     Yields
     ------
-    TrainingPhase
+    PreparationProgress
         While the libraries of dynamical patterns are read or simulated, and the network is set up.
-    TrainingStep
+    TrainingProgress
         After every few batches. Peak memory: about 1 GB for a cubic crystal at the default batch size.
 
     Returns
@@ -129,8 +129,8 @@ def train_model(
     return (yield from run.conclude())
 
 
-def recipe_to_start_from(parameters: TrainingParameters, folder: str | Path | None) -> TrainingParameters:
-    """The same recipe, fit to go on from a model folder; the recipe itself where there is none.
+def parameters_to_start_from(parameters: TrainingParameters, folder: str | Path | None) -> TrainingParameters:
+    """The same parameters, fit to go on from a model folder; they themselves where there is none.
 
     The network gets the size of that model, so that all weights are of use. A learning rate that was left at its
     default is halved: at the full one a short training unlearns more than it learns.
@@ -149,7 +149,7 @@ def _trainer(
     device: torch.device,
     start_from: str | Path | None,
     build_library: LibraryBuilder,
-) -> Generator[TrainingPhase, None, Trainer]:
+) -> Generator[PreparationProgress, None, Trainer]:
     """The network and its patterns, after those that are dynamical have been simulated."""
     libraries, held_out_libraries = yield from _libraries(settings, device, build_library)
     return Trainer(
@@ -164,7 +164,7 @@ def _trainer(
 
 def _libraries(
     settings: TrainingSettings, device: torch.device, build: LibraryBuilder
-) -> Generator[TrainingPhase, None, tuple[list[BlochLibrary] | None, list[BlochLibrary] | None]]:
+) -> Generator[PreparationProgress, None, tuple[list[BlochLibrary] | None, list[BlochLibrary] | None]]:
     """Each phase's dynamical patterns to learn from, and those of other zone axes and voltages to judge by."""
     parameters = settings.parameters
     if parameters.simulation == "kinematic":
@@ -177,18 +177,18 @@ def _libraries(
     held_out: list[BlochLibrary] = []
     total = 2 * len(settings.phases)
     for members in settings.phases:
-        for recipe, seed, place, use in (
+        for given, seed, place, use in (
             (parameters, parameters.seed, libraries, "to learn from"),
             (held_out_parameters, parameters.seed + HELD_OUT_SEED, held_out, "to judge by"),
         ):
-            wanted = library_parameters(members, recipe)
+            wanted = library_parameters(members, given)
             names = members[0].name if len(members) == 1 else f"{len(members)} crystals"
             number = len(libraries) + len(held_out) + 1
             text = f"Simulating dynamical patterns of {names} {use} (part {number} of {total})"
-            yield TrainingPhase(text, Progress(0, 1, "steps"))
+            yield PreparationProgress(text, Progress(0, 1, "steps"))
             job = build(members, parameters=wanted, seed=seed, device=device)
-            place.append((yield from as_phase(job, text)))
-    yield TrainingPhase("Setting up the network", Progress(0, 1, "steps"))
+            place.append((yield from as_preparation(job, text)))
+    yield PreparationProgress("Setting up the network", Progress(0, 1, "steps"))
     return libraries, held_out
 
 

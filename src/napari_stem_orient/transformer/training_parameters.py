@@ -1,4 +1,4 @@
-"""The recipe of a training run: what is simulated, for how long, and with which network."""
+"""The parameters of a training run: what is simulated, for how long, and with which network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_stem_orient.transformer.network import TransformerConfig
 
 
 class TrainingParameters(BaseModel):
-    """The recipe of one training run."""
+    """What one training run is made with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -30,7 +30,7 @@ from napari_stem_orient.transformer.loss import LossTerms
 from napari_stem_orient.transformer.model_card import ModelCard
 from napari_stem_orient.transformer.model_folder import CARD_NAME, save_model, write_whole
 from napari_stem_orient.transformer.pattern_sampler import TrainingBatch, lattice_range
-from napari_stem_orient.transformer.schedule import LearningSchedule, TrainingStage
+from napari_stem_orient.transformer.schedule import LearningSchedule, TrainingPart
 from napari_stem_orient.transformer.trainer import DivergedError, Trainer
 
 #: Model and checkpoint are written every so many steps or minutes.
@@ -49,7 +49,7 @@ _REPORT_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingStep:
+class TrainingProgress:
     """How a training run goes.
 
     Attributes
@@ -58,7 +58,7 @@ class TrainingStep:
         In steps; the total falls when the run is to end early.
     loss, best_error_deg, chosen_error_deg
         Of the latest batches: mean loss, median errors of the best and of the chosen candidate.
-    stage
+    part
         Part of the schedule.
     patterns
         Patterns learned from so far.
@@ -74,7 +74,7 @@ class TrainingStep:
     loss: float
     best_error_deg: float
     chosen_error_deg: float
-    stage: TrainingStage
+    part: TrainingPart
     patterns: int
     evaluation: Evaluation | None = None
     lowest_held_out_deg: float | None = None
@@ -119,7 +119,7 @@ class TrainingRun:
 
     # --- learning ------------------------------------------------------------------------------------------
 
-    def learn(self) -> Generator[TrainingStep, None, None]:
+    def learn(self) -> Generator[TrainingProgress, None, None]:
         """Learn until the schedule is over; where it is stopped, what was learned is kept."""
         try:
             while self.fraction < self.schedule.end:
@@ -163,7 +163,7 @@ class TrainingRun:
             last.fraction * n
         )
 
-    def _evaluate(self) -> Generator[TrainingStep, None, None]:
+    def _evaluate(self) -> Generator[TrainingProgress, None, None]:
         judging = judge(
             self.trainer.average,
             self._held_out or self._drawn(),
@@ -193,7 +193,7 @@ class TrainingRun:
 
     def _followed(
         self, judging: Generator[None, None, HeldOutErrors]
-    ) -> Generator[TrainingStep, None, HeldOutErrors]:
+    ) -> Generator[TrainingProgress, None, HeldOutErrors]:
         """Pass on a record now and then while patterns are judged."""
         while True:
             try:
@@ -207,7 +207,7 @@ class TrainingRun:
     def _is_time(self, every_s: float) -> bool:
         return time.monotonic() - self._reported > every_s
 
-    def _record(self) -> TrainingStep:
+    def _record(self) -> TrainingProgress:
         """Say how the run goes; what is new is said once."""
         if self._pending:
             terms = self._pending
@@ -219,10 +219,10 @@ class TrainingRun:
             self._pending = []
         steps, end = self.settings.parameters.steps, self.schedule.end
         total = max(1, round(end * steps))
-        record = TrainingStep(
+        record = TrainingProgress(
             Progress(min(total, round(self.fraction * steps)), total, "steps"),
             *self._latest,
-            stage=self.schedule.stage(self.fraction),
+            part=self.schedule.part(self.fraction),
             patterns=self.step * self.settings.parameters.batch_size,
             evaluation=self._unseen,
             lowest_held_out_deg=min((e.best_median_deg for e in self.history), default=None),
@@ -259,7 +259,7 @@ class TrainingRun:
         kept = (self.output / CARD_NAME).is_file()
         return f"; {self.output} holds the model as it was last saved" if kept else "; no model was saved"
 
-    def conclude(self) -> Generator[TrainingStep, None, Path]:
+    def conclude(self) -> Generator[TrainingProgress, None, Path]:
         """Measure the errors on new patterns, write model and report, and let the checkpoint go."""
         try:
             errors = yield from self._followed(

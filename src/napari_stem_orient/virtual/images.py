@@ -210,9 +210,9 @@ def _coarse_grid(datacube: DataCube) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def _in_the_middle(size: int, count: int) -> NDArray[np.int64]:
-    """At most ``count`` positions along an axis, each in the middle of an equal step."""
-    step = -(-size // count)
-    return np.arange(min(step // 2, size - 1), size, step, dtype=np.int64)
+    """At most ``count`` positions along an axis, each in the middle of an equal stride."""
+    stride = -(-size // count)
+    return np.arange(min(stride // 2, size - 1), size, stride, dtype=np.int64)
 
 
 def _beam_of_a_sample(datacube: DataCube) -> tuple[float, float]:

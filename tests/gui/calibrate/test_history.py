@@ -1,4 +1,4 @@
-"""What a Session promises about the calibration: steps that can be undone exactly, and what counts as calibrated."""
+"""What a Session promises about the calibration: changes that can be undone exactly, and what counts as calibrated."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.calibrate.status import Status, known_text, status_of
-from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from watched import watched
 
 
@@ -56,7 +56,7 @@ def test_undo_gives_back_calibration_and_origins_to_the_last_digit(session: Sess
     session.apply_calibration(origin_fit(peaks_of(session)))
     after_origin = peaks_of(session)
     session.apply_calibration(size_fit(peaks_of(session), 0.0260))
-    assert session.calibration_steps == ("Origin (plane)", "Pixel size")
+    assert session.calibration_changes == ("Origin (plane)", "Pixel size")
     assert session.calibration is not None
     assert session.calibration.pixel_size_inv_angstrom == 0.0260
     session.undo_calibration()
@@ -89,27 +89,27 @@ def test_redo_does_again_what_was_undone_until_something_else_is_done(session: S
 
 def test_a_map_fits_again_once_the_calibration_is_as_it_was(session: Session, scene: Scene) -> None:
     session.set_map(scene.truth)
-    assert session.step_state(Step.INDEX) is StepState.DONE
+    assert session.stage_state(Stage.INDEX) is StageState.DONE
     session.apply_calibration(size_fit(peaks_of(session), 0.0260))
-    assert session.step_state(Step.INDEX) is StepState.STALE
+    assert session.stage_state(Stage.INDEX) is StageState.STALE
     session.undo_calibration()
-    assert session.step_state(Step.INDEX) is StepState.DONE
+    assert session.stage_state(Stage.INDEX) is StageState.DONE
 
 
 def test_a_fit_settles_the_step_and_its_undoing_opens_it_again(session: Session) -> None:
-    assert session.step_state(Step.CALIBRATE) is StepState.READY
+    assert session.stage_state(Stage.CALIBRATE) is StageState.READY
     session.apply_calibration(size_fit(peaks_of(session), 0.0260))
-    assert session.step_state(Step.CALIBRATE) is StepState.DONE
+    assert session.stage_state(Stage.CALIBRATE) is StageState.DONE
     session.undo_calibration()
-    assert session.step_state(Step.CALIBRATE) is StepState.READY
+    assert session.stage_state(Stage.CALIBRATE) is StageState.READY
 
 
 def test_other_peaks_begin_without_steps(session: Session, scene: Scene) -> None:
     session.skip_calibration()
     session.apply_calibration(size_fit(peaks_of(session), 0.0260))
     session.set_peaks(scene.peaks)
-    assert session.calibration_steps == ()
-    assert session.step_state(Step.CALIBRATE) is StepState.READY
+    assert session.calibration_changes == ()
+    assert session.stage_state(Stage.CALIBRATE) is StageState.READY
     session.undo_calibration()
     assert peaks_of(session) is scene.peaks
 
@@ -121,7 +121,7 @@ def test_what_is_entered_by_hand_no_longer_counts_as_calibrated(session: Session
     assert session.calibration is not None
     session.set_calibration(session.calibration.updated(pixel_size_inv_angstrom=0.03))
     assert peaks_of(session).calibration.checked == ("origin",)
-    assert session.calibration_steps[-1] == "Entered"
+    assert session.calibration_changes[-1] == "Entered"
     session.undo_calibration()
     assert peaks_of(session).calibration.checked == ("origin", "pixel size")
 
@@ -169,7 +169,7 @@ def test_a_confirmed_value_is_calibrated_also_for_the_map_made_with_it(
     session.confirm_calibration("ellipse")
     session.confirm_calibration("rotation")
     assert peaks_of(session).calibration.checked == ("ellipse", "rotation")
-    assert session.step_state(Step.INDEX) is StepState.DONE
+    assert session.stage_state(Stage.INDEX) is StageState.DONE
     current = session.current_map
     assert isinstance(current, OrientationMap)
     assert current.calibration.unchecked() == ("origin", "pixel size")
@@ -177,7 +177,7 @@ def test_a_confirmed_value_is_calibrated_also_for_the_map_made_with_it(
     session.confirm_calibration("ellipse", False)
     assert session.current_map is not None
     assert session.current_map.calibration.checked == ("rotation",)
-    assert session.calibration_steps == ("Ellipse confirmed", "Rotation confirmed", "Ellipse not confirmed")
+    assert session.calibration_changes == ("Ellipse confirmed", "Rotation confirmed", "Ellipse not confirmed")
 
 
 def test_a_quantity_is_told_in_the_words_of_its_fit_while_that_is_in_force(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""The Calibrate step: fits that are applied, shown and undone; what is entered, confirmed and taken from files."""
+"""The Calibrate stage: fits that are applied, shown and undone; what is entered, confirmed and taken from files."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.gui.calibrate.views import HistogramView, OriginView, VectorMapView
 from napari_stem_orient.gui.calibrate.widget import CalibrateWidget
 from napari_stem_orient.io import calibration_files
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 from patience import Until
 from shown_panel import ShowPanel
 
@@ -78,7 +78,7 @@ def ready(panel: CalibrateWidget, scene: Scene) -> CalibrateWidget:
 
 
 def idle(panel: CalibrateWidget) -> bool:
-    return panel.session.running_job(Step.CALIBRATE) is None
+    return panel.session.running_job(Stage.CALIBRATE) is None
 
 
 def calibration(panel: CalibrateWidget) -> Calibration:
@@ -112,7 +112,7 @@ def test_a_fit_is_applied_told_shown_and_undone(
     assert not ready.rows.fit_buttons["pixel size"].isEnabled()  # no crystal yet
     ready.crystal_box.choose("Cu")
     ready.rows.fit_buttons["pixel size"].click()
-    assert ready.session.step_state(Step.CALIBRATE) is StepState.RUNNING
+    assert ready.session.stage_state(Stage.CALIBRATE) is StageState.RUNNING
     assert not ready.fit_all_button.isEnabled()
     until(lambda: idle(ready))
     assert fits == ["pixel size Cu"]
@@ -136,7 +136,7 @@ def test_fit_all_takes_the_origin_first_and_the_crystals_of_the_session(
     ready.fit_all_button.click()
     until(lambda: idle(ready))
     assert fits == ["origin", "shape Cu Cu2O"]
-    assert ready.session.calibration_steps == ("Origin", "Shape")
+    assert ready.session.calibration_changes == ("Origin", "Shape")
     assert calibration(ready).unchecked() == ("rotation",)
     assert (calibration(ready).origin_px, calibration(ready).ellipse_ratio) == ((47.5, 48.5), 1.03)
 
@@ -219,7 +219,7 @@ def test_rotation_and_mirroring_come_from_a_file_and_nothing_else_does(
     ready.rows.file_button.click()
     until(lambda: idle(ready))
     assert calibration(ready) == PLAIN_CALIBRATION.updated(scan_rotation_deg=-12.5, flip=True)
-    assert ready.session.calibration_steps == ("Rotation from defocused.h5",)
+    assert ready.session.calibration_changes == ("Rotation from defocused.h5",)
 
 
 def test_a_standard_with_rings_gives_ellipse_and_pixel_size_but_no_direct_beam(
@@ -247,7 +247,7 @@ def test_a_standard_with_rings_gives_ellipse_and_pixel_size_but_no_direct_beam(
     assert calibration(ready) == PLAIN_CALIBRATION.updated(
         pixel_size_inv_angstrom=0.03, ellipse_ratio=1.01, checked=("ellipse", "pixel size")
     )
-    assert ready.session.calibration_steps == ("Pixel size from gold.npy",)
+    assert ready.session.calibration_changes == ("Pixel size from gold.npy",)
     assert "32 x 32 px, the scan's detector 96 x 96" in ready.report_label.text()
     assert ready.rows.rows["pixel size"].value_label.text() == "0.03 1/Å"
 
@@ -327,10 +327,10 @@ def test_a_map_of_these_peaks_can_refine_the_calibration(
 ) -> None:
     from napari_stem_orient.core.progress import Progress
     from napari_stem_orient.indexing import joint_calibration
-    from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementStep
+    from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementProgress
 
     def refine(peaks: BraggPeaks, orientation_map: object, **_: Any) -> Any:
-        yield RefinementStep(Progress(0, 2, "steps"), "orientations")
+        yield RefinementProgress(Progress(0, 2, "steps"), "orientations")
         refined = peaks.calibration.updated(pixel_size_inv_angstrom=0.0252).with_checked("pixel size")
         told = values_of(refined, "pixel size")
         fit = CalibrationFit("Refined from the map", refined, peaks.origin_px, told)
@@ -344,7 +344,7 @@ def test_a_map_of_these_peaks_can_refine_the_calibration(
     until(lambda: idle(ready))
     assert calibration(ready).pixel_size_inv_angstrom == 0.0252
     assert "0.500 → 0.750" in ready.map_checks.report_label.text()
-    assert ready.session.step_state(Step.INDEX) is StepState.STALE
+    assert ready.session.stage_state(Stage.INDEX) is StageState.STALE
     assert not ready.map_checks.refine_button.isEnabled()  # the map is of another calibration now
     assert "Index again" in ready.map_checks.report_label.text()
     ready.session.confirm_calibration("ellipse")
@@ -352,7 +352,7 @@ def test_a_map_of_these_peaks_can_refine_the_calibration(
     assert not ready.map_checks.stale_label.isHidden()
     ready.undo_button.click()
     ready.undo_button.click()
-    assert ready.session.step_state(Step.INDEX) is StepState.DONE
+    assert ready.session.stage_state(Stage.INDEX) is StageState.DONE
     assert ready.map_checks.refine_button.isEnabled()
     assert ready.map_checks.stale_label.isHidden()
     ready.map_checks.refine_button.click()
@@ -368,10 +368,10 @@ def test_a_refinement_that_gains_nothing_changes_nothing_and_says_so(
 ) -> None:
     from napari_stem_orient.core.progress import Progress
     from napari_stem_orient.indexing import joint_calibration
-    from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementStep
+    from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementProgress
 
     def refine(peaks: BraggPeaks, orientation_map: object, **_: Any) -> Any:
-        yield RefinementStep(Progress(0, 2, "steps"), "orientations")
+        yield RefinementProgress(Progress(0, 2, "steps"), "orientations")
         other = peaks.calibration.updated(pixel_size_inv_angstrom=0.0252)
         fit = CalibrationFit("Refined from the map", other, peaks.origin_px, (), AS_BEFORE)
         return JointCalibration(fit, 0.75, 0.75, 0.002, 0.002, 24, 300)
@@ -382,7 +382,7 @@ def test_a_refinement_that_gains_nothing_changes_nothing_and_says_so(
     ready.map_checks.refine_button.click()
     until(lambda: idle(ready))
     assert calibration(ready) == before
-    assert ready.session.step_state(Step.INDEX) is StepState.DONE
+    assert ready.session.stage_state(Stage.INDEX) is StageState.DONE
     assert "stays as it was." in ready.map_checks.report_label.text()
     assert not ready.map_checks.report_label.isHidden()
 
@@ -403,7 +403,7 @@ def test_what_another_pixel_size_would_do_stands_in_a_table(
     told: list[str] = []
 
     def job(*_args: Any, **_keywords: Any) -> Any:
-        yield sensitivity.SensitivityStep(Progress(0, 2, "steps"), "-1 %", "17 are indexed again")
+        yield sensitivity.SensitivityProgress(Progress(0, 2, "steps"), "-1 %", "17 are indexed again")
         return table
 
     monkeypatch.setattr(sensitivity, "calibration_sensitivity", job)
@@ -417,7 +417,7 @@ def test_what_another_pixel_size_would_do_stands_in_a_table(
     cells = ready.map_checks.table
     texts = [[cells.item(row, column).text() for column in range(2)] for row in range(2)]  # type: ignore[union-attr]
     assert texts == [["-1 %", "0.8°"], ["+1 %", "0.9°"]]
-    assert ready.session.calibration_steps == ()
+    assert ready.session.calibration_changes == ()
     ready.session.set_map(None)
     assert cells.isHidden()
     run_map(ready.session, scene)

@@ -1,4 +1,4 @@
-"""The detector mask in the Detect step: found by itself, painted, kept in files; preview and detection obey it."""
+"""The detector mask in the Detect stage: found by itself, painted, kept in files; preview and detection obey it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_stem_orient.gui.detect import mask_row
 from napari_stem_orient.gui.detect.mask_painting import MASK_NAME, PATTERN_NAME
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel
@@ -168,7 +168,7 @@ def test_preview_and_detection_obey_the_mask(ready: DetectWidget, until: Until) 
     assert shown.rejected is not None
     assert Rejection.MASKED in shown.rejected.reasons
     ready.run_button.click()
-    until(lambda: session.running_job(Step.DETECT) is None and session.peaks is not None)
+    until(lambda: session.running_job(Stage.DETECT) is None and session.peaks is not None)
     peaks = session.peaks
     assert peaks is not None
     assert np.hypot(peaks.y_px - y, peaks.x_px - x).min() > 2

@@ -1,4 +1,4 @@
-"""The Detect step offers to go on with a run that a crash has ended, and goes on with it as it was begun."""
+"""The Detect stage offers to go on with a run that a crash has ended, and goes on with it as it was begun."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_stem_orient.gui.jobs.resume_jobs import interrupted_run, with_journa
 from napari_stem_orient.gui.jobs.stage_jobs import DetectionTask, JournalNotice, detection_job
 from napari_stem_orient.io.scans import open_datacube
 from napari_stem_orient.runs import run_journal
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel
@@ -72,7 +72,7 @@ def test_an_interrupted_run_is_offered_and_gone_on_with_as_it_was_begun(
     panel.session.detection_filled.connect(lambda block: seen.extend(block.positions.tolist()))
     row.resume_button.click()
     assert not row.isVisible()
-    until(lambda: panel.session.running_job(Step.DETECT) is None and panel.session.peaks is not None)
+    until(lambda: panel.session.running_job(Stage.DETECT) is None and panel.session.peaks is not None)
     peaks = panel.session.peaks
     assert peaks is not None
     assert peaks.detected.all()
@@ -161,7 +161,7 @@ def test_peaks_that_were_not_saved_come_back_as_they_were_calibrated(
     until(panel.run_button.isEnabled)
     panel.form.set_value(panel.form.value.model_copy(update={"min_spacing_px": 7.5}))
     panel.run_button.click()
-    until(lambda: session.running_job(Step.DETECT) is None and session.peaks is not None)
+    until(lambda: session.running_job(Stage.DETECT) is None and session.peaks is not None)
     before = session.calibration
     assert before is not None
     session.set_calibration(before.updated(pixel_size_inv_angstrom=0.0201, scan_rotation_deg=12.0))

@@ -1,4 +1,4 @@
-"""The Detect step: suggested settings, live preview, runs that can be stopped and resumed, and peaks in files."""
+"""The Detect stage: suggested settings, live preview, runs that can be stopped and resumed, and peaks in files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from napari_stem_orient.gui.detect.probe_chooser import MEAN, SYNTHETIC, VACUUM
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.jobs import stage_jobs as step_jobs
 from napari_stem_orient.gui.parts.number_box import NumberBox
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel
@@ -37,7 +37,7 @@ def ready(panel: DetectWidget, polycrystal: DataCube, until: Until) -> DetectWid
 
 
 def stopped(panel: DetectWidget) -> bool:
-    return panel.session.running_job(Step.DETECT) is None
+    return panel.session.running_job(Stage.DETECT) is None
 
 
 def number(panel: DetectWidget, name: str) -> NumberBox:
@@ -64,14 +64,14 @@ def test_a_run_finds_the_disks_of_every_pattern(ready: DetectWidget, until: Unti
     ready.session.detection_filled.connect(seen.append)
     ready.run_button.click()
     assert not ready.run_button.isEnabled()
-    assert ready.session.step_state(Step.DETECT) is StepState.RUNNING
+    assert ready.session.stage_state(Stage.DETECT) is StageState.RUNNING
     until(lambda: stopped(ready))
     peaks = ready.session.peaks
     assert peaks is not None
     assert peaks.detected.all()
     assert np.median(peaks.counts()) >= 4
     assert sum(len(block.positions) for block in seen) == peaks.n_positions
-    assert ready.session.step_state(Step.DETECT) is StepState.DONE
+    assert ready.session.stage_state(Stage.DETECT) is StageState.DONE
 
 
 def slow_detection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,12 +114,12 @@ def test_a_cancelled_run_keeps_what_is_done_and_is_resumed(
     partial = ready.session.peaks
     assert partial is not None
     assert 0 < partial.detected.sum() < partial.n_positions
-    assert ready.session.step_state(Step.DETECT) is StepState.READY
-    assert ready.session.is_partial(Step.DETECT)
+    assert ready.session.stage_state(Stage.DETECT) is StageState.READY
+    assert ready.session.is_partial(Stage.DETECT)
     assert ready.run_button.text() == "Resume"
     ready.run_button.click()
-    until(lambda: stopped(ready) and not ready.session.is_partial(Step.DETECT))
-    assert ready.session.step_state(Step.DETECT) is StepState.DONE
+    until(lambda: stopped(ready) and not ready.session.is_partial(Stage.DETECT))
+    assert ready.session.stage_state(Stage.DETECT) is StageState.DONE
     whole = ready.session.peaks
     assert whole is not None
     first_done = int(np.flatnonzero(partial.detected)[0])
@@ -133,7 +133,7 @@ def test_other_parameters_start_over_instead_of_resuming(
     ready.run_button.click()
     until(lambda: ready.job_bar.job is not None and ready.job_bar.job.progress is not None)
     ready.job_bar.cancel_button.click()
-    until(lambda: stopped(ready) and ready.session.is_partial(Step.DETECT))
+    until(lambda: stopped(ready) and ready.session.is_partial(Stage.DETECT))
     number(ready, "min_spacing_px").setValue(9)
     assert ready.run_button.text() == "Detect disks"
 

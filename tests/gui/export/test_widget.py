@@ -1,4 +1,4 @@
-"""The Export step: what it writes is there and complete, and what it cannot write it says."""
+"""The Export stage: what it writes is there and complete, and what it cannot write it says."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QPushButton
 from example_maps import example_map
 from napari_stem_orient.gui.export.widget import ExportWidget
 from napari_stem_orient.io.maps import open_orientation_map
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 from patience import Until
 
 pytestmark = pytest.mark.bindings
@@ -68,13 +68,13 @@ def test_each_button_writes_its_file(
 def test_a_saved_map_counts_as_exported_until_it_changes(
     ready: ExportWidget, until: Until, tmp_path: Path, save_file_as: Answer
 ) -> None:
-    assert ready.session.step_state(Step.EXPORT) is StepState.READY
+    assert ready.session.stage_state(Stage.EXPORT) is StageState.READY
     save_file_as(tmp_path / "m.h5")
     ready.save_button.click()
-    until(lambda: ready.session.step_state(Step.EXPORT) is StepState.DONE)
+    until(lambda: ready.session.stage_state(Stage.EXPORT) is StageState.DONE)
     assert open_orientation_map(tmp_path / "m.h5").scan_shape == (3, 4)
     ready.session.set_map(example_map())
-    assert ready.session.step_state(Step.EXPORT) is StepState.STALE
+    assert ready.session.stage_state(Stage.EXPORT) is StageState.STALE
 
 
 def test_a_saved_map_opens_again(
@@ -86,7 +86,7 @@ def test_a_saved_map_opens_again(
     save_file_as(tmp_path / "m.h5")
     panel.open_button.click()
     until(lambda: panel.session.current_map is not None)
-    assert panel.session.step_state(Step.EXPORT) is StepState.DONE
+    assert panel.session.stage_state(Stage.EXPORT) is StageState.DONE
 
 
 def test_a_cancelled_dialog_writes_nothing(ready: ExportWidget, save_file_as: Answer) -> None:

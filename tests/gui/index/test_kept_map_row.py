@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.gui.index.widget import IndexWidget
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from napari_stem_orient.simulation.grains import make_polycrystal
 from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 from patience import Until
@@ -39,7 +39,7 @@ def index(panel: IndexWidget, until: Until) -> None:
     panel.crystals.add("Cu")
     until(panel.run_button.isEnabled)
     panel.run_button.click()
-    until(lambda: panel.session.running_job(Step.INDEX) is None and panel.session.current_map is not None)
+    until(lambda: panel.session.running_job(Stage.INDEX) is None and panel.session.current_map is not None)
 
 
 def test_a_map_that_was_not_saved_comes_back_and_its_journal_goes_when_it_is_saved(
@@ -61,7 +61,7 @@ def test_a_map_that_was_not_saved_comes_back_and_its_journal_goes_when_it_is_sav
     assert taken.measured == made.measured
     assert taken.model == made.model
     assert [crystal.name for crystal in later.session.crystals] == ["Cu"]
-    assert later.session.stale_because(Step.INDEX) is None
+    assert later.session.stale_because(Stage.INDEX) is None
     assert not later.session.saved.has(taken)
     assert len(list(journals.iterdir())) == 1
 
@@ -86,6 +86,6 @@ def test_indexing_again_begins_anew_and_the_new_map_takes_the_place_of_the_old_o
     filled: list[int] = []
     panel.session.map_filled.connect(lambda _, block: filled.extend(block.positions.tolist()))
     panel.run_button.click()
-    until(lambda: panel.session.running_job(Step.INDEX) is None and set(filled) == set(range(30)))
+    until(lambda: panel.session.running_job(Stage.INDEX) is None and set(filled) == set(range(30)))
     (after,) = journals.iterdir()
     assert after != before

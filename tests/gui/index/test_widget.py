@@ -1,4 +1,4 @@
-"""The Index step: crystals, methods, models, runs that paint blocks, stop, resume and explain themselves."""
+"""The Index stage: crystals, methods, models, runs that paint blocks, stop, resume and explain themselves."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.index.widget import IndexWidget
 from napari_stem_orient.gui.jobs.stage_jobs import IndexingTask, MapStarted
 from napari_stem_orient.gui.parts.folding import Folding
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 from napari_stem_orient.simulation.grains import make_polycrystal
 from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 from napari_stem_orient.transformer.model_folder import read_card, shipped_models
@@ -58,7 +58,7 @@ def ready(panel: IndexWidget, peaks: BraggPeaks, until: Until) -> IndexWidget:
 
 
 def stopped(panel: IndexWidget) -> bool:
-    return panel.session.running_job(Step.INDEX) is None
+    return panel.session.running_job(Stage.INDEX) is None
 
 
 def test_what_is_missing_is_said_and_run_stays_disabled(panel: IndexWidget, peaks: BraggPeaks) -> None:
@@ -184,7 +184,7 @@ def test_a_run_fills_the_map_block_by_block_and_finishes_it(ready: IndexWidget, 
     assert current.indexed_fraction > 0.5
     assert current.model is not None
     assert "Cu" in current.model
-    assert ready.session.step_state(Step.INDEX) is StepState.DONE
+    assert ready.session.stage_state(Stage.INDEX) is StageState.DONE
     assert "positions indexed" in ready.message_label.text()
 
 
@@ -223,7 +223,7 @@ def test_a_cancelled_run_is_kept_and_resumed_where_it_stopped(
     filled: list[int] = []
     ready.session.map_filled.connect(lambda _, block: filled.extend(block.positions))
     ready.run_button.click()
-    until(lambda: stopped(ready) and ready.session.step_state(Step.INDEX) is StepState.DONE)
+    until(lambda: stopped(ready) and ready.session.stage_state(Stage.INDEX) is StageState.DONE)
     assert len(filled) == 72 - done
     assert ready.session.current_map is not None
     assert ready.session.current_map.is_complete
@@ -247,7 +247,7 @@ def test_a_run_that_ends_before_a_position_is_done_leaves_the_map_as_it_was(
 
     monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", slow_indexing)
     ready.run_button.click()
-    until(lambda: stopped(ready) and ready.session.step_state(Step.INDEX) is StepState.DONE)
+    until(lambda: stopped(ready) and ready.session.stage_state(Stage.INDEX) is StageState.DONE)
     before = ready.session.current_map
     started = watched(ready.session, "current_result")
     monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", getting_ready)
@@ -317,7 +317,7 @@ def test_a_new_pixel_size_makes_the_map_out_of_date(
     calibration = ready.session.calibration
     assert calibration is not None
     ready.session.set_calibration(calibration.updated(pixel_size_inv_angstrom=0.05))
-    assert ready.session.step_state(Step.INDEX) is StepState.STALE
+    assert ready.session.stage_state(Stage.INDEX) is StageState.STALE
     assert ready.state_label.text() == "Out of date: the peaks or their calibration changed."
     assert ready.run_button.isEnabled()
 

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.gui.jobs import workers
-from napari_stem_orient.gui.jobs.workers import error_message, one_step_job, start_job
+from napari_stem_orient.gui.jobs.workers import error_message, plain_job, start_job
 from patience import Until
 
 pytestmark = pytest.mark.bindings
@@ -161,7 +161,7 @@ def test_an_error_while_painting_ends_the_job_with_a_message(until: Until, no_jo
 
 def test_ended_is_emitted_once_after_the_callback(until: Until) -> None:
     ends = Ends()
-    job = start_job(one_step_job(lambda: "saved"), title="Save", on_done=ends.done)
+    job = start_job(plain_job(lambda: "saved"), title="Save", on_done=ends.done)
 
     @job.ended.connect
     def note() -> None:

@@ -1,4 +1,4 @@
-"""The reader: whatever is dropped goes to the Open step of the viewer, or is left to others."""
+"""The reader: whatever is dropped goes to the Open stage of the viewer, or is left to others."""
 
 from __future__ import annotations
 

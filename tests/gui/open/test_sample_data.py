@@ -8,8 +8,8 @@ from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.open import sample_data
 from napari_stem_orient.io import simulated_scans
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def viewer(make_napari_viewer_proxy):
 
 
 def wait_until_read(session, qtbot) -> None:
-    qtbot.waitUntil(lambda: session.step_state(Step.OPEN) is StepState.DONE, timeout=60_000)
+    qtbot.waitUntil(lambda: session.stage_state(Stage.OPEN) is StageState.DONE, timeout=60_000)
 
 
 def test_the_sample_opens_in_the_session_with_everything_that_indexing_needs(viewer, qtbot) -> None:
@@ -59,10 +59,10 @@ def test_the_sample_can_be_stopped(viewer, qtbot, monkeypatch) -> None:
     monkeypatch.setattr(simulated_scans, "SAMPLE_SCAN_SHAPE", (64, 64))
     session = session_of(viewer)
     viewer.open_sample("napari-stem-orient", "simulated_polycrystal")
-    job = session.running_job(Step.OPEN)
+    job = session.running_job(Stage.OPEN)
     assert job is not None
     job.cancel()
-    qtbot.waitUntil(lambda: session.running_job(Step.OPEN) is None, timeout=30_000)
+    qtbot.waitUntil(lambda: session.running_job(Stage.OPEN) is None, timeout=30_000)
     assert session.datacube is None
     qtbot.waitUntil(lambda: len(viewer.layers) == 0)
 

@@ -1,4 +1,4 @@
-"""The Open step: files of every kind, the question for a scan shape, and calibrations with gaps."""
+"""The Open stage: files of every kind, the question for a scan shape, and calibrations with gaps."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from napari_stem_orient.gui.open.widget import OpenWidget, missing_text, scan_sh
 from napari_stem_orient.gui.parts.number_box import NumberBox
 from napari_stem_orient.io import scans
 from napari_stem_orient.io.peaks import save_bragg_peaks
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 from patience import Until
 
 pytestmark = pytest.mark.bindings
@@ -46,7 +46,7 @@ def patterns(*shape: int) -> np.ndarray:
 def is_open(panel: OpenWidget) -> bool:
     """Whether a scan is open and read, whatever its calibration lacks."""
     session = panel.session
-    return session.scan_shape is not None and session.running_job(Step.OPEN) is None
+    return session.scan_shape is not None and session.running_job(Stage.OPEN) is None
 
 
 def test_a_scan_opens_and_its_virtual_dark_field_is_summed(
@@ -59,8 +59,8 @@ def test_a_scan_opens_and_its_virtual_dark_field_is_summed(
     assert panel.session.summary is not None
     assert panel.session.summary.dark_field.shape == (4, 5)
     assert "pixel size (1/Å)" in panel.missing_label.text()
-    assert panel.session.step_state(Step.OPEN) is StepState.BLOCKED
-    assert panel.session.step_needs(Step.OPEN) == ["pixel size (1/Å)", "accelerating voltage (kV)"]
+    assert panel.session.stage_state(Stage.OPEN) is StageState.BLOCKED
+    assert panel.session.stage_needs(Stage.OPEN) == ["pixel size (1/Å)", "accelerating voltage (kV)"]
 
 
 def test_open_is_done_only_when_nothing_is_missing_and_a_link_leads_to_what_is(
@@ -72,7 +72,7 @@ def test_open_is_done_only_when_nothing_is_missing_and_a_link_leads_to_what_is(
     seen: list[object] = []
     panel.must_be_seen.connect(seen.append)
     for name, number in (("voltage_kv", 200), ("pixel_size_inv_angstrom", 0.0125)):
-        assert panel.session.step_state(Step.OPEN) is not StepState.DONE
+        assert panel.session.stage_state(Stage.OPEN) is not StageState.DONE
         assert name in panel.missing_label.links
         panel.missing_label.linkActivated.emit(name)
         box = panel.form.editor(name)
@@ -83,7 +83,7 @@ def test_open_is_done_only_when_nothing_is_missing_and_a_link_leads_to_what_is(
         assert window.focusWidget() is box
         box.setValue(number)
         assert name not in panel.missing_label.links
-    assert panel.session.step_state(Step.OPEN) is StepState.DONE
+    assert panel.session.stage_state(Stage.OPEN) is StageState.DONE
 
 
 def test_after_a_refused_file_the_scan_before_is_not_taken_for_it(
@@ -91,11 +91,11 @@ def test_after_a_refused_file_the_scan_before_is_not_taken_for_it(
 ) -> None:
     panel.session.set_datacube(DataCube(_lazy(patterns(2, 3, 16, 16)), CALIBRATION, name="good"))
     until(lambda: is_open(panel) and panel.session.summary is not None)
-    assert panel.session.step_state(Step.OPEN) is StepState.DONE
+    assert panel.session.stage_state(Stage.OPEN) is StageState.DONE
     panel.open_path(tmp_path / "bad.h5")
-    until(lambda: panel.session.running_job(Step.OPEN) is None)
-    assert panel.session.step_state(Step.OPEN) is StepState.BLOCKED
-    assert panel.session.step_needs(Step.OPEN) == ["another file: bad.h5 could not be opened"]
+    until(lambda: panel.session.running_job(Stage.OPEN) is None)
+    assert panel.session.stage_state(Stage.OPEN) is StageState.BLOCKED
+    assert panel.session.stage_needs(Stage.OPEN) == ["another file: bad.h5 could not be opened"]
     assert panel.state_label.text() == "Needs another file: bad.h5 could not be opened."
     assert not panel.state_label.isHidden()
     assert panel.info_label.text().startswith("Still open: good:")
@@ -113,11 +113,11 @@ def test_while_a_scan_shape_is_asked_for_open_is_not_done(
     until(lambda: is_open(panel) and panel.session.summary is not None)
     np.save(tmp_path / "stack.npy", patterns(24, 16, 16))
     panel.open_path(tmp_path / "stack.npy")
-    until(lambda: not panel.shape_row.isHidden() and panel.session.running_job(Step.OPEN) is None)
-    assert panel.session.step_needs(Step.OPEN) == ["the scan shape of stack.npy"]
+    until(lambda: not panel.shape_row.isHidden() and panel.session.running_job(Stage.OPEN) is None)
+    assert panel.session.stage_needs(Stage.OPEN) == ["the scan shape of stack.npy"]
     panel.shape_button.click()
     until(lambda: is_open(panel) and panel.session.scan_shape == (4, 6))
-    assert panel.session.step_needs(Step.OPEN) == ["pixel size (1/Å)", "accelerating voltage (kV)"]
+    assert panel.session.stage_needs(Stage.OPEN) == ["pixel size (1/Å)", "accelerating voltage (kV)"]
 
 
 def test_a_typed_pixel_size_reaches_scan_and_peaks_and_is_missing_no_more(
@@ -243,7 +243,7 @@ def test_a_scan_shape_that_does_not_fit_is_refused_in_words(
     panel.shape_box.setEditText(typed)
     panel.shape_button.click()
     until(lambda: panel.message_label.text() != "")
-    until(lambda: panel.session.running_job(Step.OPEN) is None)
+    until(lambda: panel.session.running_job(Stage.OPEN) is None)
     assert "24 frames" in panel.message_label.text() or "rows x columns" in panel.message_label.text()
     assert panel.session.datacube is None
     assert not panel.shape_row.isHidden()
@@ -267,7 +267,7 @@ def test_a_file_that_cannot_be_read_leaves_a_sentence_and_what_was_open(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     panel.open_path(tmp_path / name)
-    until(lambda: panel.session.running_job(Step.OPEN) is None)
+    until(lambda: panel.session.running_job(Stage.OPEN) is None)
     assert name in panel.message_label.text()
     assert len(errors) == 1
     assert panel.session.datacube is not None
@@ -296,7 +296,7 @@ def test_peaks_open_as_peaks(until: Until, panel: OpenWidget, tmp_path: Path) ->
     save_bragg_peaks(peaks, tmp_path / "peaks.h5")
     panel.open_path(tmp_path / "peaks.h5")
     until(lambda: panel.session.peaks is not None)
-    assert panel.session.step_state(Step.OPEN) is StepState.DONE
+    assert panel.session.stage_state(Stage.OPEN) is StageState.DONE
     assert "6 Bragg peaks" in panel.info_label.text()
 
 
@@ -322,7 +322,7 @@ def test_the_dialog_and_the_path_line_open_too(
     np.save(tmp_path / "two.npy", patterns(3, 3, 16, 16))
     save_file_as(None)
     panel.open_button.click()
-    assert panel.session.running_job(Step.OPEN) is None
+    assert panel.session.running_job(Stage.OPEN) is None
     save_file_as(tmp_path / "one.npy")
     panel.open_button.click()
     until(lambda: is_open(panel) and panel.session.scan_shape == (2, 2))

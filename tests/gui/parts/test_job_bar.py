@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
 from napari_stem_orient.core.progress import Progress
-from napari_stem_orient.gui.jobs.workers import one_step_job, start_job
+from napari_stem_orient.gui.jobs.workers import plain_job, start_job
 from napari_stem_orient.gui.parts.job_bar import JobBar, time_left
 from patience import Until
 
@@ -50,7 +50,7 @@ def test_the_bar_tells_frames_and_time_left_and_its_cancel_stops_the_job(
 
 
 def test_a_job_that_cannot_tell_how_far_it_is_shows_its_title(until: Until, bar: JobBar) -> None:
-    job = start_job(one_step_job(lambda: time.sleep(0.2)), title="Saving peaks")
+    job = start_job(plain_job(lambda: time.sleep(0.2)), title="Saving peaks")
     bar.watch(job)
     assert bar.label.text() == "Saving peaks …"
     until(bar.isHidden)

@@ -31,7 +31,7 @@ from napari_stem_orient.io.peaks import open_bragg_peaks
 from napari_stem_orient.runs.map_journal import begin_map_journal, find_kept_maps, map_kept_in_journal
 from napari_stem_orient.runs.peaks_journal import begin_peaks_journal, find_interrupted_detections, keep_block
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from patience import Until
 
 pytestmark = pytest.mark.bindings
@@ -119,7 +119,7 @@ def results(
     scan = scan_in(tmp_path, "A.npy")
     peaks = peaks_of(scan)
     session.set_datacube(scan)
-    until(lambda: session.running_job(Step.OPEN) is None)
+    until(lambda: session.running_job(Stage.OPEN) is None)
     session.set_peaks(peaks)
     orientation_map = map_of(peaks)
     session.set_map(orientation_map)
@@ -270,7 +270,7 @@ def test_viewer_close_is_never_held_back(
     session = panel.session
     scan = scan_in(tmp_path, "A.npy")
     session.set_datacube(scan)
-    until(lambda: session.running_job(Step.OPEN) is None)
+    until(lambda: session.running_job(Stage.OPEN) is None)
     session.set_peaks(peaks_of(scan))
     window = panel.window()
     assert isinstance(window, QMainWindow)
@@ -329,7 +329,7 @@ def test_a_map_from_a_file_asks_about_the_map_that_it_replaces(
     question(session).cancel_button.click()
     until(lambda: leaving_of(session).box is None)
     assert session.current_map is results[1]
-    assert session.open_needs is not None  # the Open step says that the file is not open
+    assert session.open_needs is not None  # the Open stage says that the file is not open
 
 
 def test_a_run_is_stopped_and_what_it_has_done_kept(
@@ -338,7 +338,7 @@ def test_a_run_is_stopped_and_what_it_has_done_kept(
     scan = scan_in(tmp_path, "A.npy")
     peaks = peaks_of(scan)
     session.set_datacube(scan)
-    until(lambda: session.running_job(Step.OPEN) is None)
+    until(lambda: session.running_job(Stage.OPEN) is None)
     session.open_peaks(peaks)
     start, job = indexing(peaks)
 
@@ -351,8 +351,8 @@ def test_a_run_is_stopped_and_what_it_has_done_kept(
             job.close()
 
     session.start_map(start.copy())
-    panel.run(endless(), title="Indexing", step=Step.INDEX, on_record=session.fill_map)
-    until(lambda: getattr(session.running_job(Step.INDEX), "progress", None) is not None)
+    panel.run(endless(), title="Indexing", stage=Stage.INDEX, on_record=session.fill_map)
+    until(lambda: getattr(session.running_job(Stage.INDEX), "progress", None) is not None)
     close_as_a_user(window)
     until(asked(session))
     box = question(session)
@@ -372,7 +372,7 @@ def test_peaks_of_a_scan_in_no_file_can_only_be_saved_or_lost(
     """There is no file that could be opened again to be offered them."""
     scan = scan_in(tmp_path, "A.npy")
     session.set_datacube(dataclasses.replace(scan, path=None))
-    until(lambda: session.running_job(Step.OPEN) is None)
+    until(lambda: session.running_job(Stage.OPEN) is None)
     session.set_peaks(peaks_of(scan))
     close_as_a_user(window)
     until(asked(session))

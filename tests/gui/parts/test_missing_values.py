@@ -18,7 +18,7 @@ from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.gui.parts.missing_values import LinkLabel, calibration_words
 from napari_stem_orient.gui.train.widget import TrainWidget
 from napari_stem_orient.gui.virtual.widget import VirtualWidget
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from shown_panel import ShowPanel
 
 
@@ -62,24 +62,24 @@ def test_what_index_lacks_leads_to_its_box_in_open(
     desk: OrientationMappingWidget, scene: Scene, name: str
 ) -> None:
     desk.session.set_peaks(scene.peaks.with_calibration(scene.peaks.calibration.updated(**{name: None})))
-    opening, index = desk.panels[Step.OPEN], desk.panels[Step.INDEX]
+    opening, index = desk.panels[Stage.OPEN], desk.panels[Stage.INDEX]
     assert isinstance(opening, OpenWidget)
-    desk.sections[Step.OPEN].set_unfolded(False)
+    desk.sections[Stage.OPEN].set_unfolded(False)
     click(index.state_label, name)
-    assert desk.sections[Step.OPEN].unfolded
+    assert desk.sections[Stage.OPEN].unfolded
     assert focused(desk) is opening.form.editor(name)
 
 
 def test_each_step_leads_to_the_one_that_gives_what_it_lacks(desk: OrientationMappingWidget) -> None:
-    opening, detect, index = (desk.panels[step] for step in (Step.OPEN, Step.DETECT, Step.INDEX))
+    opening, detect, index = (desk.panels[step] for step in (Stage.OPEN, Stage.DETECT, Stage.INDEX))
     assert isinstance(opening, OpenWidget)
     click(detect.state_label, "path")
     assert focused(desk) is opening.path_line
-    for step in (Step.CALIBRATE, Step.INDEX, Step.EXPORT):
-        desk.sections[Step.DETECT].set_unfolded(False)
+    for step in (Stage.CALIBRATE, Stage.INDEX, Stage.EXPORT):
+        desk.sections[Stage.DETECT].set_unfolded(False)
         click(desk.panels[step].state_label, "peaks")
-        assert desk.sections[Step.DETECT].unfolded
-    desk.sections[Step.INDEX].set_unfolded(False)
+        assert desk.sections[Stage.DETECT].unfolded
+    desk.sections[Stage.INDEX].set_unfolded(False)
     click(index.state_label, "crystals")
     assert focused(desk) is index.box_of("crystals")
 
@@ -89,7 +89,7 @@ def test_an_unknown_pixel_size_in_calibrate_leads_to_its_box(
 ) -> None:
     bare = scene.peaks.calibration.updated(pixel_size_inv_angstrom=None)
     desk.session.set_peaks(scene.peaks.with_calibration(bare))
-    calibrate, opening = desk.panels[Step.CALIBRATE], desk.panels[Step.OPEN]
+    calibrate, opening = desk.panels[Stage.CALIBRATE], desk.panels[Stage.OPEN]
     assert isinstance(calibrate, CalibrateWidget)
     assert isinstance(opening, OpenWidget)
     label = calibrate.rows.rows["pixel size"].value_label
@@ -131,7 +131,7 @@ def test_virtual_and_inspect_lead_to_open_and_open_the_desk_where_it_is_closed(
 
 
 def test_what_is_said_is_read_as_it_was_written(desk: OrientationMappingWidget) -> None:
-    label = desk.panels[Step.INDEX].message_label
+    label = desk.panels[Stage.INDEX].message_label
     for text in ("a < b & c", "two\nlines", "Needs pixel size (1/Å) and pixel size (1/Å)."):
         label.setText(text)
         assert label.text() == text

@@ -56,14 +56,14 @@ def quick_and_tidy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def panel(show_panel: ShowPanel, until: Until) -> TrainWidget:
     panel = show_panel(TrainWidget)
-    until(lambda: panel.form.recipe_form is not None)
+    until(lambda: panel.form.parameters_form is not None)
     return panel
 
 
-def ready(panel: TrainWidget, recipe: TrainingParameters) -> TrainWidget:
+def ready(panel: TrainWidget, parameters: TrainingParameters) -> TrainWidget:
     panel.propose((SI,))
-    assert panel.form.recipe_form is not None
-    panel.form.recipe_form.set_value(recipe)
+    assert panel.form.parameters_form is not None
+    panel.form.parameters_form.set_value(parameters)
     panel.form.minutes.set_number(None)
     return panel
 
@@ -215,7 +215,7 @@ def test_starting_over_lets_the_stopped_training_go(panel: TrainWidget, until: U
 def test_closing_the_panel_ends_the_training_and_keeps_the_checkpoint(qtbot: QtBot, until: Until) -> None:
     panel = TrainWidget(ViewerModel())  # type: ignore[arg-type]
     panel.show()
-    until(lambda: panel.form.recipe_form is not None)
+    until(lambda: panel.form.parameters_form is not None)
     ready(panel, ENDLESS)
     panel.start_button.click()
     until(learning(panel))

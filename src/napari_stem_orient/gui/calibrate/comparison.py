@@ -1,4 +1,4 @@
-"""CalibrationComparison: a picture of the calibration before and after the last step, drawn up in a thread."""
+"""CalibrationComparison: a picture of the calibration before and after the last change, drawn up in a thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VIEWS: dict[View, str] = {
     "histogram": "Radial histogram",
     "origin": "Direct beam over the scan",
 }
-#: The view that shows best what a step has changed, by how its title begins.
+#: The view that shows best what a change has done, by how its title begins.
 VIEW_OF_STEP: dict[str, View] = {
     "Origin": "origin",
     "Ellipse": "histogram",
@@ -42,7 +42,7 @@ class CalibrationComparison(QWidget):
 
     Parameters
     ----------
-    subject : what to draw, asked for in the main thread: peaks, their state before the last step, and crystals
+    subject : what to draw, asked for in the main thread: peaks, their state before the last change, and crystals
     """
 
     def __init__(self, subject: Callable[[], Subject]) -> None:
@@ -55,9 +55,9 @@ class CalibrationComparison(QWidget):
         self.view_box = narrow_box()
         for words in VIEWS.values():
             self.view_box.addItem(words)
-        self.view_box.setToolTip("What to look at: each shows whether a step has made it better.")
+        self.view_box.setToolTip("What to look at: each shows whether a change has made it better.")
         self.view_box.currentIndexChanged.connect(self._on_chosen)
-        self.before_button = self._toggle("Before", "As it was before the last step.")
+        self.before_button = self._toggle("Before", "As it was before the last change.")
         self.after_button = self._toggle("After", "As it is now.")
         self.after_button.setChecked(True)
         group = QButtonGroup(self)
@@ -97,8 +97,8 @@ class CalibrationComparison(QWidget):
         """The view that is chosen."""
         return list(VIEWS)[max(0, self.view_box.currentIndex())]
 
-    def show_step(self, title: str) -> None:
-        """Turn to the view that shows a step best."""
+    def show_change(self, title: str) -> None:
+        """Turn to the view that shows a change best."""
         for beginning, view in VIEW_OF_STEP.items():
             if title.startswith(beginning):
                 self.view_box.setCurrentIndex(list(VIEWS).index(view))
@@ -151,7 +151,7 @@ class CalibrationComparison(QWidget):
             self._show(self.views.content)
 
     def _show(self, content: BeforeAndAfter) -> None:
-        """Show it; the histogram has both in one picture, and without a step there is nothing before."""
+        """Show it; the histogram has both in one picture, and without a change there is nothing before."""
         both = content.before is not None and content.view != "histogram"
         self.before_button.setVisible(both)
         self.after_button.setVisible(both)

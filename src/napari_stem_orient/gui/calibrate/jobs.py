@@ -1,4 +1,4 @@
-"""The jobs of the Calibrate step; what is heavy is imported in the worker's thread, not in the window's."""
+"""The jobs of the Calibrate stage; what is heavy is imported in the worker's thread, not in the window's."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from napari_stem_orient.calibration.origin import OriginModel
     from napari_stem_orient.calibration.rings import Rings
     from napari_stem_orient.core.calibration import Quantity
-    from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementStep
-    from napari_stem_orient.indexing.sensitivity import SensitivityStep, SensitivityTable
+    from napari_stem_orient.indexing.joint_calibration import JointCalibration, RefinementProgress
+    from napari_stem_orient.indexing.sensitivity import SensitivityProgress, SensitivityTable
     from napari_stem_orient.session.calibration_state import CalibrationState
 
 Fittable = Literal["origin", "ellipse", "pixel size", "shape"]
@@ -103,7 +103,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BeforeAndAfter:
-    """A view before the last step (None where nothing was done) and now, and the rings of the crystals."""
+    """A view before the last change (None where nothing was done) and now, and the rings of the crystals."""
 
     view: View
     before: Picture | None
@@ -230,7 +230,7 @@ def _ring_image(path: Path) -> NDArray[np.generic]:
 
 def refinement_job(
     peaks: BraggPeaks, orientation_map: OrientationMap
-) -> Generator[RefinementStep, None, tuple[JointCalibration, BraggPeaks]]:
+) -> Generator[RefinementProgress, None, tuple[JointCalibration, BraggPeaks]]:
     """Refine the calibration from the disks that a map explains; return it, and the peaks with it applied."""
     from napari_stem_orient.indexing.joint_calibration import refine_calibration
 
@@ -240,7 +240,7 @@ def refinement_job(
 
 def sensitivity_job(
     peaks: BraggPeaks, orientation_map: OrientationMap, models: tuple[Path, ...]
-) -> Generator[SensitivityStep, None, SensitivityTable]:
+) -> Generator[SensitivityProgress, None, SensitivityTable]:
     """Index a sample of a map again with other pixel sizes."""
     from napari_stem_orient.indexing.sensitivity import calibration_sensitivity
 

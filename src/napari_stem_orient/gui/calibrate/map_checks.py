@@ -20,15 +20,15 @@ from napari_stem_orient.calibration.words import doubts_in_words
 from napari_stem_orient.gui.calibrate.jobs import refinement_job, sensitivity_job
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import JobPanel
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     from napari_stem_orient.calibration.fit import CalibrationFit
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.indexing.joint_calibration import JointCalibration
-    from napari_stem_orient.indexing.sensitivity import SensitivityStep, SensitivityTable
+    from napari_stem_orient.indexing.sensitivity import SensitivityProgress, SensitivityTable
 
 
 class MapChecks(QWidget):
@@ -53,7 +53,7 @@ class MapChecks(QWidget):
         self.refine_button = QPushButton("Refine from the map")
         self.refine_button.setToolTip(
             "<qt>Fit pixel size, ellipse and direct beam together to the disks that the map explains, and say by "
-            "how much the score improves. One step, which can be undone; index again afterwards.</qt>"
+            "how much the score improves. One change, which can be undone; index again afterwards.</qt>"
         )
         self.refine_button.clicked.connect(self._on_refine)
         self.sensitivity_button = QPushButton("What if the pixel size were off?")
@@ -85,18 +85,18 @@ class MapChecks(QWidget):
     def refresh(self) -> None:
         """Offer what there is a map for; a map of other peaks, or of another calibration, has to be made again."""
         session = self._panel.session
-        running = session.step_state(Step.CALIBRATE) is StepState.RUNNING
-        indexing = session.step_state(Step.INDEX) is StepState.RUNNING
+        running = session.stage_state(Stage.CALIBRATE) is StageState.RUNNING
+        indexing = session.stage_state(Stage.INDEX) is StageState.RUNNING
         self.setVisible(session.current_map is not None and session.peaks is not None)
         ready = self._subject() is not None and not running and not indexing
-        stale = session.stale_because(Step.INDEX) is not None
+        stale = session.stale_because(Stage.INDEX) is not None
         self.stale_label.setVisible(stale and self.report_label.isHidden())
         for button in (self.refine_button, self.sensitivity_button):
             button.setEnabled(ready)
 
     def _subject(self) -> tuple[BraggPeaks, OrientationMap] | None:
         session = self._panel.session
-        if session.peaks is None or session.current_map is None or session.stale_because(Step.INDEX):
+        if session.peaks is None or session.current_map is None or session.stale_because(Stage.INDEX):
             return None
         return (session.peaks, session.current_map) if session.current_map.indexed.any() else None
 
@@ -107,7 +107,7 @@ class MapChecks(QWidget):
             self._panel.run(
                 refinement_job(peaks, orientation_map),
                 title="Refining from the map",
-                step=Step.CALIBRATE,
+                stage=Stage.CALIBRATE,
                 on_done=partial(self._take, peaks),
             )
 
@@ -125,13 +125,13 @@ class MapChecks(QWidget):
             self._panel.run(
                 sensitivity_job(*subject, self._panel.session.model_folders),
                 title="Indexing with other pixel sizes",
-                step=Step.CALIBRATE,
-                on_record=self._on_step,
+                stage=Stage.CALIBRATE,
+                on_record=self._on_progress,
                 on_done=partial(self._show_table, subject),
             )
 
-    def _on_step(self, step: SensitivityStep) -> None:
-        self._panel.show_message(step.sample)
+    def _on_progress(self, progress: SensitivityProgress) -> None:
+        self._panel.show_message(progress.sample)
 
     def _show_table(self, subject: tuple[BraggPeaks, OrientationMap], found: SensitivityTable) -> None:
         """Show the table; without the column of the phases where there is one only."""

@@ -179,14 +179,14 @@ class CalibrationRows(QWidget):
         """How the direct beam is followed over the scan."""
         return list(MODELS)[max(0, self.model_box.currentIndex())]
 
-    def show_peaks(self, peaks: BraggPeaks | None, steps: Sequence[CalibrationChange]) -> None:
+    def show_peaks(self, peaks: BraggPeaks | None, changes: Sequence[CalibrationChange]) -> None:
         """Show what is known of the peaks' calibration."""
         calibration = Calibration() if peaks is None else peaks.calibration
         for quantity, row in self.rows.items():
             if peaks is None:
                 row.show_status(None, "")
             else:
-                text = known_text(calibration, quantity, peaks.origin_px, steps)
+                text = known_text(calibration, quantity, peaks.origin_px, changes)
                 row.show_status(status_of(calibration, quantity), text)
         for box in (self.rotation_box, self.flip_box):
             box.blockSignals(True)

@@ -43,18 +43,18 @@ def known_text(
     calibration: Calibration,
     quantity: Quantity,
     origin_px: NDArray[np.float32] | None,
-    steps: Sequence[CalibrationChange],
+    changes: Sequence[CalibrationChange],
 ) -> str:
     """Say what a quantity is: in the words of the fit that found it, with the uncertainty, while it is in force."""
-    for step in reversed(steps):
-        then = step.state
+    for change in reversed(changes):
+        then = change.state
         if then.calibration.differs_in(calibration, quantity):
             break
         if quantity == "origin" and not _same_origins(then.origin_px, origin_px):
             break
-        told = find(step.measured, MEASURAND[quantity])
+        told = find(change.measured, MEASURAND[quantity])
         if told is not None and math.isfinite(told.value) and quantity in then.calibration.checked:
-            return text_of(step.measured, MEASURAND[quantity]) or ""
+            return text_of(change.measured, MEASURAND[quantity]) or ""
     if quantity in ASSUMED and status_of(calibration, quantity) is Status.UNKNOWN:
         return f"unknown, taken as {ASSUMED[quantity]}"
     return text_of(values_of(calibration, quantity, origin_px), MEASURAND[quantity]) or "unknown"

@@ -1,4 +1,4 @@
-"""The pictures of a calibration: Bragg vector map, radial histogram and direct beam, before and after a step."""
+"""The pictures of a calibration: Bragg vector map, radial histogram and direct beam, before and after a change."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class HistogramView(pg.PlotWidget):
         plot.setMouseEnabled(x=True, y=False)
         self.setToolTip(
             "<qt>Radial histogram: disks of the whole scan over their distance from the direct beam. Orange: now; "
-            f"grey: before the last step. Dashed: rings of the crystal, which the peaks shall meet. {ZOOM_WORDS}</qt>"
+            f"grey: before the last change. Dashed: rings of the crystal, which the peaks shall meet. {ZOOM_WORDS}</qt>"
         )
         self._reach = 1.0
         self.fit_button = FitButton(self, self._fit)
@@ -246,7 +246,7 @@ class CalibrationViews(QStackedWidget):
         self.setCurrentWidget(self._wait_label)
 
     def show_content(self, content: BeforeAndAfter, *, before: bool) -> None:
-        """Show a view as it is, or as it was before the last step."""
+        """Show a view as it is, or as it was before the last change."""
         flipped = self._content is content  # the same pictures: the eye compares them in one frame
         self._content = content
         picture = content.before if before and content.before is not None else content.after

@@ -1,4 +1,4 @@
-"""CalibrateWidget: the third step, which may be skipped: origin, ellipse, pixel size and rotation of the peaks."""
+"""CalibrateWidget: the third stage, which may be skipped: origin, ellipse, pixel size and rotation of the peaks."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from napari_stem_orient.gui.calibrate.jobs import (
 )
 from napari_stem_orient.gui.calibrate.map_checks import MapChecks
 from napari_stem_orient.gui.calibrate.rows import CalibrationRows
-from napari_stem_orient.gui.jobs.workers import JobHandle, one_step_job
+from napari_stem_orient.gui.jobs.workers import JobHandle, plain_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.panel import plain_label
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     import napari
@@ -44,7 +44,7 @@ KINDS = "Calibration (*.json);;All files (*)"
 CHANGED = "The calibration changed meanwhile; what was fitted was not used. Fit again."
 
 
-class CalibrateWidget(StepPanel):
+class CalibrateWidget(StagePanel):
     """Shows how far the Bragg peaks are calibrated, calibrates them, and shows what it has changed.
 
     Parameters
@@ -53,7 +53,7 @@ class CalibrateWidget(StepPanel):
         The viewer whose Session this shows.
     """
 
-    step = Step.CALIBRATE
+    stage = Stage.CALIBRATE
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -115,7 +115,7 @@ class CalibrateWidget(StepPanel):
             crystals=self.crystal_box.crystals,
             origin_model=self.rows.origin_model,
         )
-        self._job = self.run(fit_job(task), title=title, step=Step.CALIBRATE, on_record=self._on_fitted)
+        self._job = self.run(fit_job(task), title=title, stage=Stage.CALIBRATE, on_record=self._on_fitted)
 
     def _on_fitted(self, record: Fitted) -> None:
         if record.fit is None:
@@ -145,7 +145,7 @@ class CalibrateWidget(StepPanel):
         self._write_report()
         if fit.doubts:
             self.must_be_seen.emit(self.report_label)
-        self.comparison.show_step(fit.title)
+        self.comparison.show_change(fit.title)
 
     # --- entering, confirming, undoing -----------------------------------------------------------------------
 
@@ -195,9 +195,9 @@ class CalibrateWidget(StepPanel):
         path = None if peaks is None else ask_open_file(self, question, start=self._folder())
         if path is not None and peaks is not None:
             self.run(
-                one_step_job(partial(read_and_applied, function, path, peaks)),
+                plain_job(partial(read_and_applied, function, path, peaks)),
                 title=f"Reading {path.name}",
-                step=Step.CALIBRATE,
+                stage=Stage.CALIBRATE,
                 on_done=partial(self._take_if_current, peaks),
             )
 
@@ -211,7 +211,7 @@ class CalibrateWidget(StepPanel):
         path = ask_save_file(self, "Save the calibration", start=start, kinds=KINDS)
         if path is not None:
             self.run(
-                one_step_job(partial(save_calibration, peaks.calibration, path)),
+                plain_job(partial(save_calibration, peaks.calibration, path)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self.show_message(f"Saved {path.name}."),
             )
@@ -226,7 +226,7 @@ class CalibrateWidget(StepPanel):
         """Bring buttons and labels in line with the Session."""
         super().refresh()
         session = self.session
-        running = session.step_state(Step.CALIBRATE) is StepState.RUNNING
+        running = session.stage_state(Stage.CALIBRATE) is StageState.RUNNING
         ready = session.peaks is not None and not running
         self.rows.set_ready(peaks=ready, crystals=len(self.crystal_box.crystals))
         self.crystal_box.setEnabled(not running)
@@ -243,20 +243,22 @@ class CalibrateWidget(StepPanel):
         session = self.session
         history = session.history
         self.rows.show_peaks(session.peaks, history.done)
-        self.undo_button.setToolTip(_undo_tooltip("Take back", session.calibration_steps[-1:]))
-        self.redo_button.setToolTip(_undo_tooltip("Do again", [step.title for step in history.undone[:1]]))
+        self.undo_button.setToolTip(_undo_tooltip("Take back", session.calibration_changes[-1:]))
+        self.redo_button.setToolTip(
+            _undo_tooltip("Do again", [change.title for change in history.undone[:1]])
+        )
         self._write_report()
         self.comparison.update_pictures()
 
     def _write_report(self) -> None:
-        """Tell the last step, and the warnings of what was fitted together with it."""
+        """Tell the last change, and the warnings of what was fitted together with it."""
         done = self.session.history.done
         told = [] if not done else lines_of(done[-1].measured)
-        lines = [step.title for step in done[-1:]] + [f"{title}: {text}" for title, text in told]
+        lines = [change.title for change in done[-1:]] + [f"{title}: {text}" for title, text in told]
         if done and done[-1] in self._together:
-            before = [step for step in done[:-1] if step in self._together and step.doubts]
-            lines += [f"⚠ {step.title}: {doubts_in_words(step.doubts)}" for step in before]
-        lines += [f"⚠ {doubts_in_words(step.doubts)}" for step in done[-1:] if step.doubts]
+            before = [change for change in done[:-1] if change in self._together and change.doubts]
+            lines += [f"⚠ {change.title}: {doubts_in_words(change.doubts)}" for change in before]
+        lines += [f"⚠ {doubts_in_words(change.doubts)}" for change in done[-1:] if change.doubts]
         self.report_label.setText("\n".join(lines))
         self.report_label.setVisible(bool(lines))
 
@@ -311,4 +313,6 @@ def _row(*buttons: tuple[QPushButton, int]) -> QHBoxLayout:
 
 
 def _undo_tooltip(words: str, titles: tuple[str, ...] | list[str]) -> str:
-    return f"{words}: {titles[0]}." if titles else f"{words} the last step of the calibration: there is none."
+    return (
+        f"{words}: {titles[0]}." if titles else f"{words} the last change of the calibration: there is none."
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_stem_orient.gui.canvas.layers import phase_colormap
-from napari_stem_orient.gui.jobs.workers import OneStep, start_job
+from napari_stem_orient.gui.jobs.workers import PlainProgress, start_job
 
 
 def start_warm_up() -> None:
@@ -19,15 +19,15 @@ def start_warm_up() -> None:
         start_job(_warm_up(), title="Load libraries", on_record=_prepare_first_layer)
 
 
-def _warm_up() -> Generator[OneStep, None, None]:
+def _warm_up() -> Generator[PlainProgress, None, None]:
     """Import what napari needs for the first layer, say so, then load the rest."""
     for name in ("pint", "scipy.ndimage", "dask.array"):
         import_module(name)
-    yield OneStep(0)
+    yield PlainProgress(0)
     _load()
 
 
-def _prepare_first_layer(_: OneStep) -> None:
+def _prepare_first_layer(_: PlainProgress) -> None:
     """Have napari read its table of units, in the main thread, which alone may do so."""
     Image(np.zeros((2, 2)), units=("nm", "nm"), visible=False)
 

@@ -1,4 +1,4 @@
-"""MaskRow: the part of the Detect step that says which detector pixels are left out, and lets one choose them."""
+"""MaskRow: the part of the Detect stage that says which detector pixels are left out, and lets one choose them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.detect.mask_jobs import FoundMask, found_mask, opened_mask, saved_mask
 from napari_stem_orient.gui.detect.mask_painting import MaskPainter
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.folding import Folding
 from napari_stem_orient.gui.parts.panel import plain_label
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +31,10 @@ class MaskRow(QWidget):
     Parameters
     ----------
     panel
-        The step that it stands in: runs its jobs and shows its messages.
+        The stage that it stands in: runs its jobs and shows its messages.
     """
 
-    def __init__(self, panel: StepPanel) -> None:
+    def __init__(self, panel: StagePanel) -> None:
         super().__init__()
         self._panel = panel
         self._session = panel.session
@@ -62,7 +62,7 @@ class MaskRow(QWidget):
         datacube = self._session.datacube
         if datacube is not None:
             self._panel.run(
-                one_step_job(partial(found_mask, datacube)),
+                plain_job(partial(found_mask, datacube)),
                 title="Looking for bad pixels",
                 about_scan=True,
                 on_done=self._on_found,
@@ -110,7 +110,7 @@ class MaskRow(QWidget):
         path = ask_open_file(self, "Open a detector mask", start=self._folder(), kinds=MASK_KINDS)
         if path is not None and datacube is not None:
             self._panel.run(
-                one_step_job(partial(opened_mask, path, datacube.detector_shape)),
+                plain_job(partial(opened_mask, path, datacube.detector_shape)),
                 title=f"Opening {path.name}",
                 about_scan=True,
                 on_done=self._session.set_detector_mask,
@@ -124,7 +124,7 @@ class MaskRow(QWidget):
         path = ask_save_file(self._panel, "Save the detector mask", start=start, kinds=MASK_KINDS)
         if path is not None:
             self._panel.run(
-                one_step_job(partial(saved_mask, mask, path)),
+                plain_job(partial(saved_mask, mask, path)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self._panel.show_message(f"Saved {path.name}."),
             )

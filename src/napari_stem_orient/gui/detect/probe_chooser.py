@@ -13,11 +13,11 @@ from napari_stem_orient.gui.detect.mask_jobs import MeasuredScan, measured_scan,
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.gui.jobs.stage_jobs import vacuum_probe
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.parts.number_box import NumberBox
 from napari_stem_orient.gui.parts.panel import plain_label
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,14 +33,14 @@ FALLBACK_RADIUS_PX = 3.0
 
 
 class ProbeChooser(QWidget):
-    """Part of the Detect step: keeps the Session's probe template as chosen.
+    """Part of the Detect stage: keeps the Session's probe template as chosen.
 
     Once the first patterns of a scan are read, it has beam, template and parameters suggested.
 
     Parameters
     ----------
     panel
-        The step that it stands in: runs its jobs and shows its messages.
+        The stage that it stands in: runs its jobs and shows its messages.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class ProbeChooser(QWidget):
 
     mask_found = Signal(object)
 
-    def __init__(self, panel: StepPanel) -> None:
+    def __init__(self, panel: StagePanel) -> None:
         super().__init__()
         self._panel = panel
         self._session = panel.session
@@ -93,7 +93,7 @@ class ProbeChooser(QWidget):
             self._ask()
         else:
             self._panel.run(
-                one_step_job(
+                plain_job(
                     partial(
                         suggested_parameters,
                         session.datacube,
@@ -251,7 +251,7 @@ class ProbeChooser(QWidget):
         )
         if mask is not None:
             self._panel.run(
-                one_step_job(partial(vacuum_probe, datacube, mask, self._session.detector_mask)),
+                plain_job(partial(vacuum_probe, datacube, mask, self._session.detector_mask)),
                 title="Averaging the vacuum region",
                 about_scan=True,
                 on_done=self._session.set_probe,

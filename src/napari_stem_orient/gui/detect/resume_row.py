@@ -20,9 +20,9 @@ from napari_stem_orient.gui.jobs.resume_jobs import (
     interrupted_run,
     keep_calibrated,
 )
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.panel import plain_label
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class ResumeRow(QWidget):
-    """Part of the Detect step; hidden while there is nothing to go on with.
+    """Part of the Detect stage; hidden while there is nothing to go on with.
 
     Parameters
     ----------
     panel
-        The step that it stands in.
+        The stage that it stands in.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class ResumeRow(QWidget):
     resumed = Signal(object)
     started_over = Signal()
 
-    def __init__(self, panel: StepPanel) -> None:
+    def __init__(self, panel: StagePanel) -> None:
         super().__init__()
         self._panel = panel
         self._run: InterruptedRun | None = None
@@ -137,14 +137,14 @@ class ResumeRow(QWidget):
             return
         if run.peaks is not None:
             self._panel.run(
-                one_step_job(lambda: forget_kept(run.path)),
+                plain_job(lambda: forget_kept(run.path)),
                 title="Discarding the peaks",
                 on_done=lambda _: self.look(),  # others may lie behind them
             )
         else:
             datacube = run.task.datacube
             self._panel.run(
-                one_step_job(lambda: forget_interrupted_runs(datacube)),
+                plain_job(lambda: forget_interrupted_runs(datacube)),
                 title="Forgetting the interrupted run",
                 about_scan=True,
                 on_done=lambda _: self.started_over.emit(),

@@ -1,4 +1,4 @@
-"""DetectWidget: the second step: from frames to Bragg disks, with a live preview."""
+"""DetectWidget: the second stage: from frames to Bragg disks, with a live preview."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from napari_stem_orient.gui.jobs.stage_jobs import (
     detection_job,
     preview,
 )
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.parts.opened_results import take_result
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
-from napari_stem_orient.session.rules import StepState
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
+from napari_stem_orient.session.rules import StageState
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     import napari
@@ -51,7 +51,7 @@ PLAIN = ("mode", "min_significance", "min_contrast", "min_spacing_px")
 PEAKS_KINDS = "Bragg peaks (*.h5 *.hdf5 *.emd)"
 
 
-class DetectWidget(StepPanel):
+class DetectWidget(StagePanel):
     """Chooses the probe template and the parameters, previews them on the clicked pattern, and detects.
 
     Parameters
@@ -60,7 +60,7 @@ class DetectWidget(StepPanel):
         The viewer whose Session this shows.
     """
 
-    step = Step.DETECT
+    stage = Stage.DETECT
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -145,7 +145,7 @@ class DetectWidget(StepPanel):
         self.run(
             with_journal(task, detection_job(task)),
             title="Detecting disks",
-            step=Step.DETECT,
+            stage=Stage.DETECT,
             on_record=self._on_block,
             on_done=self._on_detected,
             on_stopped=lambda: self._on_stopped(task),
@@ -179,9 +179,9 @@ class DetectWidget(StepPanel):
             self.show_message("Stopped before the first patterns were done.")
             return
         self.run(
-            one_step_job(lambda: collected_peaks(task, blocks)),
+            plain_job(lambda: collected_peaks(task, blocks)),
             title="Keeping what is done",
-            step=Step.DETECT,
+            stage=Stage.DETECT,
             on_done=self._on_detected,
         )
 
@@ -198,8 +198,8 @@ class DetectWidget(StepPanel):
         """Whether the peaks are partial, of this scan, and made with the parameters that the form shows."""
         session = self.session
         if (
-            not session.is_partial(Step.DETECT)
-            or session.stale_because(Step.DETECT)
+            not session.is_partial(Stage.DETECT)
+            or session.stale_because(Stage.DETECT)
             or session.datacube is None
         ):
             return False
@@ -314,7 +314,7 @@ class DetectWidget(StepPanel):
         path = ask_save_file(self, "Save Bragg peaks", start=start, kinds=PEAKS_KINDS)
         if path is not None:
             self.run(
-                one_step_job(partial(save_result, peaks, path)),
+                plain_job(partial(save_result, peaks, path)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self._on_saved(peaks, path.name),
             )
@@ -331,7 +331,7 @@ class DetectWidget(StepPanel):
         )
         if path is not None:
             self.run(
-                one_step_job(lambda: open_bragg_peaks(path)),
+                plain_job(lambda: open_bragg_peaks(path)),
                 title=f"Opening {path.name}",
                 on_done=partial(take_result, self),
             )
@@ -346,9 +346,9 @@ class DetectWidget(StepPanel):
         """Bring buttons and labels in line with the Session."""
         super().refresh()
         session = self.session
-        running = session.step_state(Step.DETECT) is StepState.RUNNING
+        running = session.stage_state(Stage.DETECT) is StageState.RUNNING
         can_resume = not running and self._can_resume()
-        ready = not running and not session.step_needs(Step.DETECT)
+        ready = not running and not session.stage_needs(Stage.DETECT)
         self.run_button.setText("Resume" if can_resume else "Detect disks")
         self.run_button.setEnabled(ready)
         self.start_over_button.setVisible(can_resume)

@@ -1,4 +1,4 @@
-"""ExportWidget: the fifth step: maps, tables, figures and peaks into files, and maps from files."""
+"""ExportWidget: the fifth stage: maps, tables, figures and peaks into files, and maps from files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton
 
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.jobs.resume_jobs import save_result
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.form_layout import narrow_box
 from napari_stem_orient.gui.parts.opened_results import take_result
 from napari_stem_orient.gui.parts.panel import plain_label
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.io.figures import FigureKind, export_figure
 from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
 from napari_stem_orient.session.saved import Result
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from napari_stem_orient.session.unsaved import unsaved_results
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ FIGURE_WORDS = {
 }
 
 
-class ExportWidget(StepPanel):
+class ExportWidget(StagePanel):
     """Writes what the Session holds; every file is complete or absent.
 
     Parameters
@@ -48,7 +48,7 @@ class ExportWidget(StepPanel):
         The viewer whose Session this shows.
     """
 
-    step = Step.EXPORT
+    stage = Stage.EXPORT
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -112,7 +112,7 @@ class ExportWidget(StepPanel):
         if path is not None:
             self._folder = path.parent
             self.run(
-                one_step_job(partial(open_orientation_map, path)),
+                plain_job(partial(open_orientation_map, path)),
                 title=f"Opening {path.name}",
                 on_done=partial(take_result, self),
             )
@@ -149,7 +149,7 @@ class ExportWidget(StepPanel):
                 self.session.mark_saved(saved)
             self.show_message(f"Saved {path.name}.")
 
-        self.run(one_step_job(partial(write, path)), title=f"Saving {path.name}", on_done=tell)
+        self.run(plain_job(partial(write, path)), title=f"Saving {path.name}", on_done=tell)
 
     def _start_folder(self) -> Path | None:
         datacube = self.session.datacube

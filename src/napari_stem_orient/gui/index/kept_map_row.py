@@ -11,10 +11,10 @@ from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.gui.jobs.resume_jobs import OfferedMap, forget_kept, kept_map
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.panel import plain_label
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     from napari_stem_orient.session.session import Session
@@ -23,15 +23,15 @@ Key = tuple[str | None, str | None]
 
 
 class KeptMapRow(QWidget):
-    """Part of the Index step; hidden while there is nothing to offer.
+    """Part of the Index stage; hidden while there is nothing to offer.
 
     Parameters
     ----------
     panel
-        The step that it stands in.
+        The stage that it stands in.
     """
 
-    def __init__(self, panel: StepPanel) -> None:
+    def __init__(self, panel: StagePanel) -> None:
         super().__init__()
         self._panel = panel
         self._offered: OfferedMap | None = None
@@ -89,7 +89,7 @@ class KeptMapRow(QWidget):
     def _on_take(self) -> None:
         offered, session = self._offered, self._panel.session
         self.withdraw()
-        if offered is None or session.running_job(Step.INDEX) is not None:
+        if offered is None or session.running_job(Stage.INDEX) is not None:
             return
         session.note_journal(OrientationMap, lost=False)
         session.set_crystals(offered.orientation_map.crystals)
@@ -101,7 +101,7 @@ class KeptMapRow(QWidget):
         self.withdraw()
         if offered is not None:
             self._panel.run(
-                one_step_job(lambda: forget_kept(offered.path)),
+                plain_job(lambda: forget_kept(offered.path)),
                 title="Discarding the map",
                 on_done=lambda _: self.look(),  # others may lie behind it
             )

@@ -1,4 +1,4 @@
-"""IndexWidget: the fourth step: crystals, method and device; from Bragg disks to an orientation map."""
+"""IndexWidget: the fourth stage: crystals, method and device; from Bragg disks to an orientation map."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from napari_stem_orient.gui.jobs.stage_jobs import (
     indexing_job,
     models_for,
 )
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.crystal_list import CrystalList
 from napari_stem_orient.gui.parts.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.parts.file_dialogs import ask_folder
 from napari_stem_orient.gui.parts.form_layout import form_layout, narrow_box
-from napari_stem_orient.gui.parts.missing_values import step_words
+from napari_stem_orient.gui.parts.missing_values import stage_words
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
-from napari_stem_orient.session.rules import StepState
+from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     import napari
@@ -47,7 +47,7 @@ METHODS = {"transformer": "Transformer", "template": "Template matching (py4DSTE
 PLAIN = ("refine",)
 
 
-class IndexWidget(StepPanel):
+class IndexWidget(StagePanel):
     """Indexes the Session's Bragg peaks; a stopped run keeps what it has done and can be resumed.
 
     Parameters
@@ -56,7 +56,7 @@ class IndexWidget(StepPanel):
         The viewer whose Session this shows.
     """
 
-    step = Step.INDEX
+    stage = Stage.INDEX
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -72,7 +72,7 @@ class IndexWidget(StepPanel):
         self.lent_label = plain_label()
         self.content.addWidget(self.lent_label)
         self.content.addLayout(self._choices())
-        self.model_label = self.link_label(step_words())
+        self.model_label = self.link_label(stage_words())
         model_row = QHBoxLayout()
         model_row.addWidget(self.model_label, 1)
         model_row.addWidget(self.folder_button, 0, Qt.AlignmentFlag.AlignTop)
@@ -125,7 +125,7 @@ class IndexWidget(StepPanel):
 
     def _start(self, *, resume_from: OrientationMap | None) -> None:
         session, parameters = self.session, self.parameters
-        if session.peaks is None or parameters is None or session.step_needs(Step.INDEX):
+        if session.peaks is None or parameters is None or session.stage_needs(Stage.INDEX):
             self.refresh()
             return
         task = IndexingTask(
@@ -144,7 +144,7 @@ class IndexWidget(StepPanel):
         self.run(
             indexing_job(task),
             title="Indexing",
-            step=Step.INDEX,
+            stage=Stage.INDEX,
             on_record=self._on_record,
             on_done=self._on_done,
             on_stopped=self._on_stopped,
@@ -194,7 +194,7 @@ class IndexWidget(StepPanel):
     def _can_resume(self) -> bool:
         """Whether the current map is partial and made as the panel is set now."""
         session, current = self.session, self.session.current_map
-        if current is None or not session.is_partial(Step.INDEX) or session.stale_because(Step.INDEX):
+        if current is None or not session.is_partial(Stage.INDEX) or session.stale_because(Stage.INDEX):
             return False
         parameters = self.parameters
         return (
@@ -220,7 +220,7 @@ class IndexWidget(StepPanel):
         if not self._choices_asked:
             self._choices_asked = True
             self.run(
-                one_step_job(indexing_choices),
+                plain_job(indexing_choices),
                 title="Loading torch",
                 on_done=self._on_choices,
                 on_error=self._on_no_choices,
@@ -324,7 +324,7 @@ class IndexWidget(StepPanel):
 
     def _on_map_chosen(self, _: int) -> None:
         chosen = self.session.orientation_maps.get(str(self.map_box.currentData()))
-        if chosen is not None and self.session.running_job(Step.INDEX) is None:
+        if chosen is not None and self.session.running_job(Stage.INDEX) is None:
             self.session.set_map(chosen)
 
     # --- widgets -------------------------------------------------------------------------------------------
@@ -336,10 +336,10 @@ class IndexWidget(StepPanel):
         self.exploratory.show_for(None if session.peaks is None else session.peaks.calibration)
         self.lent_label.setText(_proposed_by(session))
         self.lent_label.setVisible(bool(self.lent_label.text()))
-        running = session.step_state(Step.INDEX) is StepState.RUNNING
+        running = session.stage_state(Stage.INDEX) is StageState.RUNNING
         can_resume = not running and self._can_resume()
         has_models = self.method == "template" or (self._models is not None and self._models.complete)
-        ready = not session.step_needs(Step.INDEX) and has_models and self.parameters is not None
+        ready = not session.stage_needs(Stage.INDEX) and has_models and self.parameters is not None
         self.run_button.setText("Resume" if can_resume else "Index")
         self.run_button.setEnabled(ready and not running)
         self.start_over_button.setVisible(can_resume)

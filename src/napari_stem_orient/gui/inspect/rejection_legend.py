@@ -29,7 +29,7 @@ class RejectionLegend(QWidget):
         self.box = QCheckBox("Left out")
         self.box.setChecked(True)
         self.box.setToolTip(
-            "<qt>Maxima that the preview of the Detect step does not take for disks. Hold the mouse over a sign to "
+            "<qt>Maxima that the preview of the Detect stage does not take for disks. Hold the mouse over a sign to "
             "read the value against the limit.</qt>"
         )
         self.box.toggled.connect(self._on_toggled)

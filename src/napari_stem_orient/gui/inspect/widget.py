@@ -374,7 +374,7 @@ class InspectWidget(QWidget):
         return 0.0 if calibration is None else disk_radius_px(self._session.probe, calibration)
 
     def _draw_disks(self) -> None:
-        """Draw the preview of the Detect step where there is one, else the disks that were detected."""
+        """Draw the preview of the Detect stage where there is one, else the disks that were detected."""
         session = self._session
         disks = self._detected()
         preview = session.preview if self._shown == session.position else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from napari_stem_orient.gui.jobs.workers import JobHandle, OneStep, one_step_job, start_job
+from napari_stem_orient.gui.jobs.workers import JobHandle, PlainProgress, plain_job, start_job
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ class LatestJob(Generic[Key, Result]):
         self._title = title
         self._on_result = on_result
         self._on_error = on_error
-        self._job: JobHandle[OneStep, Result] | None = None
+        self._job: JobHandle[PlainProgress, Result] | None = None
         self._waiting: tuple[Key, Callable[[], Result]] | None = None
         self._closed = False
 
@@ -67,7 +67,7 @@ class LatestJob(Generic[Key, Result]):
             return
         (key, function), self._waiting = self._waiting, None
         self._job = start_job(
-            one_step_job(function),
+            plain_job(function),
             title=self._title,
             on_done=lambda result: self._on_result(key, result),
             on_error=lambda message: self._on_error(key, message),

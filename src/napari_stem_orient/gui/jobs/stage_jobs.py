@@ -1,4 +1,4 @@
-"""The jobs that the steps start; heavy libraries are imported in the worker's thread, not in the window's."""
+"""The jobs that the stages start; heavy libraries are imported in the worker's thread, not in the window's."""
 
 from __future__ import annotations
 
@@ -345,7 +345,7 @@ def with_notices(
 
 @dataclass(frozen=True, slots=True)
 class IndexingChoices:
-    """What the Index step offers: the transformer's parameters, and devices (name, in words)."""
+    """What the Index stage offers: the transformer's parameters, and devices (name, in words)."""
 
     parameters: BaseModel
     devices: tuple[tuple[str, str], ...]

@@ -225,7 +225,7 @@ def start_job(
     return job
 
 
-class OneStep:
+class PlainProgress:
     """The record of a job that cannot tell how far it is."""
 
     __slots__ = ("progress",)
@@ -234,9 +234,9 @@ class OneStep:
         self.progress = Progress(done, 1, "steps")
 
 
-def one_step_job(function: Callable[[], ResultType]) -> Generator[OneStep, None, ResultType]:
+def plain_job(function: Callable[[], ResultType]) -> Generator[PlainProgress, None, ResultType]:
     """Make a job of a function that is short but may wait for a disk: opening and saving files."""
-    yield OneStep(0)
+    yield PlainProgress(0)
     return function()
 
 

@@ -35,7 +35,7 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
 def read(path: str | Sequence[str]) -> list[LayerData]:
     """Open a file in the Session of the current viewer.
 
-    The Open step does it, in a worker: it asks for the scan shape or the dataset where it must, tells what
+    The Open stage does it, in a worker: it asks for the scan shape or the dataset where it must, tells what
     is wrong with a file in one line, and the layers come with the first patterns read. Without a viewer
     window the scan is returned as one lazy image layer (scan_y, scan_x, det_y, det_x).
     """
@@ -48,7 +48,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
 
 
 def open_widget_of(viewer: napari.Viewer) -> OpenWidget:
-    """The Open step that is docked in a viewer; the desk is docked where there is none."""
+    """The Open stage that is docked in a viewer; the desk is docked where there is none."""
     from qtpy.QtWidgets import QWidget
 
     from napari_stem_orient.gui.open.widget import OpenWidget

@@ -14,9 +14,9 @@ from qtpy.QtCore import QTimer
 
 from napari_stem_orient.gui.canvas.layer_removal import remove_layers
 from napari_stem_orient.gui.jobs.sessions import session_of
-from napari_stem_orient.gui.jobs.workers import JobHandle, OneStep, start_job
+from napari_stem_orient.gui.jobs.workers import JobHandle, PlainProgress, start_job
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.progress import Record
@@ -29,9 +29,9 @@ _PLACEHOLDER = {"napari_stem_orient": {"kind": "placeholder"}}
 
 
 def simulated_polycrystal() -> list[tuple[Any, ...]]:
-    """Open the simulated Cu polycrystal in the current viewer's Session, by way of its Open step.
+    """Open the simulated Cu polycrystal in the current viewer's Session, by way of its Open stage.
 
-    A worker makes the scan (some seconds, the first time), the Open step, docked meanwhile, opens it; its layers come
+    A worker makes the scan (some seconds, the first time), the Open stage, docked meanwhile, opens it; its layers come
     with the first patterns read. napari wants a layer at once and refuses an empty list: it gets a hidden one, which
     goes as soon as it has it. Without a viewer window the scan is made here and returned as a lazy image layer.
     """
@@ -48,7 +48,7 @@ def simulated_polycrystal() -> list[tuple[Any, ...]]:
         on_error=partial(_say, viewer_reference),
         on_stopped=partial(_say, viewer_reference, "Stopped; the sample scan is not made."),
     )
-    session.begin(Step.OPEN, job)
+    session.begin(Stage.OPEN, job)
     job.ended.connect(partial(_end, session, job))
     QTimer.singleShot(0, partial(_remove_placeholder, viewer_reference))
     QTimer.singleShot(0, partial(_show_progress, viewer_reference, job))
@@ -57,7 +57,7 @@ def simulated_polycrystal() -> list[tuple[Any, ...]]:
 
 def make_sample() -> Generator[Record, None, Path]:
     """Make the sample; even the import takes too long for the window."""
-    yield OneStep(0)
+    yield PlainProgress(0)
     from napari_stem_orient.io import simulated_scans
 
     path: Path = yield from simulated_scans.make_sample()
@@ -76,7 +76,7 @@ def _made_now() -> Path:
 
 
 def _show_progress(viewer_reference: ref[napari.Viewer], job: JobHandle[Any, Path]) -> None:
-    """Dock the Open step, which shows how far the job is and ends it when it goes."""
+    """Dock the Open stage, which shows how far the job is and ends it when it goes."""
     viewer = viewer_reference()
     if viewer is not None and job.running:
         from napari_stem_orient.gui.open.reader import open_widget_of
@@ -101,7 +101,7 @@ def _say(viewer_reference: ref[napari.Viewer], message: str = "") -> None:
 
 
 def _end(session: Session, job: JobHandle[Any, Path]) -> None:
-    session.end(Step.OPEN, job)
+    session.end(Stage.OPEN, job)
 
 
 def _placeholder() -> tuple[Any, ...]:

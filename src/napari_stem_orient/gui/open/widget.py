@@ -1,4 +1,4 @@
-"""OpenWidget: the first step: a file, its scan shape and its calibration."""
+"""OpenWidget: the first stage: a file, its scan shape and its calibration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.jobs.stage_jobs import OpenedFile, ScanShapeQuestion, open_any
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.open.scan_shape_row import ScanShapeRow
 from napari_stem_orient.gui.parts.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.parts.form_layout import narrow_box
@@ -23,10 +23,10 @@ from napari_stem_orient.gui.parts.leaving import leaving_of
 from napari_stem_orient.gui.parts.opened_results import take_result
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
-from napari_stem_orient.gui.parts.stage_panel import StepPanel
+from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.session.rules import doubts
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     import napari
@@ -46,7 +46,7 @@ ADVANCED = (
 )
 
 
-class OpenWidget(StepPanel):
+class OpenWidget(StagePanel):
     """Opens a scan, Bragg peaks or a map, and shows and completes the calibration.
 
     Parameters
@@ -55,7 +55,7 @@ class OpenWidget(StepPanel):
         The viewer whose Session this shows.
     """
 
-    step = Step.OPEN
+    stage = Stage.OPEN
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -136,9 +136,9 @@ class OpenWidget(StepPanel):
         self.shape_row.hide()
         dataset = self._dataset
         self.run(
-            one_step_job(lambda: open_any(path, scan_shape=scan_shape, dataset=dataset, frames=frames)),
+            plain_job(lambda: open_any(path, scan_shape=scan_shape, dataset=dataset, frames=frames)),
             title=f"Opening {path.name}",
-            step=Step.OPEN,
+            stage=Stage.OPEN,
             on_done=partial(self._on_opened, path),
             on_error=partial(self._on_refused, path, asks_shape=scan_shape is not None),
             on_stopped=partial(self._on_not_opened, path),
@@ -247,7 +247,7 @@ class OpenWidget(StepPanel):
     def _on_datacube_changed(self) -> None:
         """Read the virtual dark field and the mean pattern, unless another panel does."""
         session, datacube = self.session, self.session.datacube
-        if datacube is None or session.summary is not None or session.running_job(Step.OPEN) is not None:
+        if datacube is None or session.summary is not None or session.running_job(Stage.OPEN) is not None:
             return
         from napari_stem_orient.core.scan_summary import summarise
 
@@ -257,7 +257,7 @@ class OpenWidget(StepPanel):
         self.run(
             summarise(datacube),
             title=f"Reading {datacube.name}",
-            step=Step.OPEN,
+            stage=Stage.OPEN,
             on_record=session.fill_summary,
             on_done=self._on_summarised,
             on_stopped=lambda: self.show_message("Reading stopped; the virtual dark field is incomplete."),
@@ -380,7 +380,7 @@ def missing_text(calibration: Calibration | None) -> str:
             f"The file gives {calibration.pixel_angle_mrad:.4g} mrad a pixel: the pixel size follows from the voltage."
         )
     elif calibration.pixel_size_inv_angstrom is None:
-        lines.append("The step Calibrate can find the pixel size from the disks of a known crystal.")
+        lines.append("The stage Calibrate can find the pixel size from the disks of a known crystal.")
     if calibration.scan_steps_nm is None:
         lines.append("Without a scan step the maps count positions, not nm.")
     return "\n".join(lines)

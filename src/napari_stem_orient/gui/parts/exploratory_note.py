@@ -8,7 +8,7 @@ from napari_stem_orient.core.calibration import Calibration
 
 HOW_TO_MEND = (
     "<qt>Errors of the calibration move orientations: half a percent of the pixel size is enough to be seen. Fit what "
-    "is named here in the step Calibrate, or tick “calibrated” there where the value is known from elsewhere.</qt>"
+    "is named here in the stage Calibrate, or tick “calibrated” there where the value is known from elsewhere.</qt>"
 )
 
 

@@ -21,10 +21,10 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.resume_jobs import Kept, forget, save_result
-from napari_stem_orient.gui.jobs.workers import JobHandle, one_step_job, start_job
+from napari_stem_orient.gui.jobs.workers import JobHandle, plain_job, start_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_save_file
 from napari_stem_orient.session.saved import Result
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 from napari_stem_orient.session.unsaved import (
     Loss,
     loss_on_closing,
@@ -164,7 +164,7 @@ class Leaving:
 
         copies = [(r.copy() if isinstance(r, OrientationMap) else r, path) for r, path in files]
         start_job(
-            one_step_job(partial(_save_all, copies)),
+            plain_job(partial(_save_all, copies)),
             title="Saving",
             on_done=saved,
             on_error=lambda _: otherwise(),
@@ -174,16 +174,16 @@ class Leaving:
     def _discard(self, loss: Loss, then: Then) -> None:
         """Let runs end first, so that they leave no journal behind; then remove what journals keep of all this."""
         session = self._session
-        jobs = [session.running_job(step) for step, _ in loss.running]
+        jobs = [session.running_job(stage) for stage, _ in loss.running]
         kept = kept_of(session, loss)
-        for step, _ in loss.running:
-            session.discard_job(step)
+        for stage, _ in loss.running:
+            session.discard_job(stage)
 
         def go_on() -> None:
             if any(isinstance(job, JobHandle) and job.running for job in jobs):
                 QTimer.singleShot(_WAIT_MS, go_on)
             else:
-                start_job(one_step_job(partial(forget, kept)), title="Discarding", on_done=lambda _: then())
+                start_job(plain_job(partial(forget, kept)), title="Discarding", on_done=lambda _: then())
 
         go_on()
 
@@ -273,13 +273,13 @@ def kept_of(session: Session, loss: Loss) -> Kept:
     """What journals keep of these results and runs."""
     peaks = [each.result for each in loss.unsaved if isinstance(each.result, BraggPeaks)]
     methods = [each.result.method for each in loss.unsaved if isinstance(each.result, OrientationMap)]
-    steps = [step for step, _ in loss.running]
-    if Step.INDEX in steps and session.current_map is not None:
+    stages = [stage for stage, _ in loss.running]
+    if Stage.INDEX in stages and session.current_map is not None:
         methods.append(session.current_map.method)
     scan = session.datacube.fingerprint if session.datacube is not None else None
     if scan is None and session.peaks is not None:
         scan = session.peaks.source_fingerprint
-    found = bool(peaks) or Step.DETECT in steps
+    found = bool(peaks) or Stage.DETECT in stages
     return Kept(
         peaks=peaks[0] if peaks else None,
         datacube=session.datacube if found else None,

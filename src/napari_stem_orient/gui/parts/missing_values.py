@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.gui.jobs.connections import Connections
     from napari_stem_orient.session.session import Session
 
-OF_STEPS = {
+OF_STAGES = {
     "an open scan": "path",
     "another file": "path",
     "a file": "path",
@@ -33,7 +33,7 @@ OF_STEPS = {
     "a model for these crystals": "model",
     "a name": "name",
 }
-"""What else than a value of the calibration a step may lack, by the words for it: where that is filled in."""
+"""What else than a value of the calibration a stage may lack, by the words for it: where that is filled in."""
 
 
 @dataclass(slots=True)
@@ -59,9 +59,9 @@ def calibration_words() -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=1)
-def step_words() -> Mapping[str, str]:
-    """Return all that a step may lack, values of the calibration and more, by the words for it."""
-    return {**calibration_words(), **OF_STEPS}
+def stage_words() -> Mapping[str, str]:
+    """Return all that a stage may lack, values of the calibration and more, by the words for it."""
+    return {**calibration_words(), **OF_STAGES}
 
 
 class LinkLabel(QLabel):
@@ -133,8 +133,8 @@ def show_box(napari_viewer: napari.Viewer, session: Session, name: str) -> None:
 
 
 def asking_label(napari_viewer: napari.Viewer, session: Session, connections: Connections) -> LinkLabel:
-    """Make a label whose links to what a step may lack lead to the panel that has the box."""
-    label = LinkLabel(napari_viewer, connections, words=step_words())
+    """Make a label whose links to what a stage may lack lead to the panel that has the box."""
+    label = LinkLabel(napari_viewer, connections, words=stage_words())
     label.linkActivated.connect(lambda name: show_box(napari_viewer, session, name))
     return label
 

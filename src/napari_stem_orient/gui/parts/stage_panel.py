@@ -1,4 +1,4 @@
-"""JobPanel and StepPanel: what panels share: messages and the jobs that run; for the steps state and needs too."""
+"""JobPanel and StagePanel: what panels share: messages and the jobs that run; for the stages state and needs too."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from napari_stem_orient.gui.jobs.connections import Connections, when_destroyed
 from napari_stem_orient.gui.jobs.workers import JobHandle, error_message, log_error, start_job
 from napari_stem_orient.gui.parts.job_bar import JobBar
 from napari_stem_orient.gui.parts.leaving import leaving_of
-from napari_stem_orient.gui.parts.missing_values import LinkLabel, Wanted, enter, show_box, step_words
+from napari_stem_orient.gui.parts.missing_values import LinkLabel, Wanted, enter, show_box, stage_words
 from napari_stem_orient.gui.parts.panel import Panel
 from napari_stem_orient.gui.parts.wheel_guard import guard_wheel
-from napari_stem_orient.session.rules import RULE_FIELDS, StepState
+from napari_stem_orient.session.rules import RULE_FIELDS, StageState
 from napari_stem_orient.session.session import Session
-from napari_stem_orient.session.state import Step
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     import napari
@@ -30,11 +30,11 @@ RecordType = TypeVar("RecordType", bound=Record)
 ResultType = TypeVar("ResultType")
 
 STATE_SIGNS = {
-    StepState.BLOCKED: "○",
-    StepState.READY: "●",
-    StepState.RUNNING: "▶",
-    StepState.DONE: "✓",
-    StepState.STALE: "⚠",
+    StageState.BLOCKED: "○",
+    StageState.READY: "●",
+    StageState.RUNNING: "▶",
+    StageState.DONE: "✓",
+    StageState.STALE: "⚠",
 }
 
 
@@ -114,16 +114,16 @@ class JobPanel(Panel):
         generator: Generator[RecordType, None, ResultType],
         *,
         title: str,
-        step: Step | None = None,
+        stage: Stage | None = None,
         about_scan: bool = False,
         on_record: Callable[[RecordType], object] | None = None,
         on_done: Callable[[ResultType], object] | None = None,
         on_stopped: Callable[[], object] | None = None,
         on_error: Callable[[str], object] | None = None,
     ) -> JobHandle[RecordType, ResultType]:
-        """Start a job of this widget; with a step, that step is running until the job has ended.
+        """Start a job of this widget; with a stage, that stage is running until the job has ended.
 
-        An error shows as a message in the panel. The job is discarded when the widget goes and, where it has a step or
+        An error shows as a message in the panel. The job is discarded when the widget goes and, where it has a stage or
         is ``about_scan``, when another scan is opened.
         """
         self.show_message("")
@@ -139,9 +139,9 @@ class JobPanel(Panel):
             generator, title=title, on_record=on_record, on_done=on_done, on_stopped=on_stopped, on_error=tell
         )
         self._jobs.append(job)
-        job.ended.connect(partial(_forget, self._jobs, self.session, job, step))
-        if step is not None:
-            self.session.begin(step, job)
+        job.ended.connect(partial(_forget, self._jobs, self.session, job, stage))
+        if stage is not None:
+            self.session.begin(stage, job)
         else:
             self.job_bar.watch(job)
         if about_scan:
@@ -163,8 +163,8 @@ class JobPanel(Panel):
             return None
 
 
-class StepPanel(JobPanel):
-    """Base of the step widgets; each is whole by itself, and they meet in the Session only.
+class StagePanel(JobPanel):
+    """Base of the stage widgets; each is whole by itself, and they meet in the Session only.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class StepPanel(JobPanel):
         The viewer whose Session this shows.
     """
 
-    step: ClassVar[Step]
+    stage: ClassVar[Stage]
     asks = Signal()  # the panel has a question that must be seen
     goes_on = Signal()  # the user has done with the panel
     must_be_seen = Signal(object)  # a widget of the panel that says what the user should not miss
@@ -180,12 +180,12 @@ class StepPanel(JobPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         map_layers_of(napari_viewer, self.session)
-        self.state_label = self.link_label(step_words())
+        self.state_label = self.link_label(stage_words())
         layout = self.layout()
         assert isinstance(layout, QVBoxLayout)
         layout.insertWidget(layout.indexOf(self.message_label) + 1, self.state_label)
-        self.watch(RULE_FIELDS, self._on_steps_changed)
-        if self.step is not Step.OPEN:
+        self.watch(RULE_FIELDS, self._on_stages_changed)
+        if self.stage is not Stage.OPEN:
             self.watch(("opening",), self._on_another_scan)
 
     @property
@@ -194,11 +194,11 @@ class StepPanel(JobPanel):
         return self._failed
 
     def refresh(self) -> None:
-        """Bring the buttons in line with the state of the step; subclasses extend this."""
-        state = self.session.step_state(self.step)
-        self.state_label.setText(state_sentence(self.session, self.step))
-        self.state_label.setVisible(state in (StepState.BLOCKED, StepState.STALE))
-        job = self.session.running_job(self.step)
+        """Bring the buttons in line with the state of the stage; subclasses extend this."""
+        state = self.session.stage_state(self.stage)
+        self.state_label.setText(state_sentence(self.session, self.stage))
+        self.state_label.setVisible(state in (StageState.BLOCKED, StageState.STALE))
+        job = self.session.running_job(self.stage)
         if isinstance(job, JobHandle):
             self.job_bar.watch(job)
 
@@ -212,16 +212,16 @@ class StepPanel(JobPanel):
         """Take back what was said of the scan before."""
         self.show_message("")
 
-    def _on_steps_changed(self) -> None:
+    def _on_stages_changed(self) -> None:
         self.refresh()
 
 
-def state_sentence(session: Session, step: Step) -> str:
-    """Say what a step still needs, or why its result is out of date; empty where there is nothing to say."""
-    reason = session.stale_because(step)
-    if session.step_state(step) is StepState.STALE and reason:
+def state_sentence(session: Session, stage: Stage) -> str:
+    """Say what a stage still needs, or why its result is out of date; empty where there is nothing to say."""
+    reason = session.stale_because(stage)
+    if session.stage_state(stage) is StageState.STALE and reason:
         return f"Out of date: {reason}."
-    needs = session.step_needs(step)
+    needs = session.stage_needs(stage)
     return f"Needs {_listed(needs)}." if needs else ""
 
 
@@ -230,12 +230,12 @@ def _listed(words: list[str]) -> str:
 
 
 def _forget(
-    jobs: list[JobHandle[Any, Any]], session: Session, job: JobHandle[Any, Any], step: Step | None
+    jobs: list[JobHandle[Any, Any]], session: Session, job: JobHandle[Any, Any], stage: Stage | None
 ) -> None:
     if job in jobs:
         jobs.remove(job)
-    if step is not None:
-        session.end(step, job)
+    if stage is not None:
+        session.end(stage, job)
 
 
 def _let_go(connections: Connections, jobs: list[JobHandle[Any, Any]]) -> None:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 #: Minutes that a training may take where nothing else is said.
 TIME_LIMIT = 45.0
 
-LABEL_WIDTH = 76  # narrower than in the steps: two numbers and a unit stand beside it
+LABEL_WIDTH = 76  # narrower than in the stages: two numbers and a unit stand beside it
 
-#: Fields of the recipe that have a place of their own in the form.
+#: Fields of the parameters that have a place of their own in the form.
 OWN_PLACE = (
     "voltage_low_kv",
     "voltage_high_kv",
@@ -60,7 +60,7 @@ class TrainingForm(QWidget):
             chosen=self.choice,
             tooltip="The crystals that the model shall know; it tells apart what is in one list.",
         )
-        self.recipe_form: ParameterForm[TrainingParameters] | None = None
+        self.parameters_form: ParameterForm[TrainingParameters] | None = None
         self._parent_folder: Path | None = None
         self._name_is_ours = True
         self._fields()
@@ -71,8 +71,8 @@ class TrainingForm(QWidget):
         layout.addWidget(self.type_box)
         layout.addLayout(self._rows())
         layout.addWidget(self.folder_label)
-        self._recipe_place = QVBoxLayout()
-        layout.addLayout(self._recipe_place)
+        self._parameters_place = QVBoxLayout()
+        layout.addLayout(self._parameters_place)
         self.choice.crystals_changed.connect(self._on_crystals_changed)
         self._on_crystals_changed(())
 
@@ -86,11 +86,11 @@ class TrainingForm(QWidget):
 
     def task(self) -> TrainingTask | None:
         """What is chosen, fixed; None while something is missing."""
-        if self.recipe_form is None or self.output is None or not self.choice.crystals:
+        if self.parameters_form is None or self.output is None or not self.choice.crystals:
             return None
         (kv_low, kv_high), (q_low, q_high) = self.voltage.values, self.q_limit.values
         thickness_low, thickness_high = self.thickness.values
-        parameters = self.recipe_form.value.model_copy(
+        parameters = self.parameters_form.value.model_copy(
             update={
                 "voltage_low_kv": kv_low,
                 "voltage_high_kv": kv_high,
@@ -119,8 +119,8 @@ class TrainingForm(QWidget):
             self.device_box.addItem(words[1], words[0])
         self._parent_folder = choices.models_home
         others = [name for name in type(p).model_fields if name not in OWN_PLACE]
-        self.recipe_form = ParameterForm(p, skip=OWN_PLACE, advanced=others)
-        self._recipe_place.addWidget(self.recipe_form)
+        self.parameters_form = ParameterForm(p, skip=OWN_PLACE, advanced=others)
+        self._parameters_place.addWidget(self.parameters_form)
         if choices.stopped is not None and not self.choice.crystals:
             folder, crystals = choices.stopped
             self.choice.set_crystals(crystals)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainingChoices:
-    """What the panel offers: a recipe, devices (name, in words), and the folder of the user's models.
+    """What the panel offers: training parameters, devices (name, in words), and the folder of the user's models.
 
     `stopped` is the training there that was stopped last: its folder and its crystals.
     """

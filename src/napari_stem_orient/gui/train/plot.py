@@ -13,7 +13,7 @@ from napari_stem_orient.gui.parts.theme_colours import ThemeColours
 
 if TYPE_CHECKING:
     from napari_stem_orient.transformer.checkpoint import Evaluation
-    from napari_stem_orient.transformer.training_run import TrainingStep
+    from napari_stem_orient.transformer.training_run import TrainingProgress
 
 BEST_COLOUR = "#56b4e9"
 CHOSEN_COLOUR = "#e69f00"
@@ -124,13 +124,13 @@ class TrainingPlot(pg.GraphicsLayoutWidget):
         self._training, self._losses, self._best_points, self._chosen_points = (Curve() for _ in range(4))
         self.draw()
 
-    def add(self, step: TrainingStep) -> None:
+    def add(self, progress: TrainingProgress) -> None:
         """Take a record; `draw` shows it."""
-        if step.loss == step.loss and step.patterns:
-            self._training.add(step.patterns, step.best_error_deg)
-            self._losses.add(step.patterns, step.loss)
-        if step.evaluation is not None:
-            self.add_evaluation(step.evaluation)
+        if progress.loss == progress.loss and progress.patterns:
+            self._training.add(progress.patterns, progress.best_error_deg)
+            self._losses.add(progress.patterns, progress.loss)
+        if progress.evaluation is not None:
+            self.add_evaluation(progress.evaluation)
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
         """Take held-out errors."""

@@ -23,9 +23,9 @@ from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.gui.jobs.throttle import Throttle
-from napari_stem_orient.gui.jobs.workers import JobHandle, one_step_job
+from napari_stem_orient.gui.jobs.workers import JobHandle, plain_job
 from napari_stem_orient.gui.parts.folding import Folding
-from napari_stem_orient.gui.parts.missing_values import step_words
+from napari_stem_orient.gui.parts.missing_values import stage_words
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import JobPanel
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
@@ -40,12 +40,12 @@ from napari_stem_orient.gui.train.jobs import (
 from napari_stem_orient.gui.train.plot import TrainingPlot
 from napari_stem_orient.runs.training_process import Silence, train_in_child
 from napari_stem_orient.runs.training_task import TrainingResult, TrainingTask
-from napari_stem_orient.transformer.training_phase import TrainingPhase
+from napari_stem_orient.transformer.preparation import PreparationProgress
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_stem_orient.transformer.training_run import TrainingStep
+    from napari_stem_orient.transformer.training_run import TrainingProgress
 
 DRAWN_EVERY_MS = 300
 _STATE_TOOLTIP = (
@@ -57,7 +57,7 @@ SMALLEST = (376, 250)  # below another dock on a small screen
 
 
 class TrainWidget(JobPanel):
-    """A panel of its own beside the steps; what is paused or cancelled can be gone on with, also another day.
+    """A panel of its own beside the stages; what is paused or cancelled can be gone on with, also another day.
 
     Parameters
     ----------
@@ -68,15 +68,15 @@ class TrainWidget(JobPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self._choices_asked = False
-        self._job: JobHandle[TrainingStep | TrainingPhase | Silence, TrainingResult] | None = None
+        self._job: JobHandle[TrainingProgress | PreparationProgress | Silence, TrainingResult] | None = None
         self._task: TrainingTask | None = None
-        self._latest: TrainingStep | None = None
+        self._latest: TrainingProgress | None = None
         self._content: FolderContent | None = None
         self._pausing = False
         self._result: TrainingResult | None = None
         self.form = TrainingForm(self)
         self.form_folding = Folding("What to train", self.form, unfolded=True)
-        self.stopped_label = self.link_label(step_words())
+        self.stopped_label = self.link_label(stage_words())
         self.state_label = plain_label()
         self.state_label.setToolTip(_STATE_TOOLTIP)
         self.plot = TrainingPlot()
@@ -164,11 +164,11 @@ class TrainWidget(JobPanel):
             self.pause_button.setEnabled(False)
             self._job.cancel()
 
-    def _on_record(self, record: TrainingStep | TrainingPhase | Silence) -> None:
+    def _on_record(self, record: TrainingProgress | PreparationProgress | Silence) -> None:
         if isinstance(record, Silence):
             return
-        if isinstance(record, TrainingPhase):
-            self.state_label.setText(phase_text(record))
+        if isinstance(record, PreparationProgress):
+            self.state_label.setText(preparation_text(record))
             return
         self._latest = record
         self.plot.add(record)
@@ -179,7 +179,7 @@ class TrainWidget(JobPanel):
     def _on_draw(self) -> None:
         self.plot.draw()
         if self._latest is not None:
-            self.state_label.setText(step_text(self._latest, running=self.running))
+            self.state_label.setText(training_text(self._latest, running=self.running))
 
     def _on_done(self, result: TrainingResult) -> None:
         self._end()
@@ -226,7 +226,7 @@ class TrainWidget(JobPanel):
         if not self._choices_asked:
             self._choices_asked = True
             self.run(
-                one_step_job(training_choices),
+                plain_job(training_choices),
                 title="Loading torch",
                 on_done=self._on_choices,
                 on_error=self._on_no_choices,
@@ -260,7 +260,7 @@ class TrainWidget(JobPanel):
         """See whether a stopped training lies in the chosen folder."""
         self._content = None
         output, crystals = self.form.output, self.form.choice.crystals
-        if output is not None and self.form.recipe_form is not None:
+        if output is not None and self.form.parameters_form is not None:
             self._looking.request((output, crystals), partial(folder_content, output, crystals))
 
     def _on_content(self, key: tuple[Path, tuple[Crystal, ...]], content: FolderContent) -> None:
@@ -311,7 +311,7 @@ class TrainWidget(JobPanel):
         if not self.form.choice.crystals:
             return "Needs a crystal: add one above."
         if self.form.output is None:
-            return "" if self.form.recipe_form is None else "Needs a name to save it as."
+            return "" if self.form.parameters_form is None else "Needs a name to save it as."
         if self._content is None:
             return ""
         name = self._content.model_name
@@ -387,19 +387,19 @@ class TrainWidget(JobPanel):
         return self.result_box
 
 
-def step_text(step: TrainingStep, *, running: bool = True) -> str:
+def training_text(progress: TrainingProgress, *, running: bool = True) -> str:
     """Say in a line how a training goes, or how far it has come."""
-    stage = [step.stage.value[:1].upper() + step.stage.value[1:]] if running else []
-    words = [*stage, f"{step.patterns:,} patterns"]
-    if step.patterns and step.loss == step.loss:
-        words += [f"loss {step.loss:.3f}", f"best candidate off by {step.best_error_deg:.2f}°"]
-    if step.lowest_held_out_deg is not None:
-        words.append(f"held out {step.lowest_held_out_deg:.2f}° at best")
+    part = [progress.part.value[:1].upper() + progress.part.value[1:]] if running else []
+    words = [*part, f"{progress.patterns:,} patterns"]
+    if progress.patterns and progress.loss == progress.loss:
+        words += [f"loss {progress.loss:.3f}", f"best candidate off by {progress.best_error_deg:.2f}°"]
+    if progress.lowest_held_out_deg is not None:
+        words.append(f"held out {progress.lowest_held_out_deg:.2f}° at best")
     return " · ".join(words)
 
 
-def phase_text(phase: TrainingPhase) -> str:
+def preparation_text(preparation: PreparationProgress) -> str:
     """Say what a training does before it learns."""
-    if phase.progress.total < 2:
-        return f"{phase.text} …"
-    return f"{phase.text}: {phase.progress}"
+    if preparation.progress.total < 2:
+        return f"{preparation.text} …"
+    return f"{preparation.text}: {preparation.progress}"

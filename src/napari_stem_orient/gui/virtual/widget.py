@@ -14,9 +14,9 @@ from qtpy.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QPushButton, QScrollA
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.throttle import Throttle
-from napari_stem_orient.gui.jobs.workers import one_step_job
+from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_save_file
-from napari_stem_orient.gui.parts.missing_values import step_words
+from napari_stem_orient.gui.parts.missing_values import stage_words
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import JobPanel
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
@@ -53,7 +53,7 @@ FILES = "Virtual images (*.h5 *.tif *.npy)"
 
 
 class VirtualWidget(JobPanel):
-    """Draws virtual detectors over a pattern and computes their images; a panel of its own beside the steps.
+    """Draws virtual detectors over a pattern and computes their images; a panel of its own beside the stages.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class VirtualWidget(JobPanel):
         self.chooser = PatternChooser(self)
         self.view = DetectorView()
         self.title_label = plain_label()
-        self.missing_label = self.link_label(step_words())
+        self.missing_label = self.link_label(stage_words())
         self.list_view = DetectorListView(self.detectors, self._connections, describe=self._summary)
         self.form = DetectorForm(self.detectors, self._connections)
         self._draw_soon = Throttle(self._draw, interval_ms=DRAW_INTERVAL_MS, parent=self)
@@ -168,7 +168,7 @@ class VirtualWidget(JobPanel):
         path = ask_save_file(self, "Save virtual images", start=start, kinds=FILES)
         if path is not None:
             self.run(
-                one_step_job(partial(save_virtual_images, images, path)),
+                plain_job(partial(save_virtual_images, images, path)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self.show_message(f"Saved {path.name}."),
             )

@@ -1,4 +1,4 @@
-"""TrainingPhase: what a training does before it learns, in words, and how far that is."""
+"""PreparationProgress: what a training does before it learns, in words, and how far that is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ResultType = TypeVar("ResultType")
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingPhase:
+class PreparationProgress:
     """Record of a part of the work that has a bar of its own.
 
     Attributes
@@ -28,9 +28,9 @@ class TrainingPhase:
     progress: Progress
 
 
-def as_phase(
+def as_preparation(
     job: Generator[RecordType, None, ResultType], text: str
-) -> Generator[TrainingPhase, None, ResultType]:
+) -> Generator[PreparationProgress, None, ResultType]:
     """The same job, each record of which says what it is part of."""
     try:
         while True:
@@ -39,6 +39,6 @@ def as_phase(
             except StopIteration as finished:
                 result: ResultType = finished.value
                 return result
-            yield TrainingPhase(text, record.progress)
+            yield PreparationProgress(text, record.progress)
     finally:
         job.close()
