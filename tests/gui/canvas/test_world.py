@@ -51,7 +51,7 @@ def add_other(viewer, unit: str, *, visible: bool, ndim: int = 2):
     return layer
 
 
-def click(viewer, world) -> None:
+def click(viewer, world, *, direction=None) -> None:
     event = SimpleNamespace(
         type="mouse_press",
         position=tuple(world),
@@ -59,7 +59,7 @@ def click(viewer, world) -> None:
         button=1,
         is_dragging=True,
         dims_displayed=list(viewer.dims.displayed),
-        view_direction=None,
+        view_direction=direction,
     )
     mouse_press_callbacks(viewer, event)
     event.type = "mouse_release"
@@ -80,6 +80,35 @@ def test_a_click_takes_the_position_under_the_cursor_whatever_units_others_have(
         qtbot.waitUntil(lambda at=position: tuple(viewer.layers["Inspected position"].data[0]) == at)
         marker = viewer.layers["Inspected position"]
         np.testing.assert_allclose(layer_to_world(viewer, marker, position), world)
+
+
+def test_a_click_on_a_tilted_map_takes_the_position_in_the_line_of_sight(viewer, session):
+    """In three dimensions, the place that the mouse is told to be at lies before or behind the map, not on it."""
+    add_other(viewer, "angstrom", visible=False, ndim=3)
+    viewer.dims.ndisplay = 3
+    on_map = np.array([0.0, 3, 5]) * STEP_NM * NM["angstrom"]
+    for direction in ((0.6, 0.8, 0.0), (0.48, -0.64, 0.6), (-1.0, 0.0, 0.0)):
+        viewer.scene.camera.set_view_direction(direction)
+        before = on_map - 70.0 * np.array(direction)
+        session.set_position(None)
+        click(viewer, before, direction=np.array(direction))
+        assert session.position == (3, 5)
+        assert map_layers_of(viewer, session).pointer.position_at(before) == (3, 5)  # as the status bar asks
+    session.set_position(None)
+    click(viewer, on_map, direction=np.array([0.0, 1.0, 0.0]))  # along the map
+    assert session.position is None
+
+
+@pytest.mark.parametrize("direction", [(0.6, 0.8, 0.0), (0.48, -0.64, 0.6), (-1.0, 0.0, 0.0)])
+def test_a_click_on_a_tilted_map_is_right_where_napari_tells_no_depth(viewer, session, direction):
+    """Of flat layers alone it tells row and column on the plane of the canvas, through the camera's centre."""
+    viewer.dims.ndisplay = 3
+    viewer.scene.camera.center = (0.0, 12.0, 20.0)
+    viewer.scene.camera.set_view_direction(direction)
+    on_map, centre, sight = np.array([0.0, 7.5, 12.5]), np.array([0.0, 12.0, 20.0]), np.array(direction)
+    on_canvas = on_map - sight * (sight @ (on_map - centre))
+    click(viewer, on_canvas[1:])
+    assert session.position == (3, 5)
 
 
 def test_the_status_bar_tells_the_position_under_the_cursor_beside_a_layer_in_pm(viewer, session):

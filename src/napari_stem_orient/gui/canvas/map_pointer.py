@@ -13,7 +13,7 @@ from psygnal import Signal
 from napari_stem_orient.gui.canvas.layer_removal import remove_layers
 from napari_stem_orient.gui.canvas.layers import LayerKind, layer_identity, marker_layer, of_scan, shows_scan
 from napari_stem_orient.gui.canvas.own_layers import add_own
-from napari_stem_orient.gui.canvas.world import align, alignment_of, world_to_layer
+from napari_stem_orient.gui.canvas.world import align, alignment_of, in_sight, world_to_layer
 from napari_stem_orient.gui.jobs.connections import Connections
 from napari_stem_orient.gui.jobs.throttle import Throttle
 
@@ -79,13 +79,21 @@ class MapPointer:
     def hovered_position(self, position: Position | None) -> None:
         self._hovered = position
 
-    def position_at(self, world: tuple[float, ...]) -> Position | None:
-        """Return the probe position (y, x) at a place in the viewer, in its units; None outside the scan."""
+    def position_at(
+        self, world: tuple[float, ...], direction: tuple[float, ...] | None = None
+    ) -> Position | None:
+        """Return the probe position (y, x) at a place in the viewer, in its units; None outside the scan.
+
+        ``direction`` is that of the line of sight where the maps are shown in three dimensions, see `in_sight`.
+        """
         viewer = self._viewer()
         layer = None if viewer is None else self._looked_at(viewer)
         if viewer is None or layer is None:
             return None
-        y, x = (int(value) for value in np.floor(world_to_layer(viewer, layer, world)[-2:] + 0.5))
+        place = in_sight(viewer, layer, world, direction)
+        if place is None:
+            return None
+        y, x = (int(value) for value in np.floor(world_to_layer(viewer, layer, place)[-2:] + 0.5))
         return (y, x) if self._session.contains((y, x)) else None
 
     def _looked_at(self, viewer: napari.Viewer) -> Layer | None:
@@ -111,20 +119,20 @@ class MapPointer:
         panning = "Shift" in modifiers
         shown = list(viewer.dims.displayed[-2:])
         start = np.asarray(event.position)[shown]
-        if not panning and self.position_at(event.position) is None:
+        if not panning and self._position_of(event) is None:
             return
         camera = viewer.scene.camera
         camera.mouse_pan = False
         try:
             if not panning:
-                self._choose(event.position)
+                self._choose(event)
             yield
             while event.type == "mouse_move":
                 if panning:
                     moved = start - np.asarray(event.position)[shown]
                     camera.center = (*camera.center[:-2], *(np.asarray(camera.center[-2:]) + moved))
                 else:
-                    self._choose(event.position)
+                    self._choose(event)
                 yield
         finally:
             camera.mouse_pan = True
@@ -136,14 +144,17 @@ class MapPointer:
         is_map = layer_identity(active) is not None or self._shows_positions(active)
         return is_map and str(active.mode) == "pan_zoom"
 
-    def _choose(self, world: tuple[float, ...]) -> None:
-        position = self.position_at(world)
+    def _position_of(self, event: Any) -> Position | None:
+        return self.position_at(event.position, getattr(event, "view_direction", None))
+
+    def _choose(self, event: Any) -> None:
+        position = self._position_of(event)
         if position is not None:
             self._session.set_position(position)
             self._hover(position)
 
     def _on_move(self, _viewer: napari.Viewer, event: Any) -> None:
-        self._hover(self.position_at(event.position))
+        self._hover(self._position_of(event))
 
     def _hover(self, position: Position | None) -> None:
         if position != self._hovered:

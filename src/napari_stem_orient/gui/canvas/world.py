@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
+_EDGE_ON = 0.02  # of a line of sight of length 1: less goes through a layer that is seen from its edge
 _ALIGNMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -32,6 +33,52 @@ def world_to_layer(viewer: napari.Viewer, layer: Layer, world: ArrayLike) -> NDA
     place = np.asarray(world, dtype=np.float64)
     place = np.concatenate([np.zeros(max(0, layer.ndim - len(place))), place])[-layer.ndim :]
     return np.asarray(layer.world_to_data(place * _layer_units_per_world_unit(viewer, layer.units)))
+
+
+def in_sight(
+    viewer: napari.Viewer, layer: Layer, world: ArrayLike, direction: ArrayLike | None = None
+) -> NDArray[np.float64] | None:
+    """Return the place on a flat layer that is seen at a place in the viewer: in three dimensions it may be tilted.
+
+    Parameters
+    ----------
+    world : (n,) coordinates of the viewer, as mouse events and the cursor have them
+    direction : (n,) of the line of sight, as mouse events have it; that of the camera where it is not known
+
+    Returns
+    -------
+    (n,) coordinates of the viewer; None where the layer is seen from its edge, or not at all
+    """
+    place = np.asarray(world, dtype=np.float64)
+    if viewer.dims.ndisplay < 3 or layer.ndim > 2:
+        return place
+    shown = tuple(viewer.dims.displayed)
+    camera = viewer.scene.camera
+    if (
+        len(shown) < 3
+    ):  # flat layers alone: napari tells rows and columns of a place whose depth it keeps to itself
+        return _behind(place, np.asarray(camera.center), np.asarray(camera.view_direction))
+    (*more, depth) = [axis for axis in shown if axis < len(place) - layer.ndim] or [None]
+    if more or depth is None:
+        return None
+    seen = camera.calculate_nd_view_direction(len(place), shown) if direction is None else direction
+    sight = np.asarray(seen, dtype=np.float64)
+    if abs(sight[depth]) < _EDGE_ON:
+        return None
+    return np.asarray(place - sight * place[depth] / sight[depth])  # a flat layer lies at 0
+
+
+def _behind(
+    place: NDArray[np.float64], centre: NDArray[np.float64], sight: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return row and column at depth 0 behind a place (row, column) on the plane through the camera's centre.
+
+    Centre and sight are (depth, row, column); the plane is that of the canvas, at right angles to the line of sight.
+    """
+    if abs(sight[0]) < _EDGE_ON:
+        return None
+    depth = centre[0] - sight[1:] @ (place[-2:] - centre[1:]) / sight[0]
+    return np.asarray(place[-2:] - sight[1:] * depth / sight[0])
 
 
 def layer_to_world(viewer: napari.Viewer, layer: Layer, place: ArrayLike) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ from napari_stem_orient.gui.parts.theme_colours import ThemeColours
 Entries = Sequence[tuple[str, Sequence[tuple[str, object]]]]
 """Headings ("" for none), each with the lines below it: text, and what is told when it is chosen."""
 
+POPUP_MARGIN_PX = 16
 _OPENS = (Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown)
 
 
@@ -129,6 +130,9 @@ class CrystalSearch(QComboBox):
         popup.setPalette(self._palette_of_search)
         popup.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         completer.setPopup(popup)
+        bar = popup.verticalScrollBar()
+        longest = max((popup.fontMetrics().horizontalAdvance(text) for text in self._found), default=0)
+        popup.setMinimumWidth(longest + (0 if bar is None else bar.sizeHint().width()) + POPUP_MARGIN_PX)
         line = self.lineEdit()
         if line is not None:
             line.setCompleter(completer)  # of the line: the box's own would look for the text in the list
