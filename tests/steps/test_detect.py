@@ -13,7 +13,7 @@ from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.progress import result_of
 from napari_stem_orient.detection import correlation
 from napari_stem_orient.detection.suggestion import suggest_detection
-from napari_stem_orient.io.peaks import open_bragg_peaks
+from napari_stem_orient.io.peaks import open_bragg_peaks, save_bragg_peaks
 from napari_stem_orient.runs import run_journal
 from napari_stem_orient.steps.detect import (
     DetectChoice,
@@ -179,7 +179,8 @@ def test_saved_peaks_leave_no_journal_and_what_was_made_otherwise_stays(
     run = DetectionRun(plan_for(scan))
     peaks = result_of(run.job())
     assert len(list(journals.iterdir())) == 2
-    run.save(peaks, tmp_path / "peaks.h5")
+    save_bragg_peaks(peaks, tmp_path / "peaks.h5")
+    run.forget()
     (left,) = left_detections(scan)
     assert left.plan.parameters.min_spacing_px == 9
     assert same(open_bragg_peaks(tmp_path / "peaks.h5"), peaks)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from napari_stem_orient.cli.choices import open_scan, scan_options
 from napari_stem_orient.cli.files import UsageError, check_output, reads_file, writes_file
 from napari_stem_orient.cli.jobs import follow, tell
 from napari_stem_orient.cli.options import (
@@ -18,8 +19,6 @@ from napari_stem_orient.cli.options import (
     given_calibration,
     given_values,
     job_options,
-    open_scan,
-    scan_options,
 )
 
 if TYPE_CHECKING:

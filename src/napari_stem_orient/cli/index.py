@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_stem_orient.cli.choices import detection_options, open_scan, refuse_scan_options, scan_options
 from napari_stem_orient.cli.detect import Detected, detect
 from napari_stem_orient.cli.files import UsageError, reads_file, writes_file
 from napari_stem_orient.cli.jobs import follow, save_or_keep, stopped, tell
@@ -17,15 +18,11 @@ from napari_stem_orient.cli.options import (
     calibration_options,
     chosen_crystals,
     crystal_option,
-    detection_options,
     existing,
     given_calibration,
     given_values,
     job_options,
-    open_scan,
-    option_name,
     refuse_unused,
-    scan_options,
 )
 
 if TYPE_CHECKING:
@@ -113,7 +110,7 @@ def run_index(arguments: argparse.Namespace) -> str:
     journal.remove()
     remove_interrupted_maps(orientation_map)
     if detected is not None:
-        detected.forget()
+        detected.run.forget()
     total = orientation_map.n_positions
     return (
         f"{arguments.output}: {100 * orientation_map.indexed_fraction:.1f} % of {total:,} positions indexed"
@@ -168,7 +165,7 @@ def _save(orientation_map: OrientationMap, output: Path, journal: RunJournal) ->
 
     n_done = int(orientation_map.done.sum())
     save = partial(save_orientation_map, orientation_map)
-    save_or_keep(save, output, "orientations", n_done=n_done, journal=journal)
+    save_or_keep(save, output, "orientations", n_done=n_done, kept=not journal.problem)
 
 
 def _index_parameters(arguments: argparse.Namespace) -> BaseModel:
@@ -269,19 +266,9 @@ def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected
             [Calibration, IndexParameters, TemplateMatchingParameters],
             why="on a file of peaks",
         )
-        for name in (
-            "scan_shape",
-            "dataset",
-            "first_frame",
-            "last_frame",
-            "lost_frames",
-            "probe_radius_px",
-            "false_disks_per_pattern",
-            "mask",
-            "save_peaks",
-        ):
-            if getattr(arguments, name) is not None:
-                raise UsageError(f"{option_name(name)} has no effect on a file of peaks: leave it out")
+        refuse_scan_options(arguments, why="on a file of peaks")
+        if arguments.save_peaks is not None:
+            raise UsageError("--save-peaks has no effect on a file of peaks: leave it out")
         peaks = open_bragg_peaks(path)
         if peaks.parameters.get("pixels") == NOMINAL and hasattr(arguments, "pixel_size_inv_angstrom"):
             raise UsageError(

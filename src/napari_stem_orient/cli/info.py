@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stem_orient.cli.options import calibration_options, existing, open_scan, scan_options
+from napari_stem_orient.cli.choices import open_scan, scan_options
+from napari_stem_orient.cli.options import calibration_options, existing
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -66,11 +67,15 @@ def model_lines() -> Lines:
 
 
 def _scan_lines(arguments: argparse.Namespace, path: Path) -> Lines:
-    from napari_stem_orient.io.scan_source import NeedsScanShape
+    from napari_stem_orient.core.errors import UserError
+    from napari_stem_orient.steps.open import question_of
 
     try:
         datacube = open_scan(arguments, path)
-    except NeedsScanShape as stack:
+    except UserError as error:
+        stack = question_of(error)
+        if stack is None or stack.refused:
+            raise
         proposals = ", ".join(f"{y} x {x}" for y, x in stack.proposals[:6])
         proposals += f"; or {stack.near_square}" if stack.near_square else ""
         lost = "" if stack.n_promised is None else f" (its header tells of {stack.n_promised:,})"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.progress import Record
-    from napari_stem_orient.runs.run_journal import RunJournal
 
 ResultType = TypeVar("ResultType")
 RecordType = TypeVar("RecordType", bound="Record")
@@ -65,9 +64,7 @@ def stopped(output: Path, done: int, total: int) -> Stopped:
     return Stopped(f"stopped: {output} holds {done:,} of {total:,} positions; go on with --resume")
 
 
-def save_or_keep(
-    save: Callable[[Path], object], output: Path, what: str, *, n_done: int, journal: RunJournal | None
-) -> None:
+def save_or_keep(save: Callable[[Path], object], output: Path, what: str, *, n_done: int, kept: bool) -> None:
     """Save a result; where that fails, say where it is instead: hours of work are not lost to a full disk.
 
     Parameters
@@ -76,8 +73,8 @@ def save_or_keep(
         Writes the result to a path.
     output, what
         Where it should be, and what it is called in the plural.
-    n_done, journal
-        Number of positions done, and the journal that keeps them.
+    n_done, kept
+        Number of positions done, and whether a journal has all of them.
 
     Raises
     ------
@@ -90,7 +87,7 @@ def save_or_keep(
         save(output)
         return
     except OSError as error:
-        if journal is not None and not journal.problem:
+        if kept:
             raise OSError(
                 f"{error}. All {n_done:,} positions are kept: repeat the command with --resume when that is mended"
             ) from error

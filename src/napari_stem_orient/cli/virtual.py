@@ -6,16 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_stem_orient.cli.choices import mask_choice, mask_lines, mask_options, open_scan, scan_options
 from napari_stem_orient.cli.files import UsageError, reads_file, writes_file
 from napari_stem_orient.cli.jobs import Stopped, follow, tell
-from napari_stem_orient.cli.options import (
-    calibration_options,
-    chosen_mask,
-    existing,
-    mask_option,
-    open_scan,
-    scan_options,
-)
+from napari_stem_orient.cli.options import calibration_options, existing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +77,7 @@ def virtual_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fixed", action="store_true", help="leave the detectors in their place when the direct beam moves"
     )
-    mask_option(parser)
+    mask_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     scan_options(parser)
     calibration_options(parser)
@@ -175,9 +169,11 @@ def _measured_origins(arguments: argparse.Namespace, datacube: DataCube) -> NDAr
 def _mask(arguments: argparse.Namespace, datacube: DataCube) -> BoolArray | None:
     """The pixels that count for no detector, as `detect` leaves them out: given, or found in a sample."""
     from napari_stem_orient.detection.suggestion import sample_frames
+    from napari_stem_orient.steps.mask import chosen_mask, find_mask
 
-    mask, told = chosen_mask(arguments, sample_frames(datacube))
-    for line in told if not arguments.quiet else ():
+    choice, found = mask_choice(arguments), find_mask(sample_frames(datacube))
+    mask = chosen_mask(choice, found, datacube.detector_shape)
+    for line in mask_lines(choice, found, mask) if not arguments.quiet else ():
         tell(line)
     return mask
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.made_otherwise import made_otherwise
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.steps.detect import DetectChoice, DetectPlan, GivenDetectionParameters
@@ -103,26 +102,18 @@ class DetectionRun:
 
     def so_far(self) -> BraggPeaks | None:
         """The peaks of the positions that are done, also of a run that was stopped; None before there are any."""
-        return self.plan.collected(self.blocks) if self.blocks else None
+        return self.collected() if self.blocks else None
 
-    def save(self, peaks: BraggPeaks, path: Path) -> None:
-        """Write peaks of this run to a file; the journals of runs like this go, for all they keep is safe.
+    def collected(self) -> BraggPeaks:
+        """The peaks of the positions that are done."""
+        return self.plan.collected(self.blocks)
 
-        Raises
-        ------
-        OSError
-            They cannot be written; where `is_kept`, the journal goes on keeping them.
-        """
-        from napari_stem_orient.io.peaks import save_bragg_peaks
-
-        save_bragg_peaks(peaks, path)
-        self.forget()
-
-    def forget(self) -> None:
-        """Remove the journals of this run and of others like it: what they keep is safe, or nobody wants it."""
+    def forget(self, *, others: bool = True) -> None:
+        """Remove the journals of this run and of ``others`` like it: what they keep is safe, or nobody wants it."""
         if self._journal is not None:
             self._journal.remove()
-        self._forget_others_like_this()
+        if others:
+            self._forget_others_like_this()
 
     def forget_others(self) -> None:
         """Remove what all other runs have left of this scan: this one takes their place."""
@@ -169,6 +160,14 @@ class LeftDetection:
     def finished(self) -> bool:
         """Whether every position is done."""
         return self.n_done == self.n_positions
+
+    def __str__(self) -> str:
+        from napari_stem_orient.runs.run_journal import date_in_words
+
+        if self.finished:
+            when = date_in_words(self.modified)
+            return f"the Bragg peaks of all {self.n_positions:,} positions are kept from {when}; they were not saved"
+        return f"{self.n_done:,} of {self.n_positions:,} positions are left from a run that was interrupted"
 
     def differs_from(self, plan: DetectPlan) -> tuple[str, ...]:
         """What it was detected with that this plan does not detect with; empty where the plan can go on with it."""
@@ -242,15 +241,11 @@ def resumable(plan: DetectPlan, *, earlier: BraggPeaks | None = None) -> Resumab
 
 
 def plan_to_go_on(plan: DetectPlan, peaks: BraggPeaks) -> DetectPlan | None:
-    """The plan that goes on with partial peaks; None where they are whole, of another scan or made otherwise."""
-    from napari_stem_orient.detection.correlation import start_of_detection
-
+    """The plan that goes on with partial peaks of this scan; None where they are whole, or were made otherwise."""
     begun = as_begun(plan, peaks.parameters)
-    try:
-        start_of_detection(plan.datacube, peaks, begun.description())
-    except UserError:
+    if peaks.detected.all() or made_otherwise(peaks.parameters, begun.description()):
         return None
-    return None if peaks.detected.all() else begun
+    return begun
 
 
 def as_begun(plan: DetectPlan, earlier: Mapping[str, Any]) -> DetectPlan:

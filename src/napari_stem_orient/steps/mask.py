@@ -153,9 +153,10 @@ def save_mask(mask: Mask, path: Path) -> Path:
     return path
 
 
-def mask_from_file(path: Path) -> MaskChoice:
-    """The choice of a mask in a file, with its fingerprint, and of nothing else."""
-    return MaskChoice(found=False, file=path, fingerprint=mask_fingerprint(open_mask(path)))
+def mask_from_file(path: Path, detector_shape: tuple[int, int] | None = None) -> MaskChoice:
+    """The choice of a mask in a file, with its fingerprint, and of nothing else; of a detector, where one is known."""
+    mask = open_mask(path, detector_shape)
+    return MaskChoice(found=False, file=path.absolute(), fingerprint=mask_fingerprint(mask))
 
 
 def painted_mask(mask: Mask | None) -> MaskChoice:

@@ -30,7 +30,11 @@ class GivenCalibration(Given[Calibration]):
     @model_validator(mode="after")
     def _one_pixel_size(self) -> Self:
         if all(self.root.get(name) is not None for name in SAME_THING):
-            raise ValueError("the pixel angle and the pixel size say the same thing: give one of them")
+            raise UserError(
+                "the pixel angle and the pixel size say the same thing",
+                fix="give one of them",
+                field="pixel_angle_mrad",
+            )
         return self
 
     def over(self, base: Calibration) -> Calibration:
