@@ -374,7 +374,7 @@ def test_command_ids_begin_with_the_name_of_the_plugin_and_each_is_used() -> Non
 
 
 def test_reader_patterns_are_the_supported_extensions() -> None:
-    from napari_stem_orient.io.scans import SUPPORTED_EXTENSIONS
+    from napari_stem_orient.io.scan_kinds import SUPPORTED_EXTENSIONS
 
     patterns = {p for reader in _manifest().contributions.readers or [] for p in reader.filename_patterns}
     missing = {f"*{extension}" for extension in SUPPORTED_EXTENSIONS} - patterns

@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
+from napari_stem_orient.io.scan_kinds import may_be_scan
 from napari_stem_orient.io.scan_source import PatternsElsewhere, UnreadableScan
-from napari_stem_orient.io.scans import may_be_scan, open_datacube
+from napari_stem_orient.io.scans import open_datacube
 from scan_files import SCAN, STACK
 
 

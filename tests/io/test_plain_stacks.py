@@ -10,8 +10,9 @@ import pytest
 import tifffile
 import zarr
 
+from napari_stem_orient.io.scan_kinds import may_be_scan
 from napari_stem_orient.io.scan_source import NeedsScanShape, SingleImage, UnreadableScan
-from napari_stem_orient.io.scans import list_datasets, may_be_scan, open_datacube
+from napari_stem_orient.io.scans import list_datasets, open_datacube
 from scan_files import SCAN, STACK, hyperspy_signal
 
 FRAMES = np.random.default_rng(0).poisson(3, (6, 128, 128)).astype("<f4")

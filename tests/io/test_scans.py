@@ -12,8 +12,9 @@ import pytest
 
 from napari_stem_orient.io import rosettasciio_scans
 from napari_stem_orient.io.file_arrays import pattern_chunks
+from napari_stem_orient.io.scan_kinds import may_be_scan
 from napari_stem_orient.io.scan_source import NeedsScanShape, UnreadableScan, WrongFrameCount
-from napari_stem_orient.io.scans import list_datasets, may_be_scan, open_datacube
+from napari_stem_orient.io.scans import list_datasets, open_datacube
 from napari_stem_orient.io.zspy_files import write_zspy
 from scan_files import SCAN, STACK, hyperspy_signal
 

@@ -11,13 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.io.file_arrays import FileArray
+from napari_stem_orient.io.scan_kinds import DETECTOR_ROWS, FRAME_BYTES, FRAME_SHAPE, is_empad_raw
 from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
-
-#: Rows and columns of a frame in the file, of which the last two rows are the detector's own; and its bytes.
-FRAME_SHAPE, DETECTOR_ROWS = (130, 128), 128
-FRAME_BYTES = FRAME_SHAPE[0] * FRAME_SHAPE[1] * 4
-#: Least and most counts that a pixel can have, 0 aside: other numbers, taken for float32, lie far outside.
-_COUNTS = (1e-6, 1e9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +23,6 @@ class EmpadArray(FileArray):
         """The part of the frames that ``index`` asks for, in native byte order."""
         whole = np.memmap(self.path, "<f4", "r", shape=(self.shape[0], *FRAME_SHAPE))
         return np.array(whole[:, :DETECTOR_ROWS][index], dtype=self.dtype)
-
-
-def is_empad_raw(path: Path) -> bool:
-    """Whether a .raw file has the size of whole EMPAD frames, and numbers as counts are in the first of them."""
-    size = path.stat().st_size
-    if size == 0 or size % FRAME_BYTES:
-        return False
-    first = np.fromfile(path, "<f4", FRAME_SHAPE[1] * DETECTOR_ROWS)
-    with np.errstate(invalid="ignore"):
-        counts = np.abs(first[first != 0])
-        usual = (counts >= _COUNTS[0]) & (counts <= _COUNTS[1])
-    return len(counts) == 0 or bool(usual.mean() > 0.99)
 
 
 def read_empad_raw(path: Path) -> list[ScanSource]:

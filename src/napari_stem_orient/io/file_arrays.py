@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.scan_reading import CHUNK_BYTES, SLAB_BYTES
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
 
 @dataclass(frozen=True, slots=True)
 class FileArray:
@@ -100,20 +98,6 @@ def import_h5py() -> Any:
     with contextlib.suppress(ImportError):
         import hdf5plugin  # noqa: F401
     return h5py
-
-
-def is_hdf5(path: Path) -> bool:
-    """Whether a file is HDF5: it begins so, or behind a user block of 512, 1024, 2048, ... bytes, as MATLAB's do."""
-    if not path.is_file():
-        return False
-    size, offset = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while offset + len(HDF5_SIGNATURE) <= size:
-            file.seek(offset)
-            if file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
-                return True
-            offset = max(512, 2 * offset)
-    return False
 
 
 def file_token(path: Path, *parts: object) -> str:

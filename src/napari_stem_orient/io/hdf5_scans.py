@@ -13,11 +13,12 @@ import dask.array as da
 import numpy as np
 
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.io.file_arrays import Hdf5Array, import_h5py, is_hdf5
+from napari_stem_orient.io.file_arrays import Hdf5Array, import_h5py
 from napari_stem_orient.io.hdf5_links import walk_datasets
 from napari_stem_orient.io.hdf5_missing import find_missing
 from napari_stem_orient.io.py4dstem_calibration import find_py4dstem_calibration
 from napari_stem_orient.io.rosettasciio_scans import read_with_rosettasciio
+from napari_stem_orient.io.scan_kinds import is_hdf5
 from napari_stem_orient.io.scan_metadata import read_axes
 from napari_stem_orient.io.scan_source import MissingData, ScanSource, UnreadableScan
 

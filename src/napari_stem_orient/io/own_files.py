@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from napari_stem_orient.io.file_arrays import import_h5py, is_hdf5
+from napari_stem_orient.io.file_arrays import import_h5py
+from napari_stem_orient.io.scan_kinds import is_hdf5
 
 PEAKS, MAP, IMAGES = "Bragg peaks", "an orientation map", "virtual images"
 CALIBRATION, TABLE, EXPORT = "a calibration", "a table of an orientation map", "an export of this program"

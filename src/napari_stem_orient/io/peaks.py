@@ -20,12 +20,13 @@ from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.io.atomic import complete_or_absent
 from napari_stem_orient.io.emd_tree import begin_emd_tree, emd_group
-from napari_stem_orient.io.file_arrays import import_h5py, is_hdf5
+from napari_stem_orient.io.file_arrays import import_h5py
 from napari_stem_orient.io.py4dstem_calibration import (
     Py4dstemCalibration,
     py4dstem_values,
     read_py4dstem_calibration,
 )
+from napari_stem_orient.io.scan_kinds import is_hdf5
 
 OWN_GROUP = "napari_stem_orient_peaks"
 FORMAT_VERSION = 1

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from napari_stem_orient.core.scan_reading import CHUNK_BYTES
 from napari_stem_orient.io.file_arrays import Hdf5Array, file_token, import_h5py
 from napari_stem_orient.io.hdf5_missing import find_missing
+from napari_stem_orient.io.scan_kinds import FORMATS
 from napari_stem_orient.io.scan_metadata import (
     is_scan_last,
     is_spectral,
@@ -28,22 +29,6 @@ from napari_stem_orient.io.scan_metadata import (
 )
 from napari_stem_orient.io.scan_source import ScanSource, UnreadableScan
 
-#: File endings and the module of rosettasciio that reads them.
-FORMATS = {
-    ".app5": "topspin",
-    ".blo": "blockfile",
-    ".de5": "emd",
-    ".dm3": "digitalmicrograph",
-    ".dm4": "digitalmicrograph",
-    ".emi": "tia",
-    ".hspy": "hspy",
-    ".mib": "quantumdetector",
-    ".mrc": "mrc",
-    ".prz": "pantarhei",
-    ".ser": "tia",
-    ".tvips": "tvips",
-    ".xml": "empad",
-}
 #: Readers that take dask chunks for the axes; the others choose their own.
 _TAKE_CHUNKS = ("blockfile", "quantumdetector", "mrc", "digitalmicrograph")
 #: More frames than any file has: what rosettasciio reads as a stack of those that there are.

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_stem_orient.io.file_arrays import import_h5py, is_hdf5
+from napari_stem_orient.io.file_arrays import import_h5py
 from napari_stem_orient.io.rosettasciio_scans import empad_xml
+from napari_stem_orient.io.scan_kinds import is_hdf5
 from napari_stem_orient.io.scan_source import UnreadableScan
 
 #: Folders that are one file to the user.

@@ -8,17 +8,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.frames import FrameChoice
 from napari_stem_orient.core.pedestal import above_pedestal, measure_pedestal, pedestal_notes
 from napari_stem_orient.io.array_scans import read_npy
-from napari_stem_orient.io.empad_raw import is_empad_raw, read_empad_raw
-from napari_stem_orient.io.file_arrays import is_hdf5
+from napari_stem_orient.io.empad_raw import read_empad_raw
 from napari_stem_orient.io.hdf5_links import hdf5_trouble
 from napari_stem_orient.io.hdf5_scans import read_hdf5
-from napari_stem_orient.io.rosettasciio_scans import FORMATS, empad_xml, read_with_rosettasciio
+from napari_stem_orient.io.rosettasciio_scans import empad_xml, read_with_rosettasciio
+from napari_stem_orient.io.scan_kinds import (
+    FORMATS,
+    HDF5_EXTENSIONS,
+    SUPPORTED_EXTENSIONS,
+    ZARR_EXTENSIONS,
+    is_hdf5,
+)
 from napari_stem_orient.io.scan_layout import lay_out
 from napari_stem_orient.io.scan_source import (
     DatasetInfo,
@@ -27,14 +31,7 @@ from napari_stem_orient.io.scan_source import (
     UnreadableScan,
 )
 from napari_stem_orient.io.tiff_scans import TIFF_EXTENSIONS, read_tiff
-from napari_stem_orient.io.zarr_scans import is_ome_zarr, read_zarr
-
-ZARR_EXTENSIONS = (".zarr", ".zspy")
-MOST_COLOURS = 4  # of a pixel of a picture: no detector is so narrow
-HDF5_EXTENSIONS = (".emd", ".h5", ".hdf5", ".hdf", ".mat", ".nxs")
-#: File endings, in lower case, of everything that `open_datacube` tries to read and that napari is to offer it for;
-#: pictures (.tif) are napari's own.
-SUPPORTED_EXTENSIONS = tuple(sorted({*FORMATS, *HDF5_EXTENSIONS, ".hdr", ".npy", ".raw", *ZARR_EXTENSIONS}))
+from napari_stem_orient.io.zarr_scans import read_zarr
 
 
 def open_datacube(
@@ -110,28 +107,6 @@ def open_datacube(
 def list_datasets(path: str | Path) -> list[DatasetInfo]:
     """All sets of patterns in a file, to choose one from where there are several."""
     return [source.info for source in _sources(_existing(path)) if source.data.ndim >= 3]
-
-
-def may_be_scan(path: str | Path) -> bool:
-    """Whether a file's name and first bytes leave it possible that it holds a scan, peaks or a map."""
-    path = Path(path)
-    ending = path.suffix.lower()
-    if ending not in SUPPORTED_EXTENSIONS:
-        return False
-    if path.is_dir():
-        return ending == ".zspy" or (ending == ".zarr" and not is_ome_zarr(path))
-    if ending in HDF5_EXTENSIONS:
-        return is_hdf5(path)
-    if ending == ".xml":
-        return path.is_file() and b"raw_file" in path.read_bytes()[: 2**20]
-    if ending == ".npy":
-        with contextlib.suppress(ValueError, OSError):
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-            return len(shape) >= 3 and min(shape[-2:]) > MOST_COLOURS
-        return False
-    if ending == ".raw":
-        return any(path.parent.glob("*.xml")) or (path.is_file() and is_empad_raw(path))
-    return True
 
 
 def _existing(path: str | Path) -> Path:

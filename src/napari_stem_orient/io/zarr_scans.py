@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,13 +206,3 @@ def _tree(store: ZarrStore, name: str, depth: int = 0) -> dict[str, Any]:
 def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
     """Attributes as HyperSpy means them: "_None_" stands for None."""
     return {key: None if value == "_None_" else value for key, value in attributes.items()}
-
-
-def is_ome_zarr(path: Path) -> bool:
-    """Whether a zarr folder says that it is a light-microscopy image pyramid."""
-    for name in (".zattrs", "zarr.json"):
-        file = path / name
-        with contextlib.suppress(OSError, ValueError):
-            if "multiscales" in json.dumps(json.loads(file.read_text())):
-                return True
-    return False

@@ -14,7 +14,8 @@ import pytest
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.gui.jobs.sessions import session_of
-from napari_stem_orient.gui.open.reader import NO_LAYER, get_reader, open_widget_of, read
+from napari_stem_orient.gui.open.docking import open_widget_of
+from napari_stem_orient.gui.open.reader import NO_LAYER, get_reader, read
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from patience import Until

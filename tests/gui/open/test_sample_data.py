@@ -59,6 +59,7 @@ def test_the_sample_can_be_stopped(viewer, qtbot, monkeypatch) -> None:
     monkeypatch.setattr(simulated_scans, "SAMPLE_SCAN_SHAPE", (64, 64))
     session = session_of(viewer)
     viewer.open_sample("napari-stem-orient", "simulated_polycrystal")
+    qtbot.waitUntil(lambda: session.running_job(Stage.OPEN) is not None, timeout=60_000)
     job = session.running_job(Stage.OPEN)
     assert job is not None
     job.cancel()

@@ -172,6 +172,24 @@ def test_what_comes_later_and_deep_inside_is_guarded_too(
             assert widget.value() == 50
 
 
+def test_what_comes_with_children_of_its_own_is_guarded_to_the_bottom(panel: QWidget, qtbot: QtBot) -> None:
+    outer, inner = QWidget(), QWidget()
+    QVBoxLayout(outer)
+    QVBoxLayout(inner)
+    spin = QSpinBox()
+    add(inner, spin)
+    add(outer, inner)
+    add(panel, outer)
+    qtbot.wait(20)
+    late = QSpinBox()
+    add(inner, late)  # into a widget that came as a grandchild
+    qtbot.wait(20)
+    for box in (spin, late):
+        box.setValue(50)
+        turn(box)
+        assert box.value() == 50
+
+
 @pytest.mark.parametrize("kind", [QComboBox, QSpinBox])
 def test_a_box_that_was_clicked_turns_until_something_else_is(
     panel: QWidget, qtbot: QtBot, kind: type[QWidget]

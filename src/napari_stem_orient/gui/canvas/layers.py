@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_stem_orient.core.ipf import SampleDirection, map_colours
 from napari_stem_orient.core.reason import Reason
-from napari_stem_orient.gui.canvas.own_layers import LayerTuple, is_own
+from napari_stem_orient.gui.canvas.own_layers import LayerTuple, is_own, rename_own
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -172,7 +172,7 @@ def dark_field_layer(dark_field: NDArray[np.floating[Any]], calibration: Calibra
     keywords = {
         **scan_grid(calibration),
         "name": LayerKind.DARK_FIELD.label,
-        "metadata": _identity(LayerKind.DARK_FIELD, ""),
+        "metadata": identity_metadata(LayerKind.DARK_FIELD, ""),
         "colormap": "gray",
         "contrast_limits": contrast_limits(data),
     }
@@ -192,7 +192,7 @@ def virtual_image_layer(
     key : tells the detector's layer from those of others, see `virtual_key`
     """
     data = np.asarray(image, dtype=np.float32)
-    identity = _identity(LayerKind.VIRTUAL_IMAGE, "")
+    identity = identity_metadata(LayerKind.VIRTUAL_IMAGE, "")
     identity[METADATA_KEY]["detector"] = key
     keywords = {
         **scan_grid(calibration),
@@ -268,7 +268,7 @@ def map_layer(
     keywords = {
         **scan_grid(orientation_map.calibration),
         "name": layer_name(kind, orientation_map.method if method_in_name else None),
-        "metadata": _identity(kind, orientation_map.method),
+        "metadata": identity_metadata(kind, orientation_map.method),
         **_appearance(kind, orientation_map.crystals, whole=orientation_map.is_complete),
     }
     return data, keywords, "labels" if kind is LayerKind.PHASE else "image"
@@ -337,11 +337,19 @@ def set_grid(layer: Layer, grid: dict[str, Any]) -> None:
     layer.scale, layer.units, layer.axis_labels = grid["scale"], grid["units"], grid["axis_labels"]
 
 
-def take_map(layer: Layer, layer_tuple: LayerTuple) -> None:
-    """Give a layer the data of another map of its kind; how the user made it look stays."""
-    data, keywords, layer_type = layer_tuple
+def take_over(layer: Layer, layer_tuple: LayerTuple) -> None:
+    """Give a layer the data of another one of its kind, its grid, and whose scan it is; the name, if it is of ours."""
+    data, keywords, _ = layer_tuple
     layer.data = data
     set_grid(layer, keywords)
+    layer.metadata = keywords["metadata"]
+    rename_own(layer, keywords["name"])
+
+
+def take_map(layer: Layer, layer_tuple: LayerTuple) -> None:
+    """Give a layer the data of another map of its kind; how the user made it look stays."""
+    _, keywords, layer_type = layer_tuple
+    take_over(layer, layer_tuple)
     if layer_type == "labels":
         layer.colormap, layer.features = keywords["colormap"], keywords["features"]
     elif "colormap" in keywords:
@@ -368,7 +376,7 @@ def marker_layer(position: tuple[int, int]) -> LayerTuple:
     """Return the layer that marks the inspected position (y, x): a white square in a black one."""
     keywords = {
         "name": LayerKind.MARKER.label,
-        "metadata": _identity(LayerKind.MARKER, ""),
+        "metadata": identity_metadata(LayerKind.MARKER, ""),
         "symbol": "square",
         "size": np.array([1.4, 1.0]),
         "canvas_size_limits": (10, 10_000),
@@ -435,5 +443,6 @@ def _on_black(
     )
 
 
-def _identity(kind: LayerKind, method: str) -> dict[str, Any]:
+def identity_metadata(kind: LayerKind, method: str) -> dict[str, Any]:
+    """Return the metadata of a layer of ours that shows no scan yet; see `of_scan`."""
     return {METADATA_KEY: {"kind": kind.value, "method": method}}

@@ -13,14 +13,13 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
+from napari_stem_orient.gui.canvas.dark_field import DarkField
 from napari_stem_orient.gui.canvas.framing import Framing
 from napari_stem_orient.gui.canvas.layer_removal import remove_layers
 from napari_stem_orient.gui.canvas.layers import (
     MAP_KINDS,
     VALUE_ARRAYS,
     LayerKind,
-    contrast_limits,
-    dark_field_layer,
     dark_field_of_peaks,
     kinds_of,
     layer_identity,
@@ -33,7 +32,6 @@ from napari_stem_orient.gui.canvas.layers import (
     set_grid,
     show_whole,
     take_map,
-    without_gaps,
 )
 from napari_stem_orient.gui.canvas.layers_button import OfferedLayer, OffersLayers
 from napari_stem_orient.gui.canvas.map_pointer import MapPointer
@@ -43,6 +41,7 @@ from napari_stem_orient.gui.canvas.warm_up import start_warm_up
 from napari_stem_orient.gui.canvas.world import same_grid
 from napari_stem_orient.gui.jobs.connections import Connections
 from napari_stem_orient.gui.jobs.one_by_one import OneByOne
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     import napari
@@ -86,9 +85,9 @@ class MapLayers:
     def __init__(self, napari_viewer: napari.Viewer, session: Session) -> None:
         self._viewer = ref(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self._session = session
-        self._dark_field: NDArray[np.float32] | None = None
-        self._dark_field_changed = False
-        self._limits: tuple[float, float] | None = None
+        self._dark_field = DarkField(
+            napari_viewer, finished=self._of_open_scan, add=partial(self._add_new, index=0)
+        )
         self._pending: list[tuple[OrientationMap, NDArray[np.int64]]] = []
         self._painted: dict[str, OrientationMap] = {}
         self._visible_before: WeakKeyDictionary[Layer, bool] = WeakKeyDictionary()  # they stood side by side
@@ -96,6 +95,10 @@ class MapLayers:
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_INTERVAL_MS)
         self._timer.timeout.connect(self.refresh)
+        self._waiting_timer = QTimer()
+        self._waiting_timer.setSingleShot(True)
+        self._waiting_timer.setInterval(0)
+        self._waiting_timer.timeout.connect(self._drop_what_waits)
         self._to_come: OneByOne[tuple[OrientationMap, LayerKind]] = OneByOne(self._make_hidden)
         self.framing = Framing(napari_viewer)
         self.others: WeakSet[OffersLayers] = WeakSet()
@@ -110,6 +113,7 @@ class MapLayers:
         """Stop painting; the layers stay as they are."""
         self._to_come.stop()
         self._timer.stop()
+        self._waiting_timer.stop()
         self.framing.stop()
         self._connections.disconnect_all()
         self.pointer.close()
@@ -132,6 +136,8 @@ class MapLayers:
             return
         self.refresh()
         method, all_kinds = orientation_map.method, kinds_of(orientation_map)
+        known = {*all_kinds, LayerKind.IPF_Y}
+        self._remove(lambda kind, made_by: made_by == method and kind not in known)  # of the map before
         self._to_come.keep(lambda waiting: waiting[0].method != method)
         alone = not any(layer_identity(layer) is not None for layer in viewer.layers)
         kinds = kinds or all_kinds
@@ -162,7 +168,7 @@ class MapLayers:
         for others in self.others:
             offers += others.offered()
         calibration = self._session.calibration
-        if self._dark_field is not None and calibration is not None:
+        if self._dark_field.image is not None and calibration is not None:
             make = partial(self._show_dark_field, calibration)
             offers.append(OfferedLayer(LayerKind.DARK_FIELD.label, self.layer(LayerKind.DARK_FIELD), make))
         return offers
@@ -214,8 +220,8 @@ class MapLayers:
         """Paint what has arrived since the last time."""
         self._timer.stop()
         start = time.monotonic()
-        if self._dark_field_changed:
-            self._paint_dark_field()
+        if self._dark_field.changed:
+            self._dark_field.paint()
         self._paint_pending()
         painting_ms = round(1000 * (time.monotonic() - start))
         self._timer.setInterval(max(REFRESH_INTERVAL_MS, _SHARE_FOR_PAINTING * painting_ms))
@@ -230,20 +236,6 @@ class MapLayers:
                 if kind is not None and layer.data.shape[:2] == orientation_map.scan_shape:
                     paint(layer.data, orientation_map, kind[0], positions=positions)
                     layer.refresh()
-
-    def _paint_dark_field(self) -> None:
-        self._dark_field_changed = False
-        layer = self.layer(LayerKind.DARK_FIELD)
-        if layer is None or self._dark_field is None:
-            return
-        untouched = tuple(layer.contrast_limits) == self._limits
-        image = without_gaps(self._dark_field)
-        layer.data = image
-        if untouched or self._limits is None:
-            low, high = contrast_limits(image)
-            layer.contrast_limits_range = (min(low, float(image.min())), max(high, float(image.max())))
-            layer.contrast_limits = (low, high)
-            self._limits = tuple(layer.contrast_limits)
 
     def _schedule(self) -> None:
         if not self._timer.isActive():
@@ -260,12 +252,16 @@ class MapLayers:
         watch(session, ("current_result",), self._on_map_changed)
         connect(session.summary_filled, self._on_summary_filled)
         connect(session.map_filled, self._on_map_filled)
+        watch(session, ("opening", "runs"), self._on_runs_changed)
         viewer = self._viewer()
         if viewer is not None:
             connect(viewer.canvas.grid.events.enabled, self._on_grid_changed)
 
     def _on_datacube_changed(self) -> None:
-        self._forget_dark_field()
+        self._dark_field.forget()
+        self._pending.clear()
+        self._painted.clear()  # what comes is of another scan, however alike it looks
+        self._remove(lambda kind, _: kind is LayerKind.VIRTUAL_IMAGE)  # of the scan before
         self._on_peaks_changed()
         self._drop_stale_maps()
 
@@ -273,27 +269,25 @@ class MapLayers:
         datacube = self._session.datacube
         if datacube is None:
             return
-        if self._dark_field is None:
-            self._dark_field = np.full(datacube.scan_shape, np.nan, dtype=np.float32)
-            self._dark_field.reshape(-1)[block.positions] = block.dark_field
+        first = self._dark_field.image is None
+        self._dark_field.fill(block, datacube.scan_shape)
+        if first:
             self._show_dark_field(datacube.calibration)
-            return
-        self._dark_field.reshape(-1)[block.positions] = block.dark_field
-        self._dark_field_changed = True
-        self._schedule()
+        else:
+            self._schedule()
 
     def _on_summary_changed(self) -> None:
         datacube, summary = self._session.datacube, self._session.summary
         if summary is None or datacube is None:
             return
-        self._dark_field = np.array(summary.dark_field, dtype=np.float32)
+        self._dark_field.image = np.array(summary.dark_field, dtype=np.float32)
         self._show_dark_field(datacube.calibration)
 
     def _on_peaks_changed(self) -> None:
         peaks = self._session.peaks
         if peaks is None or self._session.datacube is not None:
             return
-        self._dark_field = dark_field_of_peaks(peaks)
+        self._dark_field.image = dark_field_of_peaks(peaks)
         self._show_dark_field(peaks.calibration)
 
     def _on_calibration_changed(self) -> None:
@@ -347,27 +341,19 @@ class MapLayers:
             self.show_map(orientation_map)
 
     def _show_dark_field(self, calibration: Calibration) -> None:
-        """Make the layer, below the maps, or fill the one that is there."""
-        viewer = self._viewer()
-        if viewer is None or self._dark_field is None:
+        viewer, layer = self._viewer(), self._dark_field.layer
+        if viewer is None:
             return
-        layer = self.layer(LayerKind.DARK_FIELD)
-        if layer is not None and layer.data.shape != self._dark_field.shape:
-            remove_layers(viewer, [layer])
-            layer = None
-        if layer is None:
-            layer_tuple = dark_field_layer(without_gaps(self._dark_field), calibration)
-            alone = not any(layer_identity(other) is not None for other in viewer.layers)
-            active = viewer.layers.selection.active
-            layer = self._add(viewer, layer_tuple, index=0)
-            self._limits = tuple(layer.contrast_limits)
-            if active is not None and layer_identity(active) is not None:
-                viewer.layers.selection.active = active
-            if alone:
-                self.framing.frame()
-        else:
-            set_grid(layer, scan_grid(calibration))
-        self._paint_dark_field()
+        alone = not any(layer_identity(other) for other in viewer.layers if other is not layer)
+        if self._dark_field.show(calibration) and alone:
+            self.framing.frame()
+
+    def take_placeholders(self, metadata: dict[str, dict[str, str]]) -> None:
+        """Have a layer that napari was given to have one, by its metadata, wait for the virtual dark field."""
+        viewer = self._viewer()
+        for layer in [] if viewer is None else list(viewer.layers):
+            if layer.metadata == metadata:
+                self._dark_field.adopt(layer)
 
     def _make_hidden(self, waiting: tuple[OrientationMap, LayerKind]) -> None:
         """Make one of the layers to come, unless its map was let go, or the viewer closed, meanwhile."""
@@ -389,7 +375,7 @@ class MapLayers:
         layer_tuple = self._layer_tuple(orientation_map, kind)
         layer_tuple[1]["visible"] = shown
         active, selected = viewer.layers.selection.active, set(viewer.layers.selection)
-        layer = self._add(viewer, layer_tuple, index=min(places, default=len(viewer.layers)))
+        layer = self._add_new(layer_tuple, index=min(places, default=len(viewer.layers)))
         make_thumbnail(layer)
         viewer.layers.selection.active = layer if shown else active
         if not shown and active is None:  # several may be selected, of which none is active
@@ -402,10 +388,15 @@ class MapLayers:
         several = len(self._session.orientation_maps) > 1
         made = map_layer(orientation_map, kind, method_in_name=several)
         made[1].update(scan_grid(self._session.calibration or orientation_map.calibration))
-        return made
+        return self._of_open_scan(made)
 
-    def _add(self, viewer: napari.Viewer, layer_tuple: LayerTuple, *, index: int) -> Layer:
-        layer = add_own(viewer, of_scan(layer_tuple, self._session.source.token), index=index)
+    def _of_open_scan(self, layer_tuple: LayerTuple) -> LayerTuple:
+        return of_scan(layer_tuple, self._session.source.token)
+
+    def _add_new(self, layer_tuple: LayerTuple, *, index: int) -> Layer:
+        viewer = self._viewer()
+        assert viewer is not None  # asked for by what is in it
+        layer = add_own(viewer, layer_tuple, index=index)
         layer.name_overlay.visible = viewer.canvas.grid.enabled
         identity = layer_identity(layer)
         if identity is not None and identity[0] in VALUE_ARRAYS:
@@ -427,15 +418,19 @@ class MapLayers:
                 if kind is not None and layer.name in {layer_name(kind, None), layer_name(kind, method)}:
                     rename_own(layer, layer_name(kind, method if several else None))
 
-    def _forget_dark_field(self) -> None:
-        """Remove it, and with it the images of virtual detectors: they are of another scan."""
-        self._dark_field, self._dark_field_changed, self._limits = None, False, None
-        self._remove(lambda kind, _: kind in (LayerKind.DARK_FIELD, LayerKind.VIRTUAL_IMAGE))
-
     def _drop_stale_maps(self) -> None:
-        """Remove the layers of maps that the Session has let go, because they are of another scan."""
+        """Remove the layers of maps that the Session has let go; a map that has come takes its layers over."""
         maps = self._session.orientation_maps
         self._remove(lambda _, method: bool(method) and method not in maps)
+
+    def _on_runs_changed(self) -> None:
+        if self._dark_field.waits:
+            self._waiting_timer.start()  # another job may begin before this turn of the event loop is over
+
+    def _drop_what_waits(self) -> None:
+        """Remove a dark field that waits for something to show, where nothing will come."""
+        if self._session.running_job(Stage.OPEN) is None:
+            self._dark_field.drop_if_waiting()
 
     def _remove(self, unwanted: Callable[[LayerKind, str], bool]) -> None:
         viewer = self._viewer()

@@ -36,6 +36,11 @@ def add_own(viewer: napari.Viewer, layer_tuple: LayerTuple, *, index: int | None
     return layer
 
 
+def adopt_own(layer: Layer) -> None:
+    """Take a layer that napari has made of what this program gave it for one of ours."""
+    _given_names[layer] = layer.name
+
+
 def is_own(layer: Layer) -> bool:
     """Whether a layer is ours: made here, and not renamed by the user."""
     if layer not in _given_names:

@@ -41,6 +41,8 @@ class JobHandle(Generic[RecordType, ResultType]):
         Emitted once, whatever the end was, after the callback of that end.
     title, progress
         What the user reads; progress is None before the first record.
+    background
+        Whether nobody waits for it.
     """
 
     progressed = Signal(object)
@@ -55,8 +57,10 @@ class JobHandle(Generic[RecordType, ResultType]):
         on_done: Callable[[ResultType], object] | None,
         on_error: Callable[[str], object] | None,
         on_stopped: Callable[[], object] | None,
+        background: bool = False,
     ) -> None:
         self.title = title
+        self.background = background
         self.progress: Progress | None = None
         self._on_record, self._on_done = on_record, on_done
         self._on_error, self._on_stopped = on_error, on_stopped
@@ -76,6 +80,11 @@ class JobHandle(Generic[RecordType, ResultType]):
     def running(self) -> bool:
         """Whether the job has not ended yet, a stop being asked for or not."""
         return self._running
+
+    @property
+    def working(self) -> bool:
+        """Whether the worker still works on it, and was not asked to stop."""
+        return self._thread.is_alive() and not self._stop.is_set()
 
     @property
     def stopping(self) -> bool:
@@ -195,6 +204,7 @@ def start_job(
     on_done: Callable[[ResultType], object] | None = None,
     on_error: Callable[[str], object] | None = None,
     on_stopped: Callable[[], object] | None = None,
+    background: bool = False,
 ) -> JobHandle[RecordType, ResultType]:
     """Run a job in a thread of its own; the callbacks run in the main thread, which must be the caller's.
 
@@ -209,6 +219,8 @@ def start_job(
         What the job is called in the progress bar and in errors.
     on_record, on_done, on_error, on_stopped
         Take a record, the result, a message of one line, and nothing.
+    background
+        Nobody waits for it: see `somebody_waits`.
     """
     application = QCoreApplication.instance()
     if application is not None and not _live_jobs:
@@ -220,9 +232,15 @@ def start_job(
         on_done=on_done,
         on_error=on_error,
         on_stopped=on_stopped,
+        background=background,
     )
     job._start()  # noqa: SLF001 - the handle is of this module
     return job
+
+
+def somebody_waits() -> bool:
+    """Whether a job runs that the user waits for; what is done ahead of time leaves it the processor meanwhile."""
+    return any(not job.background and job.working for job in tuple(_live_jobs))
 
 
 class PlainProgress:

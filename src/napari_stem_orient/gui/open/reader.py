@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 
-from napari_stem_orient.io.scans import may_be_scan
-
-if TYPE_CHECKING:
-    from napari_stem_orient.gui.open.widget import OpenWidget
+from napari_stem_orient.gui.open.docking import when_docked
+from napari_stem_orient.io.scan_kinds import may_be_scan
 
 LayerData = tuple[Any, ...]
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
@@ -43,24 +41,8 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     viewer = napari.current_viewer()
     if viewer is None:
         return [lazy_layer(file)]
-    open_widget_of(viewer).open_path(file)
+    when_docked(viewer, lambda panel: panel.open_path(file))
     return [NO_LAYER]
-
-
-def open_widget_of(viewer: napari.Viewer) -> OpenWidget:
-    """The Open stage that is docked in a viewer; the desk is docked where there is none."""
-    from qtpy.QtWidgets import QWidget
-
-    from napari_stem_orient.gui.open.widget import OpenWidget
-
-    for docked in viewer.window.dock_widgets.values():
-        if isinstance(docked, OpenWidget):
-            return docked
-        if isinstance(docked, QWidget) and (found := docked.findChildren(OpenWidget)):
-            return found[0]
-    _, desk = viewer.window.add_plugin_dock_widget("napari-stem-orient", "Orientation mapping")
-    widget: OpenWidget = desk.findChildren(OpenWidget)[0]
-    return widget
 
 
 def lazy_layer(path: Path) -> LayerData:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QFocusEvent, QWheelEvent
 from qtpy.QtWidgets import (
@@ -28,6 +30,7 @@ _BACK_AGAIN = {
     Qt.FocusReason.ActiveWindowFocusReason,
     Qt.FocusReason.MenuBarFocusReason,
 }
+_GUARDED = "napari_stem_orient_wheel_guarded"
 _WITHOUT_CHILDREN = (QLabel, QAbstractButton, QScrollBar)
 
 
@@ -49,30 +52,46 @@ class WheelGuard(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
-        self._timer.timeout.connect(self.look)
+        self._timer.timeout.connect(self._look_at_new)
+        self._have_more: list[QWidget] = []  # watched widgets into which something has come
         self._watch(panel)
         self.look()
 
     def look(self) -> None:
-        """Watch what has come into the panel since the last time."""
-        window = self._panel.window()
-        for widget in self._panel.findChildren(QWidget):
-            if (
-                not isinstance(widget, _WITHOUT_CHILDREN) and widget.window() == window
-            ):  # no lists that drop down
+        """Watch what has come into the panel since the last time, wherever."""
+        self._look_into(self._panel)
+
+    def _look_at_new(self) -> None:
+        """Watch what has come, and what is in it; the rest of the panel, hundreds of widgets, is not looked at."""
+        parents, self._have_more = self._have_more, []
+        for parent in parents:
+            with suppress(RuntimeError):  # it has gone meanwhile
+                self._look_into(parent)
+
+    def _look_into(self, parent: QWidget) -> None:
+        """Watch what is in a widget, on all levels below it."""
+        direct = Qt.FindChildOption.FindDirectChildrenOnly
+        for widget in parent.findChildren(QWidget, options=direct):
+            if isinstance(widget, _WITHOUT_CHILDREN) or widget.isWindow():  # lists that drop down
+                continue
+            if widget.property(_GUARDED) is None:
                 self._watch(widget)
+                self._look_into(widget)
 
     def _watch(self, widget: QWidget) -> None:
         if _turns(widget) and widget.focusPolicy() == Qt.FocusPolicy.WheelFocus:
             widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        widget.installEventFilter(self)  # moves it to the front where it is there already
+        widget.installEventFilter(self)
+        widget.setProperty(_GUARDED, True)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
         """Look at new children, keep who was chosen, and take the wheel from who was not."""
         if watched is None or event is None:
             return False
         kind = event.type()
-        if kind in (QEvent.Type.ChildAdded, QEvent.Type.Show):
+        if kind == QEvent.Type.ChildAdded and isinstance(watched, QWidget):
+            if not (self._have_more and self._have_more[-1] is watched):
+                self._have_more.append(watched)
             self._timer.start()  # a child that was just added may not be complete yet
         elif kind == QEvent.Type.Wheel:
             return isinstance(event, QWheelEvent) and self._passes_on(watched, event)
