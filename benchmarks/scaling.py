@@ -148,8 +148,7 @@ def repeated(peaks: BraggPeaks, side: int) -> BraggPeaks:
     return BraggPeaks(
         x_px=part.x_px,
         y_px=part.y_px,
-        q_x=part.q_x,
-        q_y=part.q_y,
+        q_as_given=(part.q_x, part.q_y),
         intensity=part.intensity,
         offsets=part.offsets,
         scan_shape=(side, side),

@@ -83,8 +83,6 @@ def with_strong_disks(
     block = BraggPeaks(
         x_px=flat[:, 0],
         y_px=flat[:, 1],
-        q_x=flat[:, 0],
-        q_y=flat[:, 1],
         intensity=flat[:, 2],
         offsets=np.concatenate([[0], np.cumsum([len(part) for part in lists])]),
         scan_shape=peaks.scan_shape,

@@ -18,8 +18,6 @@ def four_disks(**calibration: float) -> BraggPeaks:
     peaks = BraggPeaks(
         x_px=x,
         y_px=y,
-        q_x=x,
-        q_y=y,
         intensity=np.tile([1000.0, 16.0, 1.0], 2),
         offsets=np.array([0, 3, 6]),
         scan_shape=(1, 2),

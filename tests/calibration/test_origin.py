@@ -72,8 +72,6 @@ def test_without_any_direct_beam_the_error_says_what_to_do() -> None:
     peaks = BraggPeaks(
         x_px=nothing,
         y_px=nothing,
-        q_x=nothing,
-        q_y=nothing,
         intensity=nothing,
         offsets=np.zeros(5, dtype=np.int64),
         scan_shape=(2, 2),

@@ -109,8 +109,6 @@ def test_each_of_many_positions_has_its_own_origin() -> None:
     peaks = BraggPeaks(
         x_px=x_px,
         y_px=y_px,
-        q_x=x_px,
-        q_y=y_px,
         intensity=x_px,
         offsets=offsets,
         scan_shape=(50, 100),
@@ -218,3 +216,29 @@ def test_the_reach_of_disks_does_not_depend_on_how_much_vacuum_there_is() -> Non
     assert peaks.reach(part=0.995) == pytest.approx(1.49, abs=0.01)
     vacuum = BraggPeaks.from_lists(lists[1:5], (2, 2), Calibration(pixel_size_inv_angstrom=0.01))
     assert vacuum.reach(part=0.995) == 0
+
+
+def test_scattering_vectors_are_worked_out_once_when_they_are_first_asked_for() -> None:
+    calibration = Calibration(pixel_size_inv_angstrom=0.02, origin_px=(30.0, 32.0))
+    given = BraggPeaks.from_lists(lists_of([2, 0, 3, 1, 1, 1]), (2, 3), calibration)
+    derived = given.with_calibration(calibration.updated(ellipse_ratio=1.02))
+    assert derived.q_as_given is None
+    assert derived.q_x is derived.q_x
+    assert derived.q_x.dtype == np.float32
+    x, y = calibration.updated(ellipse_ratio=1.02).pixels_to_q(derived.x_px, derived.y_px)
+    np.testing.assert_array_equal(derived.q_x, x.astype(np.float32))
+    np.testing.assert_array_equal(derived.q_y, y.astype(np.float32))
+
+
+def test_vectors_that_were_given_stay_to_the_last_digit_until_the_calibration_is_another_one() -> None:
+    calibration = Calibration(pixel_size_inv_angstrom=0.02, origin_px=(30.0, 32.0))
+    peaks = BraggPeaks.from_lists(lists_of([2, 0, 3, 1, 1, 1]), (2, 3), calibration)
+    q_x, fingerprint = peaks.q_x, peaks.fingerprint
+    assert replace(peaks, name="other").q_x is q_x
+    confirmed = peaks.with_checked(calibration.with_checked("ellipse"))
+    assert confirmed.q_x is q_x
+    assert confirmed.fingerprint == fingerprint
+    with pytest.raises(ValueError, match="use with_calibration"):
+        peaks.with_checked(calibration.updated(pixel_size_inv_angstrom=0.03))
+    with pytest.raises(ValueError, match="q_y has shape"):
+        replace(peaks, q_as_given=(peaks.q_x, peaks.q_y[1:]))

@@ -37,8 +37,6 @@ def drifting_peaks(
     peaks = BraggPeaks(
         x_px=np.array(x),
         y_px=np.array(y),
-        q_x=np.array(x),
-        q_y=np.array(y),
         intensity=np.array(strength),
         offsets=offsets,
         scan_shape=(20, 30),
@@ -82,8 +80,6 @@ def test_without_peaks_the_origin_is_the_middle_or_the_given_centre() -> None:
     peaks = BraggPeaks(
         x_px=nothing,
         y_px=nothing,
-        q_x=nothing,
-        q_y=nothing,
         intensity=nothing,
         offsets=np.zeros(7),
         scan_shape=(2, 3),
@@ -113,8 +109,6 @@ def test_few_positions_share_one_origin() -> None:
     small = BraggPeaks(
         x_px=few.x_px,
         y_px=few.y_px,
-        q_x=few.q_x,
-        q_y=few.q_y,
         intensity=few.intensity,
         offsets=few.offsets,
         scan_shape=(1, 5),

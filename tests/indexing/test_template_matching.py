@@ -350,8 +350,8 @@ def test_runner_up_of_a_single_crystal_is_turned_about_the_beam() -> None:
     ],
 )
 def test_missing_calibration_is_named(calibration: Calibration, missing: str) -> None:
-    arrays = {"x_px": [1.0], "y_px": [1.0], "q_x": [1.0], "q_y": [1.0], "intensity": [1.0], "offsets": [0, 1]}
-    peaks = BraggPeaks(**arrays, scan_shape=(1, 1), calibration=calibration)  # type: ignore[arg-type]
+    arrays = {"x_px": [1.0], "y_px": [1.0], "intensity": [1.0], "offsets": [0, 1]}
+    peaks = BraggPeaks(**arrays, scan_shape=(1, 1), calibration=calibration, q_as_given=([1.0], [1.0]))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=missing):
         index(peaks, load_crystal("Cu"))
 

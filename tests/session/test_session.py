@@ -45,7 +45,7 @@ def make_peaks(
         scan_shape=scan_shape,
         calibration=make_calibration(pixel),
         origin_px=None,
-        q_x=np.zeros(3),
+        q_as_given=None,
         name="peaks",
         source_fingerprint=source,
         fingerprint=f"peaks {pixel}",

@@ -14,6 +14,7 @@ from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import flat_positions, gather_rows, merge_rows, offsets_from_counts
+from napari_stem_orient.core.scattering_vectors import PeakSelection, known_origin, scattering_vectors
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -21,11 +22,9 @@ Int64 = NDArray[np.int64]
 #: Pixel size in Å⁻¹ given to peaks that come without detector pixels.
 NOMINAL_PIXEL_SIZE_INV_ANGSTROM = 0.01
 
-#: Arrays of `BraggPeaks` with one entry a peak.
-PER_PEAK = ("x_px", "y_px", "q_x", "q_y", "intensity", "significance")
-
-#: Scattering vectors are computed for so many positions at once: what that takes stays in the processor's cache.
-POSITIONS_AT_ONCE = 2048
+#: Arrays of `BraggPeaks` with one entry a peak, and the scattering vectors that are derived from them.
+PER_PEAK = ("x_px", "y_px", "intensity", "significance")
+DERIVED = ("q_x", "q_y")
 
 #: Peaks nearer to the origin than this, in Å⁻¹, are the direct beam of any crystal: planes 20 Å apart.
 DIRECT_BEAM_INV_ANGSTROM = 0.05
@@ -70,36 +69,19 @@ class DetectedBlock:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PeakSelection:
-    """Peaks of some probe positions of a `BraggPeaks`, in the order asked for.
-
-    ``positions`` (m,) and ``offsets`` (m + 1,) int64; all else (n,) float32, as in `BraggPeaks`.
-    """
-
-    positions: Int64
-    x_px: Float32
-    y_px: Float32
-    q_x: Float32
-    q_y: Float32
-    intensity: Float32
-    significance: Float32
-    offsets: Int64
-
-    def counts(self) -> Int64:
-        """(m,) int64; number of peaks at each position."""
-        return np.diff(self.offsets)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class BraggPeaks:
-    """Bragg peaks of a whole scan.
+    """Bragg peaks of a whole scan: where they are on the detector; the calibration makes scattering vectors of that.
+
+    Attributes
+    ----------
+    q_x, q_y
+        (n,) float32; scattering vector in the sample frame in Å⁻¹ (px where the pixel size is not known); worked out
+        when first asked for, and kept: 8 bytes a peak.
 
     Parameters
     ----------
     x_px, y_px
-        (n,) float32; raw column and row on the detector in px, kept so that a new calibration can be applied.
-    q_x, q_y
-        (n,) float32; scattering vector in the sample frame in Å⁻¹ (px where the pixel size is not known).
+        (n,) float32; raw column and row on the detector in px.
     intensity
         (n,) float32; correlation or summed intensity, in the detector's units.
     offsets
@@ -107,7 +89,7 @@ class BraggPeaks:
     scan_shape
         (scan_y, scan_x).
     calibration
-        What q was computed with.
+        What q is computed with.
     origin_px
         (n_positions, 2) float32; row and column of the direct beam at each position in px, or None where
         one origin serves the whole scan.
@@ -122,12 +104,13 @@ class BraggPeaks:
         How the peaks were made: JSON-able.
     name, source_fingerprint, software_version
         Name of the scan, fingerprint of the datacube they come from, and the version that made them.
+    q_as_given
+        (q_x, q_y), each (n,) float32, of peaks that came as scattering vectors or with them, to the last digit; a new
+        calibration lets go of them. None where they are derived.
     """
 
     x_px: Float32
     y_px: Float32
-    q_x: Float32
-    q_y: Float32
     intensity: Float32
     offsets: Int64
     scan_shape: tuple[int, int]
@@ -140,10 +123,20 @@ class BraggPeaks:
     name: str = "peaks"
     source_fingerprint: str | None = None
     software_version: str = __version__
+    q_as_given: tuple[Float32, Float32] | None = field(default=None, repr=False)
     _fingerprint: str = field(default="", init=False, repr=False)
+    _q: tuple[Float32, Float32] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_fingerprint", "")
+        given = self.q_as_given
+        if given is not None:
+            given = (
+                np.ascontiguousarray(given[0], dtype=np.float32),
+                np.ascontiguousarray(given[1], dtype=np.float32),
+            )
+        object.__setattr__(self, "q_as_given", given)
+        object.__setattr__(self, "_q", given)
         object.__setattr__(self, "significance", _known_or_nan(self.significance, len(self.intensity)))
         for name in PER_PEAK:
             values = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
@@ -170,10 +163,34 @@ class BraggPeaks:
                 raise ValueError(
                     f"{name} has shape {getattr(self, name).shape}; the offsets ask for ({self.offsets[-1]},)"
                 )
+        for name, values in zip(DERIVED, self.q_as_given or (), strict=False):
+            if values.shape != (self.offsets[-1],):
+                raise ValueError(
+                    f"{name} has shape {values.shape}; the offsets ask for ({self.offsets[-1]},)"
+                )
         if self.detected.shape != (self.n_positions,):
             raise ValueError(f"detected has {self.detected.size} entries for {self.n_positions} positions")
         if self.origin_px is not None and len(self.origin_px) != self.n_positions:
             raise ValueError(f"origin_px has {len(self.origin_px)} rows for {self.n_positions} positions")
+
+    @property
+    def q_x(self) -> Float32:
+        """(n,) float32; x of the scattering vectors in the sample frame in Å⁻¹ (px without a pixel size)."""
+        return self._vectors()[0]
+
+    @property
+    def q_y(self) -> Float32:
+        """(n,) float32; y of the scattering vectors, as `q_x`."""
+        return self._vectors()[1]
+
+    def _vectors(self) -> tuple[Float32, Float32]:
+        if self._q is None:
+            q = scattering_vectors(
+                self.x_px, self.y_px, self.counts(), self.calibration, self.origin_px, self.detector_shape
+            )
+            object.__setattr__(self, "_q", q)
+            return q
+        return self._q
 
     @property
     def n_positions(self) -> int:
@@ -231,7 +248,7 @@ class BraggPeaks:
         if self.origin_px is not None:
             origin: Float32 = self.origin_px[y * self.scan_shape[1] + x]
             return origin
-        return np.asarray(_known_origin(self.calibration, self.detector_shape), dtype=np.float32)
+        return np.asarray(known_origin(self.calibration, self.detector_shape), dtype=np.float32)
 
     def _slice(self, y: int, x: int) -> slice:
         rows, columns = self.scan_shape
@@ -253,7 +270,9 @@ class BraggPeaks:
         chosen = flat_positions(positions, self.n_positions)
         index, offsets = gather_rows(self.offsets, chosen)
         return PeakSelection(
-            positions=chosen, offsets=offsets, **{name: getattr(self, name)[index] for name in PER_PEAK}
+            positions=chosen,
+            offsets=offsets,
+            **{name: getattr(self, name)[index] for name in (*PER_PEAK, *DERIVED)},
         )
 
     def as_block(self) -> DetectedBlock:
@@ -283,8 +302,24 @@ class BraggPeaks:
             positions are kept, shifted as the calibration's mean origin is.
         """
         origins = self._moved_origins(calibration) if origin_px is None else _per_position(origin_px, self)
-        q_x, q_y = _reciprocal(self.x_px, self.y_px, self.counts(), calibration, origins, self.detector_shape)
-        return replace(self, q_x=q_x, q_y=q_y, calibration=calibration, origin_px=origins)
+        if origins is None:
+            known_origin(calibration, self.detector_shape)
+        return replace(self, q_as_given=None, calibration=calibration, origin_px=origins)
+
+    def with_checked(self, calibration: Calibration) -> BraggPeaks:
+        """The same peaks, q and fingerprint, with a calibration that differs in what counts as calibrated only.
+
+        Raises
+        ------
+        ValueError
+            Where it differs in more.
+        """
+        if calibration.updated(checked=self.calibration.checked) != self.calibration:
+            raise ValueError("another calibration needs other scattering vectors: use with_calibration")
+        same = replace(self, calibration=calibration)
+        object.__setattr__(same, "_q", self._q)
+        object.__setattr__(same, "_fingerprint", self._fingerprint)
+        return same
 
     def _moved_origins(self, calibration: Calibration) -> Float32 | None:
         new, old = calibration.origin_px, self.calibration.origin_px
@@ -351,8 +386,7 @@ class BraggPeaks:
         return cls(
             x_px=x_px.astype(np.float32),
             y_px=y_px.astype(np.float32),
-            q_x=q_x.astype(np.float32),
-            q_y=q_y.astype(np.float32),
+            q_as_given=(q_x.astype(np.float32), q_y.astype(np.float32)),
             intensity=np.asarray(intensity, dtype=np.float32),
             offsets=np.asarray(offsets, dtype=np.int64),
             scan_shape=scan_shape,
@@ -386,13 +420,12 @@ class BraggPeaks:
             np.concatenate([np.zeros(0, np.float32), *(getattr(part, name) for part in parts)])[index]
             for name in ("x_px", "y_px", "intensity", "significance")
         )
+        if origin_px is None:
+            known_origin(calibration, detector_shape)
         origins = None if origin_px is None else np.broadcast_to(origin_px, (n_positions, 2))
-        q_x, q_y = _reciprocal(x_px, y_px, np.diff(offsets), calibration, origins, detector_shape)
         return cls(
             x_px=x_px,
             y_px=y_px,
-            q_x=q_x,
-            q_y=q_y,
             intensity=intensity,
             significance=significance,
             offsets=offsets,
@@ -411,34 +444,5 @@ def _known_or_nan(values: Float32 | None, number: int) -> Float32:
     return np.asarray(values, dtype=np.float32)
 
 
-def _known_origin(calibration: Calibration, detector_shape: tuple[int, int] | None) -> tuple[float, float]:
-    """Row and column of the direct beam: calibrated, or else the middle of the detector."""
-    if calibration.origin_px is not None:
-        return calibration.origin_px
-    if detector_shape is None:
-        raise ValueError("the direct beam's position is not known: set origin_px, in px, in the calibration")
-    return (detector_shape[0] - 1) / 2, (detector_shape[1] - 1) / 2
-
-
 def _per_position(origin_px: ArrayLike, peaks: BraggPeaks) -> Float32:
     return np.broadcast_to(np.asarray(origin_px, dtype=np.float32), (peaks.n_positions, 2))
-
-
-def _reciprocal(
-    x_px: Float32,
-    y_px: Float32,
-    counts: Int64,
-    calibration: Calibration,
-    origins: NDArray[Any] | None,
-    detector_shape: tuple[int, int] | None,
-) -> tuple[Float32, Float32]:
-    """Scattering vectors (n,) float32 of peaks whose positions have their own or one common origin."""
-    offsets = offsets_from_counts(counts)
-    q_x, q_y = np.empty(len(x_px), dtype=np.float32), np.empty(len(y_px), dtype=np.float32)
-    common = np.asarray(_known_origin(calibration, detector_shape)) if origins is None else None
-    for first in range(0, len(counts), POSITIONS_AT_ONCE):
-        some = slice(first, min(first + POSITIONS_AT_ONCE, len(counts)))
-        part = slice(int(offsets[some.start]), int(offsets[some.stop]))
-        origin = common if origins is None else np.repeat(origins[some], counts[some], axis=0)
-        q_x[part], q_y[part] = calibration.pixels_to_q(x_px[part], y_px[part], origin_px=origin)
-    return q_x, q_y

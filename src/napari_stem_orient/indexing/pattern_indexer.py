@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_stem_orient.core.bragg_peaks import BraggPeaks, PeakSelection
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.scattering_vectors import PeakSelection
 from napari_stem_orient.device import in_halving_batches
 from napari_stem_orient.indexing.candidates import MOST_CANDIDATES, Candidates, taken
 from napari_stem_orient.indexing.model_trust import gross_error_deg, log_odds_of_missing

@@ -234,8 +234,7 @@ def _sample(peaks: BraggPeaks, position: NDArray[np.int64]) -> BraggPeaks:
     return BraggPeaks(
         x_px=part.x_px,
         y_px=part.y_px,
-        q_x=part.q_x,
-        q_y=part.q_y,
+        q_as_given=(part.q_x, part.q_y),
         intensity=part.intensity,
         significance=part.significance,
         offsets=offsets_from_counts(counts),

@@ -37,7 +37,8 @@ LARGEST_Q = 8.0
 #: Value of the parameter "pixels" of peaks that came in Å⁻¹: their pixels and pixel size stand for no detector's.
 NOMINAL = "nominal"
 
-_ARRAYS = ("x_px", "y_px", "q_x", "q_y", "intensity", "offsets", "detected")
+_READ = ("x_px", "y_px", "intensity", "offsets", "detected")
+_ARRAYS = (*_READ, "q_x", "q_y")
 
 
 class UnreadablePeaks(UserError):  # noqa: N818 - it says what is the matter
@@ -199,7 +200,8 @@ def _read_own(group: Any, path: Path) -> BraggPeaks:
     attrs = dict(group.attrs)
     detector = attrs.get("detector_shape")
     return BraggPeaks(
-        **{name: group[name][...] for name in (*_ARRAYS, *({"significance"} & set(group)))},
+        **{name: group[name][...] for name in (*_READ, *({"significance"} & set(group)))},
+        q_as_given=(group["q_x"][...], group["q_y"][...]),
         scan_shape=(int(attrs["scan_shape"][0]), int(attrs["scan_shape"][1])),
         calibration=Calibration.model_validate_json(attrs["calibration"]),
         origin_px=group["origin_px"][...] if "origin_px" in group else None,

@@ -99,8 +99,8 @@ def with_confirmed(state: ScanState, quantity: Quantity, confirmed: bool) -> Sca
     """The state in which a quantity of the peaks' calibration counts as calibrated, or no longer."""
     if state.peaks is None or confirmed is (quantity in state.peaks.calibration.checked):
         return state
-    # not computed anew: peaks that were opened shall keep their q, and their maps, to the last digit
-    peaks = replace(state.peaks, calibration=with_check(state.peaks.calibration, quantity, confirmed))
+    # peaks that were opened shall keep their q, and their maps, to the last digit
+    peaks = state.peaks.with_checked(with_check(state.peaks.calibration, quantity, confirmed))
     scan = None if state.datacube is None else with_check(state.datacube.calibration, quantity, confirmed)
     title = f"{quantity.capitalize()} {'confirmed' if confirmed else 'not confirmed'}"
     return _with_change(state, title, peaks, scan=scan)

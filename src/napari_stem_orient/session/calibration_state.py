@@ -40,8 +40,10 @@ class CalibrationState:
         return peaks.with_calibration(self.calibration, origin_px=self.origin_px)
 
     def has_q_of(self, peaks: BraggPeaks) -> bool:
-        """Whether these peaks have the very q that is kept here."""
-        return self.peaks is not None and self.peaks.q_x is peaks.q_x
+        """Whether these peaks have the very q that is kept here, as it was given."""
+        given = None if self.peaks is None else self.peaks.q_as_given
+        theirs = peaks.q_as_given
+        return given is not None and theirs is not None and theirs[0] is given[0]
 
 
 CalibrationChange = Change[CalibrationState]
