@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from napari_stem_orient.core.bragg_peaks import DIRECT_BEAM_INV_ANGSTROM, BraggPeaks
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import sample_from_py4dstem
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters, make_template_plan
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
+from napari_stem_orient.indexing.template_plan import make_template_plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.indexing.index import index_bragg_peaks
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
 from napari_stem_orient.transformer.model_folder import find_models, model_identities, read_card
 
 #: Indexes the positions (n,) of a mask; the result is a map of the whole scan and its time.

@@ -29,7 +29,7 @@ from stage_clock import STAGES, StageClock, memory_mb, watch_indexing
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
 from napari_stem_orient.io.peaks import save_bragg_peaks
 
 CRYSTAL = "Cu"

@@ -24,7 +24,8 @@ from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters, kernel_size_for
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
+from napari_stem_orient.indexing.template_plan import kernel_size_for
 
 PY4DSTEM_KERNEL = 0.08  # Å⁻¹
 DISKS = (6, 40)  # fewest and most of a pattern that is none

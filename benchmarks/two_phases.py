@@ -22,7 +22,7 @@ from report import machine, percent, table
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
 
 FEWEST_DISKS = 4
 

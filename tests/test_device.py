@@ -18,7 +18,8 @@ from napari_stem_orient.device import (
     is_out_of_memory,
     worker_threads,
 )
-from napari_stem_orient.indexing.refine import PatternFitter, RefinementParameters
+from napari_stem_orient.indexing.refine import PatternFitter
+from napari_stem_orient.indexing.refinement_parameters import RefinementParameters
 from napari_stem_orient.indexing.verification import verify
 from napari_stem_orient.simulation.kinematic import KinematicSimulator
 from napari_stem_orient.transformer.loss import orientation_loss, symmetry_matrices

@@ -91,7 +91,7 @@ def test_a_scan_goes_from_open_to_maps(
     assert session.stage_state(Stage.CALIBRATE) is StageState.DONE
     assert not desk.sections[Stage.CALIBRATE].unfolded
     assert desk.sections[Stage.INDEX].unfolded
-    until(lambda: indexing.parameters is not None)
+    until(lambda: indexing.device_box.count() > 0)
     indexing.crystals.add("Cu")
     until(indexing.run_button.isEnabled)
     indexing.run_button.click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.frames import WITHOUT_PATTERN, position_ranges
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap
 from napari_stem_orient.core.reason import Reason
-from napari_stem_orient.indexing import pattern_indexer
+from napari_stem_orient.indexing import indexing_job, pattern_indexer
 from napari_stem_orient.indexing.index import index_bragg_peaks, make_pattern_indexer
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.simulation.kinematic import simulate_pattern
@@ -153,7 +154,8 @@ def test_positions_without_detection_are_left_for_later() -> None:
     assert result.indexed[detected].all()
 
 
-def test_stopped_work_is_kept_and_resumed() -> None:
+def test_stopped_work_is_kept_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing_job, "PART_OF_CPU_REFINED", 16)
     peaks, _ = scene(n=100, seed=5)
     job = index_bragg_peaks(peaks, [CU], parameters=ALONE, device="cpu")
     first = next(job)
@@ -309,3 +311,20 @@ def test_more_views_make_smaller_batches_and_slow_crystals_small_blocks(
     blocks, result = drain(index_bragg_peaks(peaks, [CU], parameters=ALONE, device="cpu"))
     assert len(blocks[0].positions) < 10
     assert result.is_complete
+
+
+def test_a_run_can_be_repeated_to_the_bit_and_broken_off_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a computer that is slower the second time: work is cut by the data, never by the clock."""
+    monkeypatch.setattr(indexing_job, "PART_OF_CPU_REFINED", 16)
+    peaks, _ = scene(n=70)
+    first = drain(index_bragg_peaks(peaks, [CU], device="cpu"))[1]
+    job = index_bragg_peaks(peaks, [CU], device="cpu")
+    stopped = OrientationMap.empty(peaks, (CU,), method="transformer", parameters={})
+    for block in (next(job), next(job), next(job)):
+        stopped.fill(block)
+    job.close()
+    stopped = replace(first, **{name: getattr(stopped, name) for name in ARRAY_NAMES})
+    assert not stopped.is_complete
+    second = drain(index_bragg_peaks(peaks, [CU], device="cpu", resume_from=stopped))[1]
+    for name in ARRAY_NAMES:
+        np.testing.assert_array_equal(getattr(second, name), getattr(first, name))

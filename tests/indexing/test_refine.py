@@ -13,7 +13,8 @@ from napari_stem_orient.core.orientation import (
     quaternion_to_matrix,
     random_quaternions,
 )
-from napari_stem_orient.indexing.refine import PatternFitter, RefinementParameters, rotation_from_vector
+from napari_stem_orient.indexing.refine import PatternFitter, rotation_from_vector
+from napari_stem_orient.indexing.refinement_parameters import RefinementParameters
 from napari_stem_orient.simulation.kinematic import simulate_pattern
 
 

@@ -24,7 +24,7 @@ from napari_stem_orient.indexing.sensitivity import (
     calibration_sensitivity,
 )
 from napari_stem_orient.indexing.template_matching import index_by_template_matching
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
 
 
 def finish(job: Any) -> tuple[list[Any], Any]:

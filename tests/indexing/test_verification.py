@@ -8,7 +8,8 @@ import torch
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation import quaternion_to_matrix, random_quaternions
-from napari_stem_orient.indexing.refine import PatternFitter, RefinementParameters
+from napari_stem_orient.indexing.refine import PatternFitter
+from napari_stem_orient.indexing.refinement_parameters import RefinementParameters
 from napari_stem_orient.indexing.verification import (
     WEIGHTS,
     expected_error_deg,

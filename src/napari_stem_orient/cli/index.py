@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_stem_orient.cli.choices import detection_options, open_scan, refuse_scan_options, scan_options
 from napari_stem_orient.cli.detect import Detected, detect
@@ -26,19 +26,19 @@ from napari_stem_orient.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
-    from napari_stem_orient.runs.run_journal import RunJournal
+    from napari_stem_orient.steps.index import IndexChoice, MapStarted
+    from napari_stem_orient.steps.journal_notices import JournalNotice
 
 
 def index_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_index`."""
+    from napari_stem_orient.indexing.methods import MethodName
     from napari_stem_orient.indexing.parameters import IndexParameters
-    from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+    from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
     from napari_stem_orient.io.maps import MAP_ENDINGS
     from napari_stem_orient.io.own_files import MAP, PEAKS
 
@@ -55,8 +55,8 @@ def index_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=["transformer", "template"],
-        default="transformer",
+        choices=[name.value for name in MethodName],
+        default=MethodName.TRANSFORMER.value,
         help="template is py4DSTEM's template matching (the extra py4dstem). Default: transformer.",
     )
     reads_file(
@@ -85,30 +85,24 @@ def index_options(parser: argparse.ArgumentParser) -> None:
 
 def run_index(arguments: argparse.Namespace) -> str:
     """Index a scan or peaks with one or several crystals and save the orientation map."""
-    from napari_stem_orient.core.py4dstem_extra import require_py4dstem
     from napari_stem_orient.io.maps import open_orientation_map
-    from napari_stem_orient.runs.map_journal import remove_interrupted_maps
-    from napari_stem_orient.transformer.model_folder import model_identities
+    from napari_stem_orient.steps import index as step
 
     crystals = chosen_crystals(arguments)
-    parameters = _index_parameters(arguments)
+    choice = index_choice(arguments, crystals)
     earlier = None
     if arguments.resume and arguments.output.exists():
         earlier = open_orientation_map(arguments.output)
-    # an error before any work is done where py4DSTEM is missing or a crystal has no model
-    template = arguments.method == "template"
-    if template:
-        require_py4dstem()
-    model = None if template else model_identities(crystals, folders=arguments.model or ())
-    if not template:
-        _tell_of_poor_models(crystals, arguments.model or ())
+    for doubt in step.check(choice, crystals):  # an error before any work is done
+        tell(
+            f"{doubt}. The map may be wrong: compare it with template matching, or look at some patterns in the window"
+        )
     peaks, detected = _peaks_to_index(arguments)
-    orientation_map, journal = _map_to_fill(arguments, peaks, crystals, parameters, model, earlier)
-    job = _index_job(arguments, peaks, crystals, parameters, orientation_map)
-    orientation_map = _fill(arguments, orientation_map, job, journal)
-    _save(orientation_map, arguments.output, journal)
-    journal.remove()
-    remove_interrupted_maps(orientation_map)
+    leftovers = step.Leftovers.TAKE if arguments.resume else step.Leftovers.TELL
+    job = step.index(choice, peaks, crystals, resume_from=earlier, leftovers=leftovers)
+    lost: list[str] = []
+    orientation_map = _fill(arguments, job, lost)
+    _save(orientation_map, arguments.output, kept=not lost)
     if detected is not None:
         detected.run.forget()
     total = orientation_map.n_positions
@@ -117,137 +111,88 @@ def run_index(arguments: argparse.Namespace) -> str:
     )
 
 
-def _tell_of_poor_models(crystals: Sequence[Crystal], folders: Sequence[Path]) -> None:
-    """Say of each model that will be used, before any work is done, that it proposes badly if its card says so."""
-    from napari_stem_orient.transformer.model_folder import find_models, read_card
+def index_choice(arguments: argparse.Namespace, crystals: tuple[Crystal, ...]) -> IndexChoice:
+    """What the options choose, with the crystals loaded; options of the method that is not chosen are refused."""
+    from napari_stem_orient.indexing.methods import METHODS, MethodName
+    from napari_stem_orient.steps.crystals import CrystalChoice
+    from napari_stem_orient.steps.index import IndexChoice
 
-    for folder in dict.fromkeys(find_models(crystals, folders=folders).values()):
-        card = read_card(folder)
-        if card.poor_proposals:
-            tell(
-                f"model {card.name}: {card.poor_proposals}. The map may be wrong: compare it with template "
-                "matching, or look at some patterns in the window"
-            )
+    method = METHODS[MethodName(arguments.method)]
+    others = [other.parameters for other in METHODS.values() if other is not method]
+    default = method.name is MethodName.TRANSFORMER
+    why = f"without --method {MethodName.TEMPLATE}" if default else f"with --method {method.name}"
+    refuse_unused(arguments, others, [method.parameters], why=why)
+    if arguments.model and not method.uses_models:
+        raise UsageError(f"--model has no effect {why}: leave it out")
+    return IndexChoice(
+        crystals=tuple(CrystalChoice.of(crystal) for crystal in crystals),
+        method=method.name,
+        parameters=build_model(arguments, method.parameters),
+        models=tuple(arguments.model or ()),
+        device=arguments.device,
+    )
 
 
 def _fill(
     arguments: argparse.Namespace,
-    orientation_map: OrientationMap,
-    job: Generator[IndexedBlock, None, OrientationMap],
-    journal: RunJournal,
+    job: Generator[MapStarted | IndexedBlock | JournalNotice, None, OrientationMap],
+    lost: list[str],
 ) -> OrientationMap:
-    """Run the job to its map; stopped, what it has is saved, or else the journal goes on keeping it."""
-    from napari_stem_orient.runs.map_journal import map_kept_in_journal
+    """Run the job to its map; stopped, what it has is saved, or else the journal goes on keeping it.
 
-    told: list[str] = []
-
-    def take(block: IndexedBlock) -> None:
-        orientation_map.fill(block)
-        if journal.problem and not told:
-            told.append(journal.problem)
-            tell(journal.problem)
-
-    title = f"Orientations ({arguments.method})"
-    try:
-        return follow(map_kept_in_journal(job, journal), title, arguments, on_record=take)
-    except KeyboardInterrupt:
-        if not orientation_map.done.any():
-            journal.remove()
-            raise
-        _save(orientation_map, arguments.output, journal)
-        journal.remove()
-        done = int(orientation_map.done.sum())
-        raise stopped(arguments.output, done, orientation_map.n_positions) from None
-
-
-def _save(orientation_map: OrientationMap, output: Path, journal: RunJournal) -> None:
-    from napari_stem_orient.io.maps import save_orientation_map
-
-    n_done = int(orientation_map.done.sum())
-    save = partial(save_orientation_map, orientation_map)
-    save_or_keep(save, output, "orientations", n_done=n_done, kept=not journal.problem)
-
-
-def _index_parameters(arguments: argparse.Namespace) -> BaseModel:
-    """The parameters of the chosen method; options of the other one are refused."""
-    from napari_stem_orient.indexing.parameters import IndexParameters
-    from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
-
-    if arguments.method == "template":
-        why = "with --method template"
-        refuse_unused(arguments, [IndexParameters], [TemplateMatchingParameters], why=why)
-        if arguments.model:
-            raise UsageError(f"--model has no effect {why}: leave it out")
-        return build_model(arguments, TemplateMatchingParameters)
-    why = "without --method template"
-    refuse_unused(arguments, [TemplateMatchingParameters], [IndexParameters], why=why)
-    return build_model(arguments, IndexParameters)
-
-
-def _map_to_fill(
-    arguments: argparse.Namespace,
-    peaks: BraggPeaks,
-    crystals: tuple[Crystal, ...],
-    parameters: BaseModel,
-    model: dict[str, Any] | None,
-    earlier: OrientationMap | None,
-) -> tuple[OrientationMap, RunJournal]:
-    """An empty map, or the earlier one if it is of the same peaks and was made in the same way; and its journal.
-
-    What a crash has left of the same run is gone on from, too, where the user asks for it.
+    Why no journal keeps it comes into ``lost``.
     """
-    from napari_stem_orient.core.orientation_map import OrientationMap
-    from napari_stem_orient.io.peaks import is_peaks_file
-    from napari_stem_orient.runs.map_journal import begin_map_journal, find_interrupted_map
+    from napari_stem_orient.steps.index import MapStarted
+    from napari_stem_orient.steps.journal_notices import JournalNotice
 
-    empty = OrientationMap.empty(
-        peaks, crystals, method=arguments.method, parameters=parameters.model_dump(mode="json"), model=model
-    )
-    other = () if earlier is None else earlier.made_otherwise(empty)
-    if other:
-        raise ValueError(
-            f"{arguments.output} was made with other {' and '.join(other)}: use the same, or leave --resume out"
-        )
-    left = find_interrupted_map(empty)
-    if left is not None and not arguments.resume:
-        words = f"{int(left.done.sum()):,} of {left.n_positions:,} positions"
+    filled: list[OrientationMap] = []
+
+    def take(record: MapStarted | IndexedBlock | JournalNotice) -> None:
+        if isinstance(record, JournalNotice):
+            tell(record.text)
+            lost.extend([record.text] if record.lost else [])
+        elif not isinstance(record, MapStarted):
+            filled[0].fill(record)
+        else:
+            _tell_of_start(arguments, record)
+            filled.append(record.orientation_map)
+
+    try:
+        return follow(job, f"Orientations ({arguments.method})", arguments, on_record=take)
+    except KeyboardInterrupt:
+        if not filled or not filled[0].done.any():
+            raise
+        _save(filled[0], arguments.output, kept=not lost)
+        done = int(filled[0].done.sum())
+        raise stopped(arguments.output, done, filled[0].n_positions) from None
+
+
+def _tell_of_start(arguments: argparse.Namespace, record: MapStarted) -> None:
+    """Say what an interrupted run has left; nothing to go on from is an error where the user asked for it."""
+    from napari_stem_orient.io.peaks import is_peaks_file
+
+    if record.left:
+        words = f"{record.left:,} of {record.orientation_map.n_positions:,} positions"
         tell(
             f"{words} are left from a run that was interrupted; with --resume this one would go on from there"
         )
-    candidates = [each for each in (earlier, left) if each is not None and arguments.resume]
-    if arguments.resume and not candidates and is_peaks_file(arguments.file):
+    if arguments.resume and not record.progress.done and is_peaks_file(arguments.file):
         nothing = f"no file {arguments.output} and no run that was interrupted"
         raise FileNotFoundError(f"there is nothing to go on from: {nothing}; leave --resume out")
-    start = max(candidates, key=lambda each: int(each.done.sum()), default=empty)
-    journal = begin_map_journal(start)
-    for text in journal.made_room:
-        tell(text)
-    return start, journal
 
 
-def _index_job(
-    arguments: argparse.Namespace,
-    peaks: BraggPeaks,
-    crystals: tuple[Crystal, ...],
-    parameters: BaseModel,
-    start: OrientationMap,
-) -> Generator[IndexedBlock, None, OrientationMap]:
-    from napari_stem_orient.indexing.index import index_bragg_peaks
-    from napari_stem_orient.indexing.parameters import IndexParameters
-    from napari_stem_orient.indexing.template_matching import index_by_template_matching
-    from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+def _save(orientation_map: OrientationMap, output: Path, *, kept: bool) -> None:
+    from napari_stem_orient.io.maps import save_orientation_map
+    from napari_stem_orient.steps.index import safe
 
-    if isinstance(parameters, TemplateMatchingParameters):
-        return index_by_template_matching(peaks, crystals, parameters=parameters, resume_from=start)
-    assert isinstance(parameters, IndexParameters)
-    return index_bragg_peaks(
-        peaks,
-        crystals,
-        parameters=parameters,
-        models=arguments.model or (),
-        device=arguments.device,
-        resume_from=start,
+    save_or_keep(
+        partial(save_orientation_map, orientation_map),
+        output,
+        "orientations",
+        n_done=int(orientation_map.done.sum()),
+        kept=kept,
     )
+    safe(orientation_map)
 
 
 def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected | None]:
@@ -255,7 +200,7 @@ def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.indexing.parameters import IndexParameters
-    from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+    from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
     from napari_stem_orient.io.peaks import NOMINAL, is_peaks_file, open_bragg_peaks
 
     path = existing(arguments.file)

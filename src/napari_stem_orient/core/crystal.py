@@ -69,6 +69,9 @@ class Crystal:
         they are a, b, c themselves; another cell of the file (rhombohedral axes) has its own.
     notes
         Sentences on what had to be decided when the structure was read; no part of what the crystal is.
+    source
+        What `load_crystal` makes it from again: its built-in name, or the path of its CIF, with "#" and the name of the
+        structure where the file holds several; empty where nobody knows. No part of what the crystal is, either.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Crystal:
     setting: str = ""
     quoted_axes: FloatArray | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    source: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fractional", np.asarray(self.fractional, dtype=np.float64).reshape(-1, 3))
@@ -353,7 +357,7 @@ def load_crystal(name_or_path: str | Path, *, block: str | None = None) -> Cryst
     """
     name = str(name_or_path)
     if name in BUILTIN_STRUCTURES:
-        return Crystal(name=name, **BUILTIN_STRUCTURES[name].as_crystal_arguments())
+        return Crystal(name=name, source=name, **BUILTIN_STRUCTURES[name].as_crystal_arguments())
     path = Path(name_or_path)
     if not path.is_file() and block is None and "#" in name:
         name, _, block = name.rpartition("#")
@@ -390,6 +394,7 @@ def crystal_from_cif(path: str | Path, *, block: str | None = None) -> Crystal:
         setting=setting_symbol(reading.operations, cell.space_group) if cell.quoted_axes is None else "",
         quoted_axes=cell.quoted_axes,
         notes=tuple(note for note in (*structure.notes, cell.note) if note),
+        source=str(path.absolute()) if block is None else f"{path.absolute()}#{chosen.name}",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,9 +17,10 @@ from napari_stem_orient.indexing.candidates import Candidates
 from napari_stem_orient.indexing.neighbour_pass import NeighbourPass, rows_together
 from napari_stem_orient.indexing.pattern_indexer import PatternIndexer
 
-#: A block aims at this time, in seconds: several a second, yet large enough to be quick.
-BLOCK_SECONDS = 0.15
-SMALLEST_BLOCK, FIRST_BLOCK, LARGEST_BLOCK = 16, 64, 8192
+#: Patterns that are solved together, at most. Sums end in other bits where they are cut otherwise: a scan is cut at
+#: the same positions each time, never by the clock, so that a run can be repeated to the bit. A part takes one or two
+#: tenths of a second of a CPU, with refinement and without.
+PART_OF_CPU_REFINED, PART_OF_CPU, LARGEST_BLOCK = 128, 512, 8192
 
 #: Answers with neighbours that come in one block.
 MOST_ANSWERED = 1024
@@ -95,27 +95,27 @@ class IndexingJob:
     def _each_alone(
         self, positions: NDArray[np.int64], neighbour_pass: NeighbourPass | None
     ) -> Iterator[IndexedBlock]:
-        """Index positions in blocks whose size follows the time that the last one took; then hear the neighbours."""
-        fitting = self._indexer.batch_size  # few for a large cell, whose patterns take long
-        size, start = min(FIRST_BLOCK, fitting), 0
-        while start < len(positions):
-            begun = time.monotonic()
-            block_positions = positions[start : start + size]
+        """Index positions part by part; then hear the neighbours."""
+        start = 0
+        for block_positions in _parts(positions, self._part_size()):
             peaks, mask = self._indexer.pad(self._peaks.select(block_positions))
             found, n_disks = self._indexer.solve(peaks, mask), mask.sum(axis=1)
             start += len(block_positions)
             self._n_solved = start
             new = np.flatnonzero(self._shown_alone[block_positions])
             block = self._answers(block_positions, found, n_disks, new, last=neighbour_pass is None)
-            taken = max(time.monotonic() - begun, 1e-3)
-            size = int(
-                np.clip(size * min(4.0, BLOCK_SECONDS / taken), min(SMALLEST_BLOCK, fitting), LARGEST_BLOCK)
-            )
             yield block
             if neighbour_pass is not None:
                 neighbour_pass.add(block_positions, found, n_disks)
                 follows = positions[start] // self._peaks.scan_shape[1] if start < len(positions) else None
                 yield from self._with_neighbours(neighbour_pass, follows)
+
+    def _part_size(self) -> int:
+        """How many patterns are solved together: few for a large cell, whose patterns take long."""
+        refines = self._indexer.parameters.refine
+        of_cpu = PART_OF_CPU_REFINED if refines else PART_OF_CPU
+        most = of_cpu if self._indexer.device.type == "cpu" else LARGEST_BLOCK
+        return min(most, LARGEST_BLOCK, self._indexer.batch_size)
 
     def _with_neighbours(self, neighbour_pass: NeighbourPass, row: int | None) -> Iterator[IndexedBlock]:
         """Answer what can be answered where all rows before ``row`` are solved; None: all of them."""
@@ -154,6 +154,12 @@ class IndexingJob:
         if self._asks_neighbours:
             part = OWN_PART * part + (1 - OWN_PART) * self._n_answered / max(1, self._n_to_answer)
         return Progress(total - self._n_wanted + int(part * self._n_wanted + 1e-6), total, "patterns")
+
+
+def _parts(positions: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Cut sorted positions (n,) where the whole scan would be cut: a resumed run meets the same parts."""
+    ends = np.flatnonzero(np.diff(positions // size)) + 1
+    yield from np.split(positions, ends) if len(positions) else ()
 
 
 def _widened(rows: NDArray[np.bool_], *, before: int, after: int) -> NDArray[np.bool_]:

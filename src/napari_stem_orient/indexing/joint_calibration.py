@@ -27,7 +27,8 @@ from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.device import choose_device
 from napari_stem_orient.indexing.explained_disks import ExplainedDisks, PhasePatterns
 from napari_stem_orient.indexing.index import visible_q_limit
-from napari_stem_orient.indexing.refine import PatternFitter, RefinementParameters
+from napari_stem_orient.indexing.refine import PatternFitter
+from napari_stem_orient.indexing.refinement_parameters import RefinementParameters
 from napari_stem_orient.transformer.tokens import strongest_peaks
 
 Float64 = NDArray[np.float64]

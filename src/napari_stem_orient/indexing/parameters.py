@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from napari_stem_orient.indexing.refine import RefinementParameters
+from napari_stem_orient.indexing.refinement_parameters import RefinementParameters
 
 
 class IndexParameters(RefinementParameters):

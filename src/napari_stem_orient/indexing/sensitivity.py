@@ -19,7 +19,8 @@ from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.indexing.index import index_with, make_pattern_indexer
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.template_matching import index_by_template_matching, measured_q_max
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters, TemplatePlans
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
+from napari_stem_orient.indexing.template_plan import TemplatePlans
 
 #: The sample is made of squares of the scan of so many positions across, so that positions have their neighbours; so
 #: many positions around a square are indexed with it and not counted. A word travels farther, but fades: with 5 the

@@ -31,7 +31,7 @@ from napari_stem_orient.core.orientation import (
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters as TemplateMatchingParameters
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
 from napari_stem_orient.indexing.template_plan import TemplatePlan, TemplatePlans, finished
 
 FloatArray = NDArray[np.float64]

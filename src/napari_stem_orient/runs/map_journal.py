@@ -178,9 +178,11 @@ def find_interrupted_map(start: OrientationMap, *, folder: str | Path | None = N
     return max(begun, key=lambda each: int(each.done.sum()), default=None)
 
 
-def remove_interrupted_maps(start: OrientationMap, *, folder: str | Path | None = None) -> None:
-    """Forget the interrupted runs that were to fill such a map."""
-    remove_free_journals(KIND, _key(start), folder)
+def remove_interrupted_maps(
+    start: OrientationMap, *, keep: Path | None = None, folder: str | Path | None = None
+) -> None:
+    """Forget the runs that were to fill such a map, but for the journal ``keep``."""
+    remove_free_journals(KIND, _key(start), folder, which=lambda path: path != keep)
 
 
 def _keep_block(journal: RunJournal, block: IndexedBlock) -> None:

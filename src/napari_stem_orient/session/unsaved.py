@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.indexing.methods import method_title
 from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.session.saved import Result
     from napari_stem_orient.session.state import ScanState
-
-METHOD_WORDS = {"transformer": "transformer", "template": "template matching"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +65,7 @@ def unsaved_results(state: ScanState) -> tuple[Unsaved, ...]:
     found: list[Unsaved] = []
     for result in maps:
         if not state.saved.has(result):
-            method = f" ({METHOD_WORDS.get(result.method, result.method)})" if len(maps) > 1 else ""
+            method = f" ({method_title(result.method).lower()})" if len(maps) > 1 else ""
             done = _positions(int(result.done.sum()), result.n_positions)
             words = f"Map of {scan_name(state)}{method}, {done}"
             found.append(Unsaved(result, words, state.saved.is_kept(result)))

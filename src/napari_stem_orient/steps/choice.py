@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, model_validator
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class Choice(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
@@ -13,7 +13,7 @@ from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.progress import Job
 from napari_stem_orient.detection.detectors import DETECTORS, DetectionInput, DetectorName
 from napari_stem_orient.detection.parameters import DetectionParameters
-from napari_stem_orient.steps.choice import Choice, Given
+from napari_stem_orient.steps.choice import Choice, Device, Given
 from napari_stem_orient.steps.mask import FoundMask, Mask, MaskChoice, chosen_mask, find_mask
 from napari_stem_orient.steps.probe import ProbeChoice, chosen_probe
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from napari_stem_orient.detection.false_alarms import FalseAlarms
     from napari_stem_orient.detection.probe import DirectBeam, ProbeTemplate
     from napari_stem_orient.detection.rejected_maxima import Explained
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class GivenDetectionParameters(Given[DetectionParameters]):

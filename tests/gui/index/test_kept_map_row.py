@@ -30,7 +30,7 @@ def new_panel(qtbot: QtBot, peaks: BraggPeaks, until: Until) -> IndexWidget:
     panel = IndexWidget(ViewerModel())  # type: ignore[arg-type]
     qtbot.addWidget(panel)
     panel.show()
-    until(lambda: panel.parameters is not None)
+    until(lambda: panel.device_box.count() > 0)
     panel.session.open_peaks(peaks)
     return panel
 

@@ -13,17 +13,17 @@ import pytest
 from qtpy.QtWidgets import QLabel
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
-from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.index.widget import IndexWidget
-from napari_stem_orient.gui.jobs.stage_jobs import IndexingTask, MapStarted
 from napari_stem_orient.gui.parts.folding import Folding
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
 from napari_stem_orient.simulation.grains import make_polycrystal
 from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
+from napari_stem_orient.steps.index import IndexChoice, Leftovers, MapStarted, empty_map, indexing_run
 from napari_stem_orient.transformer.model_folder import read_card, shipped_models
 from patience import Until
 from shown_panel import ShowPanel
@@ -45,7 +45,7 @@ def peaks() -> BraggPeaks:
 @pytest.fixture
 def panel(show_panel: ShowPanel, until: Until) -> IndexWidget:
     panel = show_panel(IndexWidget)
-    until(lambda: panel.parameters is not None)
+    until(lambda: panel.device_box.count() > 0)
     return panel
 
 
@@ -192,10 +192,19 @@ def block_of(positions: np.ndarray, done: int) -> IndexedBlock:
     return IndexedBlock.not_indexed(positions, Reason.NO_PHASE_FITS, progress=Progress(done, 72, "patterns"))
 
 
-def slow_indexing(task: IndexingTask) -> Generator[Any, None, OrientationMap]:
-    parameters = task.parameters.model_dump(mode="json")
-    empty = OrientationMap.empty(task.peaks, task.crystals, method=task.method, parameters=parameters)
-    result = (task.resume_from or empty).copy()
+def empty_for(choice: IndexChoice, peaks: BraggPeaks, crystals: tuple[Crystal, ...]) -> OrientationMap:
+    return empty_map(choice, indexing_run(choice, peaks, crystals))
+
+
+def slow_indexing(
+    choice: IndexChoice,
+    peaks: BraggPeaks,
+    crystals: tuple[Crystal, ...],
+    *,
+    resume_from: OrientationMap | None = None,
+    leftovers: Leftovers = Leftovers.TAKE,
+) -> Generator[Any, None, OrientationMap]:
+    result = (resume_from or empty_for(choice, peaks, crystals)).copy()
     remaining = result.remaining_positions
     yield MapStarted(result.copy(), Progress(72 - len(remaining), 72, "patterns"))
     for number, position in enumerate(remaining, start=1):
@@ -209,7 +218,7 @@ def slow_indexing(task: IndexingTask) -> Generator[Any, None, OrientationMap]:
 def test_a_cancelled_run_is_kept_and_resumed_where_it_stopped(
     ready: IndexWidget, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", slow_indexing)
+    monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", slow_indexing)
     ready.run_button.click()
     until(lambda: ready.session.current_map is not None and ready.session.current_map.done.sum() > 3)
     ready.job_bar.cancel_button.click()
@@ -233,10 +242,10 @@ def test_a_cancelled_run_is_kept_and_resumed_where_it_stopped(
 def test_a_run_that_ends_before_a_position_is_done_leaves_the_map_as_it_was(
     ready: IndexWidget, until: Until, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    def getting_ready(task: IndexingTask) -> Generator[MapStarted | IndexedBlock, None, OrientationMap]:
-        empty = OrientationMap.empty(
-            task.peaks, task.crystals, method=task.method, parameters=task.parameters.model_dump(mode="json")
-        )
+    def getting_ready(
+        choice: IndexChoice, peaks: BraggPeaks, crystals: tuple[Crystal, ...], **_: object
+    ) -> Generator[MapStarted | IndexedBlock, None, OrientationMap]:
+        empty = empty_for(choice, peaks, crystals)
         yield MapStarted(empty, Progress(0, 72, "patterns"))
         for _ in range(400):
             time.sleep(0.005)
@@ -245,12 +254,12 @@ def test_a_run_that_ends_before_a_position_is_done_leaves_the_map_as_it_was(
                 raise RuntimeError("out of memory")
         return empty
 
-    monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", slow_indexing)
+    monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", slow_indexing)
     ready.run_button.click()
     until(lambda: stopped(ready) and ready.session.stage_state(Stage.INDEX) is StageState.DONE)
     before = ready.session.current_map
     started = watched(ready.session, "current_result")
-    monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", getting_ready)
+    monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", getting_ready)
     ready.run_button.click()
     until(lambda: started)
     if end == "cancelled":
@@ -266,7 +275,7 @@ def test_a_run_that_ends_before_a_position_is_done_leaves_the_map_as_it_was(
 def test_other_parameters_start_over_instead_of_resuming(
     ready: IndexWidget, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", slow_indexing)
+    monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", slow_indexing)
     ready.run_button.click()
     until(lambda: ready.session.current_map is not None and ready.session.current_map.done.sum() > 3)
     ready.job_bar.cancel_button.click()
@@ -278,7 +287,7 @@ def test_other_parameters_start_over_instead_of_resuming(
 def test_maps_of_both_methods_stay_and_either_can_be_shown(
     ready: IndexWidget, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", slow_indexing)
+    monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", slow_indexing)
     ready.run_button.click()
     until(lambda: stopped(ready))
     assert ready.map_row.isHidden()
@@ -293,13 +302,15 @@ def test_maps_of_both_methods_stay_and_either_can_be_shown(
 def test_a_failing_run_says_so_in_one_line_and_can_be_run_again(
     ready: IndexWidget, until: Until, errors: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(task: IndexingTask) -> Generator[Any, None, OrientationMap]:
-        job = slow_indexing(task)
+    def failing(
+        choice: IndexChoice, peaks: BraggPeaks, crystals: tuple[Crystal, ...], **_: object
+    ) -> Generator[Any, None, OrientationMap]:
+        job = slow_indexing(choice, peaks, crystals)
         yield next(job)
         yield next(job)
         raise RuntimeError("CUDA error: out of memory\nstack trace")
 
-    monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", failing)
+    monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", failing)
     ready.run_button.click()
     until(lambda: stopped(ready))
     assert ready.message_label.text() == "CUDA error: out of memory stack trace"
@@ -311,7 +322,7 @@ def test_a_failing_run_says_so_in_one_line_and_can_be_run_again(
 def test_a_new_pixel_size_makes_the_map_out_of_date(
     ready: IndexWidget, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", slow_indexing)
+    monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", slow_indexing)
     ready.run_button.click()
     until(lambda: stopped(ready))
     calibration = ready.session.calibration
@@ -325,7 +336,7 @@ def test_a_new_pixel_size_makes_the_map_out_of_date(
 def test_another_scan_opened_during_the_run_ends_it_without_a_trace(
     ready: IndexWidget, until: Until, errors: list[str], monkeypatch: pytest.MonkeyPatch, peaks: BraggPeaks
 ) -> None:
-    monkeypatch.setattr("napari_stem_orient.gui.index.widget.indexing_job", slow_indexing)
+    monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", slow_indexing)
     ready.run_button.click()
     until(lambda: ready.session.current_map is not None)
     other = BraggPeaks.from_lists([np.zeros((0, 3))] * 6, (2, 3), peaks.calibration)

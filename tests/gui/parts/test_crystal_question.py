@@ -32,7 +32,7 @@ _atom_site_fract_z
 @pytest.fixture
 def panel(show_panel: ShowPanel, until: Until) -> IndexWidget:
     panel = show_panel(IndexWidget)
-    until(lambda: panel.parameters is not None)
+    until(lambda: panel.device_box.count() > 0)
     return panel
 
 

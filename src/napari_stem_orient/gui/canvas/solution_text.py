@@ -131,8 +131,3 @@ def difference_text(
         return "another phase"
     angle = disorientation_angle_deg(one[1], other[1], one[0].proper_point_group)
     return f"{float(angle):.1f}° away"
-
-
-def method_title(method: str) -> str:
-    """Return a method's name for people: "transformer" is "Transformer", "template" is "Template matching"."""
-    return {"transformer": "Transformer", "template": "Template matching"}.get(method, method)

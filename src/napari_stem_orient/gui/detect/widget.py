@@ -22,7 +22,6 @@ from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.gui.jobs.resume_jobs import InterruptedRun, save_result, with_journal
 from napari_stem_orient.gui.jobs.stage_jobs import (
     DetectionTask,
-    JournalNotice,
     collected_peaks,
     detection_job,
     preview,
@@ -37,6 +36,7 @@ from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.journal_notices import JournalNotice
 
 if TYPE_CHECKING:
     import napari

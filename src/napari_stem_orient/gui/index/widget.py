@@ -15,16 +15,7 @@ from napari_stem_orient.gui.index.kept_map_row import KeptMapRow
 from napari_stem_orient.gui.index.model_cards import ModelCards
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
-from napari_stem_orient.gui.jobs.stage_jobs import (
-    IndexingChoices,
-    IndexingTask,
-    JournalNotice,
-    MapStarted,
-    ModelsFound,
-    indexing_choices,
-    indexing_job,
-    models_for,
-)
+from napari_stem_orient.gui.jobs.stage_jobs import ModelsFound, devices, models_for
 from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.crystal_list import CrystalList
 from napari_stem_orient.gui.parts.exploratory_note import ExploratoryNote
@@ -35,15 +26,17 @@ from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
-from napari_stem_orient.indexing.template_plan import TemplateMatchingParameters
+from napari_stem_orient.indexing.methods import METHODS, MethodName, method_title
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.crystals import CrystalChoice
+from napari_stem_orient.steps.index import IndexChoice, Leftovers, MapStarted, index
+from napari_stem_orient.steps.journal_notices import JournalNotice
 
 if TYPE_CHECKING:
     import napari
 
-METHODS = {"transformer": "Transformer", "template": "Template matching (py4DSTEM)"}
 PLAIN = ("refine",)
 
 
@@ -62,11 +55,8 @@ class IndexWidget(StagePanel):
         super().__init__(napari_viewer)
         self._replaced: OrientationMap | None = None  # the map that the run has taken the place of
         self._models: ModelsFound | None = None
-        self._choices_asked = False
-        self._transformer_form: ParameterForm[BaseModel] | None = None
-        self.template_form: ParameterForm[BaseModel] = ParameterForm(
-            TemplateMatchingParameters(), advanced=tuple(TemplateMatchingParameters.model_fields)
-        )
+        self._devices_asked = False
+        self.forms = {name: _form(method.parameters()) for name, method in METHODS.items()}
         self.crystals = CrystalList(self)
         self.content.addWidget(self.crystals)
         self.lent_label = plain_label()
@@ -80,9 +70,9 @@ class IndexWidget(StagePanel):
         self.content.addWidget(self.train_button)
         self.model_cards = ModelCards()
         self.content.addWidget(self.model_cards)
-        self._forms = QVBoxLayout()
-        self._forms.addWidget(self.template_form)
-        self.content.addLayout(self._forms)
+        for form in self.forms.values():
+            form.changed.connect(self._on_parameters_changed)
+            self.content.addWidget(form)
         self.exploratory = ExploratoryNote()
         self.content.addWidget(self.exploratory)
         self.kept_row = KeptMapRow(self)
@@ -101,15 +91,21 @@ class IndexWidget(StagePanel):
         self._on_map_changed()
 
     @property
-    def method(self) -> str:
-        """The chosen method, "transformer" or "template"."""
-        return str(self.method_box.currentData())
+    def method(self) -> MethodName:
+        """The chosen method."""
+        return MethodName(self.method_box.currentData())
 
     @property
-    def parameters(self) -> BaseModel | None:
-        """The parameters of the chosen method; None until torch is loaded."""
-        form = self._transformer_form if self.method == "transformer" else self.template_form
-        return None if form is None else form.value
+    def choice(self) -> IndexChoice:
+        """All that is chosen in the panel."""
+        method = METHODS[self.method]
+        return IndexChoice(
+            crystals=tuple(CrystalChoice.of(crystal) for crystal in self.session.crystals),
+            method=method.name,
+            parameters=self.forms[method.name].value,
+            models=self.session.model_folders if method.uses_models else (),
+            device=self.device_box.currentData() or "auto" if method.uses_models else "auto",
+        )
 
     def box_of(self, name: str) -> QWidget | None:
         """Return where crystals are added, or a model for them is had."""
@@ -124,25 +120,18 @@ class IndexWidget(StagePanel):
         self._start(resume_from=None)
 
     def _start(self, *, resume_from: OrientationMap | None) -> None:
-        session, parameters = self.session, self.parameters
-        if session.peaks is None or parameters is None or session.stage_needs(Stage.INDEX):
+        session, choice = self.session, self.choice
+        if session.peaks is None or session.stage_needs(Stage.INDEX):
             self.refresh()
             return
-        task = IndexingTask(
-            peaks=session.peaks,
-            crystals=session.crystals,
-            method=self.method,
-            parameters=parameters,
-            device=str(self.device_box.currentData() or "auto"),
-            model_folders=session.model_folders,
-            resume_from=resume_from,
-            # who indexes again what is there wants it done again; otherwise what a crash has left is gone on with
-            afresh=resume_from is None and self.method in session.orientation_maps,
-        )
+        # who indexes again what is there wants it done again; otherwise what a crash has left is gone on with
+        afresh = resume_from is None and choice.method in session.orientation_maps
+        leftovers = Leftovers.IGNORE if afresh or resume_from is not None else Leftovers.TAKE
+        job = index(choice, session.peaks, session.crystals, resume_from=resume_from, leftovers=leftovers)
         self.kept_row.withdraw()
         session.note_journal(OrientationMap, lost=False)
         self.run(
-            indexing_job(task),
+            job,
             title="Indexing",
             stage=Stage.INDEX,
             on_record=self._on_record,
@@ -196,60 +185,56 @@ class IndexWidget(StagePanel):
         session, current = self.session, self.session.current_map
         if current is None or not session.is_partial(Stage.INDEX) or session.stale_because(Stage.INDEX):
             return False
-        parameters = self.parameters
+        choice = self.choice
         return (
-            current.method == self.method
+            current.method == choice.method
             and session.peaks is not None
-            and parameters is not None
-            and current.parameters == parameters.model_dump(mode="json")
+            and current.parameters == choice.parameters.model_dump(mode="json")
         )
 
     # --- choices -------------------------------------------------------------------------------------------
 
     def _on_work_ahead(self) -> None:
         if self.session.summary is not None or self.session.peaks is not None:
-            self._load_choices()
+            self._load_devices()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Load what the panel offers when it is first looked at."""
         super().showEvent(event)
-        self._load_choices()
+        self._load_devices()
 
-    def _load_choices(self) -> None:
+    def _load_devices(self) -> None:
         """Load torch in a thread: it takes seconds, which the window and the first image should not wait for."""
-        if not self._choices_asked:
-            self._choices_asked = True
+        if not self._devices_asked:
+            self._devices_asked = True
             self.run(
-                plain_job(indexing_choices),
+                plain_job(devices),
                 title="Loading torch",
-                on_done=self._on_choices,
-                on_error=self._on_no_choices,
+                on_done=self._on_devices,
+                on_error=self._on_no_devices,
             )
 
-    def _on_no_choices(self, _: str) -> None:
-        self._choices_asked = False  # to try again when the panel is looked at again
+    def _on_no_devices(self, _: str) -> None:
+        self._devices_asked = False  # to try again when the panel is looked at again
 
-    def _on_choices(self, choices: IndexingChoices) -> None:
+    def _on_devices(self, found: tuple[tuple[str, str], ...]) -> None:
         self.device_box.clear()
-        for name, words in choices.devices:
+        for name, words in found:
             self.device_box.addItem(words, name)
-        advanced = [name for name in type(choices.parameters).model_fields if name not in PLAIN]
-        self._transformer_form = ParameterForm(choices.parameters, advanced=advanced)
-        self._transformer_form.changed.connect(self._on_parameters_changed)
-        self._forms.addWidget(self._transformer_form)
-        self._on_method_chosen()
+        self.refresh()
+
+    @property
+    def _uses_models(self) -> bool:
+        return METHODS[self.method].uses_models
 
     def _on_parameters_changed(self, _: object) -> None:
         self.refresh()
 
     def _on_method_chosen(self, _: int = 0) -> None:
-        transformer = self.method == "transformer"
-        self.template_form.setVisible(not transformer)
-        if self._transformer_form is not None:
-            self._transformer_form.setVisible(transformer)
-        self.device_box.setVisible(transformer)
-        self.device_label.setVisible(transformer)
-        self.folder_button.setVisible(transformer)
+        for name, form in self.forms.items():
+            form.setVisible(name is self.method)
+        for widget in (self.device_box, self.device_label, self.folder_button):
+            widget.setVisible(self._uses_models)
         self._look_for_models()
 
     def _on_model_folder(self) -> None:
@@ -274,7 +259,7 @@ class IndexWidget(StagePanel):
 
     def _look_for_models(self) -> None:
         self._models = None
-        if self.method == "transformer" and self.session.crystals:
+        if self._uses_models and self.session.crystals:
             self._ask_for_models()
         else:
             self.model_cards.show_models(())
@@ -289,7 +274,7 @@ class IndexWidget(StagePanel):
         self._looking.request((session.crystals, session.model_folders), find)
 
     def _on_models(self, key: object, found: ModelsFound) -> None:
-        if key == (self.session.crystals, self.session.model_folders) and self.method == "transformer":
+        if key == (self.session.crystals, self.session.model_folders) and self._uses_models:
             self._models = found
             self._show_models()
 
@@ -301,11 +286,11 @@ class IndexWidget(StagePanel):
         self.model_label.setText(
             "Model: add a crystal first." if self._models is None else self._models.sentence
         )
-        self.model_label.setVisible(self.method == "transformer")
+        self.model_label.setVisible(self._uses_models)
         if self._models is not None:
             self.model_cards.show_models(self._models.models)
         lacking = self._models is not None and not self._models.complete
-        self.train_button.setVisible(lacking and self.method == "transformer")
+        self.train_button.setVisible(lacking and self._uses_models)
         self.session.set_model_needed("a model for these crystals" if lacking else None)
         self.refresh()
 
@@ -315,7 +300,7 @@ class IndexWidget(StagePanel):
         self.map_box.blockSignals(True)
         self.map_box.clear()
         for method in session.orientation_maps:
-            self.map_box.addItem(METHODS.get(method, method), method)
+            self.map_box.addItem(method_title(method), str(method))
         if session.current_map is not None:
             self.map_box.setCurrentIndex(self.map_box.findData(session.current_map.method))
         self.map_box.blockSignals(False)
@@ -338,8 +323,9 @@ class IndexWidget(StagePanel):
         self.lent_label.setVisible(bool(self.lent_label.text()))
         running = session.stage_state(Stage.INDEX) is StageState.RUNNING
         can_resume = not running and self._can_resume()
-        has_models = self.method == "template" or (self._models is not None and self._models.complete)
-        ready = not session.stage_needs(Stage.INDEX) and has_models and self.parameters is not None
+        has_models = not self._uses_models or (self._models is not None and self._models.complete)
+        has_device = not self._uses_models or self.device_box.count() > 0
+        ready = not session.stage_needs(Stage.INDEX) and has_models and has_device
         self.run_button.setText("Resume" if can_resume else "Index")
         self.run_button.setEnabled(ready and not running)
         self.start_over_button.setVisible(can_resume)
@@ -349,22 +335,21 @@ class IndexWidget(StagePanel):
             self.method_box,
             self.device_box,
             self.folder_button,
-            self.template_form,
-            self._transformer_form,
+            *self.forms.values(),
             self.map_row,
         ):
-            if widget is not None:
-                widget.setEnabled(not running)
+            widget.setEnabled(not running)
 
     def _choices(self) -> QFormLayout:
         self.method_box = narrow_box()
-        for method, words in METHODS.items():
-            self.method_box.addItem(words, method)
+        for name, method in METHODS.items():
+            self.method_box.addItem(method.full_title, name.value)
         self.method_box.setToolTip(
             "<qt>Transformer: proposes orientations, which are then fitted and verified. Template matching: "
             "py4DSTEM's ACOM, the reference, slower, for every crystal.</qt>"
         )
-        self.py4dstem_label = grey_without_py4dstem(self.method_box, "template", what="Template matching")
+        template = METHODS[MethodName.TEMPLATE]
+        self.py4dstem_label = grey_without_py4dstem(self.method_box, template.name, what=template.title)
         self.method_box.currentIndexChanged.connect(self._on_method_chosen)
         self.device_box = narrow_box()
         self.device_box.setToolTip("Where the transformer runs.")
@@ -399,6 +384,13 @@ class IndexWidget(StagePanel):
         layout.addLayout(buttons)
         layout.addWidget(self.map_row)
         return layout
+
+
+def _form(parameters: BaseModel) -> ParameterForm[BaseModel]:
+    """The form of a method's parameters; those that few need are folded away."""
+    return ParameterForm(
+        parameters, advanced=[name for name in type(parameters).model_fields if name not in PLAIN]
+    )
 
 
 def _proposed_by(session: Session) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 
 from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap
 from napari_stem_orient.core.py4dstem_extra import why_no_py4dstem
-from napari_stem_orient.gui.canvas.solution_text import method_title
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
+from napari_stem_orient.indexing.methods import method_title
 from napari_stem_orient.indexing.template_matching import match_pattern
 from napari_stem_orient.indexing.template_plan import TemplatePlans
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
-from napari_stem_orient.gui.canvas.solution_text import difference_text, method_title
+from napari_stem_orient.gui.canvas.solution_text import difference_text
 from napari_stem_orient.gui.inspect.colour_key_widget import ColourKeyWidget
 from napari_stem_orient.gui.inspect.display_controls import DisplayControls
 from napari_stem_orient.gui.inspect.lent_width import LentWidth, room_beside
@@ -42,6 +42,7 @@ from napari_stem_orient.gui.parts.pattern_overlay import (
 )
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
 from napari_stem_orient.gui.parts.wheel_guard import guard_wheel
+from napari_stem_orient.indexing.methods import method_title
 
 if TYPE_CHECKING:
     import napari

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
-from napari_stem_orient.gui.jobs.stage_jobs import DetectionTask, JournalNotice, with_notices
+from napari_stem_orient.gui.jobs.stage_jobs import DetectionTask
+from napari_stem_orient.steps.journal_notices import JournalNotice, with_notices
 
 if TYPE_CHECKING:
     from pathlib import Path

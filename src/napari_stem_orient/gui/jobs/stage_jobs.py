@@ -5,28 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.frames import FrameChoice, FramesDoNotFit, positions_from_text
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
-from napari_stem_orient.core.progress import Progress, Record
+from napari_stem_orient.core.orientation_map import OrientationMap
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from pydantic import BaseModel
 
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
     from napari_stem_orient.detection.rejected_maxima import Explained
-    from napari_stem_orient.runs.run_journal import RunJournal
     from napari_stem_orient.transformer.model_card import ModelCard
-
-RecordType = TypeVar("RecordType", bound=Record)
-ResultType = TypeVar("ResultType")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,151 +208,14 @@ def vacuum_probe(
     return probe_from_vacuum(datacube, region, detector_mask=detector_mask)
 
 
-@dataclass(frozen=True, slots=True)
-class IndexingTask:
-    """Everything an indexing run needs, fixed when it starts; `method` is "transformer" or "template".
-
-    A run that is to begin `afresh` takes nothing from what another has left.
-    """
-
-    peaks: BraggPeaks
-    crystals: tuple[Crystal, ...]
-    method: str
-    parameters: BaseModel
-    device: str = "auto"
-    model_folders: tuple[Path, ...] = ()
-    resume_from: OrientationMap | None = None
-    afresh: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class JournalNotice:
-    """Record that results are not kept as the user may think, in words; the run goes on.
-
-    `lost`: those of this very run; otherwise older ones had to make room.
-    """
-
-    text: str
-    progress: Progress
-    lost: bool
-
-    @property
-    def sentence(self) -> str:
-        """The words as a sentence."""
-        return f"{_capitalised(self.text)}."
-
-
-@dataclass(frozen=True, slots=True)
-class MapStarted:
-    """First record of an indexing run: the map that the blocks which follow belong into."""
-
-    orientation_map: OrientationMap
-    progress: Progress
-
-
-def indexing_job(
-    task: IndexingTask,
-) -> Generator[MapStarted | IndexedBlock | JournalNotice, None, OrientationMap]:
-    """Index the peaks of the whole scan with the chosen method.
-
-    What could go wrong at the start (no model, a missing calibration) does so before `MapStarted`. Its blocks are kept
-    in a journal, which stays until the map is saved.
-    """
-    from napari_stem_orient.runs.map_journal import (
-        begin_map_journal,
-        find_interrupted_map,
-        map_kept_in_journal,
-        remove_interrupted_maps,
-        remove_kept_maps,
-    )
-    from napari_stem_orient.transformer.model_folder import model_identities
-
-    uses_model = task.method == "transformer"
-    model = model_identities(task.crystals, folders=task.model_folders) if uses_model else None
-    empty = OrientationMap.empty(
-        task.peaks,
-        task.crystals,
-        method=task.method,
-        parameters=task.parameters.model_dump(mode="json"),
-        model=model,
-    )
-    # what a crash has left of the very same run is as good as done now
-    left = None if task.afresh else task.resume_from or find_interrupted_map(empty)
-    start = left or empty
-    job = _blocks_of_map(task, start)
-    yield MapStarted(start.copy(), Progress(int(start.done.sum()), start.n_positions, "patterns"))
-    journal = begin_map_journal(start)
-    if left is not None and not journal.problem:
-        remove_interrupted_maps(start)  # the new journal has all of it
-    orientation_map = yield from with_notices(map_kept_in_journal(job, journal), journal)
-    if not journal.problem:
-        peaks = task.peaks
-        remove_kept_maps(
-            scan=peaks.source_fingerprint, peaks=peaks.fingerprint, method=task.method, keep=journal.path
-        )
-    return orientation_map
-
-
-def _blocks_of_map(
-    task: IndexingTask, start: OrientationMap
-) -> Generator[IndexedBlock, None, OrientationMap]:
-    if task.method == "template":
-        from napari_stem_orient.indexing.template_matching import index_by_template_matching
-
-        template: Any = task.parameters
-        return index_by_template_matching(task.peaks, task.crystals, parameters=template, resume_from=start)
-    from napari_stem_orient.indexing.index import index_bragg_peaks
-
-    parameters: Any = task.parameters
-    return index_bragg_peaks(
-        task.peaks,
-        task.crystals,
-        parameters=parameters,
-        models=task.model_folders,
-        device=task.device,
-        resume_from=start,
-    )
-
-
-def with_notices(
-    job: Generator[RecordType, None, ResultType], journal: RunJournal | None
-) -> Generator[RecordType | JournalNotice, None, ResultType]:
-    """The same job; what its journal had to give up is told once, after the next record."""
-    told: set[str] = set()
-    try:
-        while True:
-            try:
-                record = next(job)
-            except StopIteration as finished:
-                result: ResultType = finished.value
-                return result
-            yield record
-            if journal is None:
-                continue
-            for text in (*journal.made_room, journal.problem):
-                if text and text not in told:
-                    told.add(text)
-                    yield JournalNotice(text, record.progress, lost=text == journal.problem)
-    finally:
-        job.close()
-
-
-@dataclass(frozen=True, slots=True)
-class IndexingChoices:
-    """What the Index stage offers: the transformer's parameters, and devices (name, in words)."""
-
-    parameters: BaseModel
-    devices: tuple[tuple[str, str], ...]
-
-
-def indexing_choices() -> IndexingChoices:
-    """Load torch and the transformer, and say what there is to choose."""
+def devices() -> tuple[tuple[str, str], ...]:
+    """Load torch and the transformer, and say which devices there are to choose from: name, and in words."""
+    import napari_stem_orient.indexing.index  # noqa: F401 - what an indexing run would have to wait for
     from napari_stem_orient.device import available_devices, choose_device, describe_device
-    from napari_stem_orient.indexing.parameters import IndexParameters
 
-    devices = [("auto", f"Automatic – {describe_device(choose_device('auto'))}")]
-    devices += [(name, describe_device(name)) for name in available_devices()]
-    return IndexingChoices(IndexParameters(), tuple(devices))
+    found = [("auto", f"Automatic – {describe_device(choose_device('auto'))}")]
+    found += [(name, describe_device(name)) for name in available_devices()]
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
