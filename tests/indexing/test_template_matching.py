@@ -32,8 +32,8 @@ from napari_stem_orient.indexing.template_matching import (
     match_pattern,
     pattern_cosine,
 )
+from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
 from napari_stem_orient.indexing.template_plan import (
-    TemplateMatchingParameters,
     TemplatePlans,
     kernel_size_for,
     make_template_plan,

@@ -23,7 +23,8 @@ from napari_stem_orient.io.maps import open_orientation_map
 from napari_stem_orient.io.peaks import open_bragg_peaks, save_bragg_peaks
 from napari_stem_orient.runs import run_journal
 from napari_stem_orient.runs.map_journal import find_kept_maps
-from napari_stem_orient.simulation.polycrystal import make_polycrystal, simulate_bragg_peaks
+from napari_stem_orient.simulation.grains import make_polycrystal
+from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 from napari_stem_orient.steps import index as step
 from napari_stem_orient.steps.crystals import CrystalChoice
 from napari_stem_orient.steps.index import IndexChoice, Leftovers, MapStarted

@@ -17,10 +17,11 @@ from napari_stem_orient.detection import correlation
 from napari_stem_orient.detection.suggestion import suggest_detection
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.jobs.resume_jobs import interrupted_run, with_journal
-from napari_stem_orient.gui.jobs.stage_jobs import DetectionTask, JournalNotice, detection_job
+from napari_stem_orient.gui.jobs.stage_jobs import DetectionTask, detection_job
 from napari_stem_orient.io.scans import open_datacube
 from napari_stem_orient.runs import run_journal
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.journal_notices import JournalNotice
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel
