@@ -73,6 +73,12 @@ def test_a_saved_map_says_which_scan_it_was_made_from(tmp_path: Path) -> None:
     assert (restored.name, restored.source_fingerprint) == ("grain 7", "abc123")
 
 
+def test_a_saved_map_says_what_was_decided_to_make_it(tmp_path: Path) -> None:
+    recipe = {"version": 1, "steps": [{"step": "index", "method": "template"}]}
+    save_orientation_map(replace(example_map((2, 3)), recipe=recipe), tmp_path / "map.h5")
+    assert open_orientation_map(tmp_path / "map.h5").recipe == recipe
+
+
 def test_a_map_of_an_older_version_opens_without_what_was_not_saved_then(tmp_path: Path) -> None:
     saved = example_map((3, 4))
     save_orientation_map(saved, tmp_path / "map.h5")

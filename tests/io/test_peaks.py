@@ -76,6 +76,17 @@ def test_saved_peaks_come_back_as_they_were(tmp_path: Path, changes: dict[str, A
     assert [file.name for file in tmp_path.iterdir()] == ["peaks.h5"]
 
 
+def test_peaks_say_what_was_decided_to_make_them_and_those_of_earlier_versions_say_nothing(
+    tmp_path: Path,
+) -> None:
+    recipe = {"version": 1, "steps": [{"step": "detect", "parameters": {"edge_px": 4.0}}]}
+    save_bragg_peaks(some_peaks().with_recipe(recipe), tmp_path / "peaks.h5")
+    assert open_bragg_peaks(tmp_path / "peaks.h5").recipe == recipe
+    with h5py.File(tmp_path / "peaks.h5", "a") as file:
+        del file["napari_stem_orient_peaks/recipe"]
+    assert open_bragg_peaks(tmp_path / "peaks.h5").recipe == {}
+
+
 def test_a_scan_without_peaks_can_be_saved(tmp_path: Path) -> None:
     peaks = BraggPeaks.from_blocks([], scan_shape=(3, 4), calibration=CALIBRATION, detector_shape=(8, 8))
     assert_same(peaks, open_bragg_peaks(save_bragg_peaks(peaks, tmp_path / "none.h5")))

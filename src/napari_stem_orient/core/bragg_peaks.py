@@ -107,6 +107,8 @@ class BraggPeaks:
     q_as_given
         (q_x, q_y), each (n,) float32, of peaks that came as scattering vectors or with them, to the last digit; a new
         calibration lets go of them. None where they are derived.
+    recipe
+        What was decided to make them, step by step, JSON-able: `steps.recipe` reads it. Empty where nobody knows.
     """
 
     x_px: Float32
@@ -124,6 +126,7 @@ class BraggPeaks:
     source_fingerprint: str | None = None
     software_version: str = __version__
     q_as_given: tuple[Float32, Float32] | None = field(default=None, repr=False)
+    recipe: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _fingerprint: str = field(default="", init=False, repr=False)
     _q: tuple[Float32, Float32] | None = field(default=None, init=False, repr=False)
 
@@ -221,6 +224,13 @@ class BraggPeaks:
         """These peaks with their fingerprint worked out, which takes too long for a window where there are millions."""
         _ = self.fingerprint
         return self
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> BraggPeaks:
+        """The same peaks, of which it is known by now what was decided to make them."""
+        same = replace(self, recipe=recipe)
+        object.__setattr__(same, "_fingerprint", self._fingerprint)
+        object.__setattr__(same, "_q", self._q)
+        return same
 
     def counts(self) -> Int64:
         """(n_positions,) int64; number of peaks at each position."""

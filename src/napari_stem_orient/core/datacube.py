@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -64,6 +64,8 @@ class DataCube:
         (scan_y, scan_x) bool, True where the file has no pattern and ``data`` a stand-in; None where it has all.
     notes
         Sentences about the file that the user should read.
+    recipe
+        What was decided to read it so, JSON-able: `steps.recipe` reads it. Empty where nobody knows.
     """
 
     data: da.Array
@@ -75,6 +77,7 @@ class DataCube:
     in_file: FramesInFile | None = None
     missing: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _opened_as: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -188,6 +191,12 @@ class DataCube:
     def with_calibration(self, calibration: Calibration) -> DataCube:
         """The same data with another calibration."""
         made = replace(self, calibration=calibration)
+        object.__setattr__(made, "_opened_as", self._opened_as)
+        return made
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> DataCube:
+        """The same data, of which it is known by now how they were to be read."""
+        made = replace(self, recipe=recipe)
         object.__setattr__(made, "_opened_as", self._opened_as)
         return made
 

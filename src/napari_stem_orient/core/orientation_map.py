@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,7 @@ class OrientationMap:
     measured : what was measured in the whole scan to index it, where the parameters left it open; JSON-able
     name : of the scan; empty where a file does not tell
     source_fingerprint : of the scan's data, by which maps of scans of one shape are told apart; None where unknown
+    recipe : what was decided to make it, step by step; JSON-able, `steps.recipe` reads it; empty where nobody knows
     """
 
     scan_shape: tuple[int, int]
@@ -141,6 +143,7 @@ class OrientationMap:
     measured: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     source_fingerprint: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not cover the scan."""
@@ -163,6 +166,7 @@ class OrientationMap:
         method: str,
         parameters: dict[str, Any],
         model: dict[str, Any] | None = None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> OrientationMap:
         """Make the map that an indexing job of `peaks` starts from: every position NOT_DONE."""
         n_positions = peaks.n_positions
@@ -179,6 +183,7 @@ class OrientationMap:
             peaks_parameters=dict(peaks.parameters),
             name=peaks.name,
             source_fingerprint=peaks.source_fingerprint,
+            recipe=recipe or {},
             **unindexed_arrays(n_positions),
         )
 

@@ -45,7 +45,7 @@ _JSON_FIELDS = (
     "software_version",
 )
 _LATER_ARRAYS = ("explained_disks", "unexplained_disks", "phase_probability", "rejected_phase_id")
-_LATER_JSON_FIELDS = ("measured", "name", "source_fingerprint")
+_LATER_JSON_FIELDS = ("measured", "name", "source_fingerprint", "recipe")
 """Arrays and texts that files of the first releases do not have."""
 
 _ORIX_COLOURS = ("tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:olive", "tab:red", "tab:brown")
@@ -341,6 +341,7 @@ def _write_own_group(group: Any, orientation_map: OrientationMap) -> None:
         "measured": orientation_map.measured,
         "name": orientation_map.name,
         "source_fingerprint": orientation_map.source_fingerprint,
+        "recipe": dict(orientation_map.recipe),
     }
     for name in (*_JSON_FIELDS, *_LATER_JSON_FIELDS):
         group.create_dataset(name, data=json.dumps(texts[name], default=str))

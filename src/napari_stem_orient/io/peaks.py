@@ -184,6 +184,8 @@ def _write_own(group: Any, peaks: BraggPeaks) -> None:
         name=peaks.name,
         software_version=peaks.software_version,
     )
+    # a dataset: an attribute holds 64 KiB at most, and a choice may name many positions
+    group.create_dataset("recipe", data=json.dumps(dict(peaks.recipe)))
     if peaks.detector_shape is not None:
         group.attrs["detector_shape"] = peaks.detector_shape
     if peaks.source_fingerprint is not None:
@@ -210,6 +212,7 @@ def _read_own(group: Any, path: Path) -> BraggPeaks:
         name=str(attrs["name"]),
         source_fingerprint=attrs.get("source_fingerprint"),
         software_version=str(attrs["software_version"]),
+        recipe=json.loads(group["recipe"][()]) if "recipe" in group else {},
     )
 
 

@@ -131,6 +131,7 @@ def _header(start: OrientationMap) -> dict[str, Any]:
         "measured": dict(start.measured),
         "name": start.name,
         "source_fingerprint": start.source_fingerprint,
+        "recipe": dict(start.recipe),
     }
 
 
