@@ -14,6 +14,7 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.session.state import ScanState, Stage
+from napari_stem_orient.steps.detect import DetectChoice
 
 CALIBRATION = Calibration(voltage_kv=200, pixel_size_inv_angstrom=0.02, origin_px=(8, 8))
 
@@ -66,6 +67,20 @@ def test_every_change_is_told_once(what: str, change: Callable[[Session], object
     assert len(told) == 1
     assert told[0][0] is before
     assert told[0][1] is session.state
+
+
+def test_what_the_user_decides_about_a_step_is_kept_in_the_state_and_validated() -> None:
+    session = opened()
+    told: list[ScanState] = []
+    session.changed.connect(lambda _, after: told.append(after))
+    assert session.state.choice(DetectChoice) == DetectChoice()
+    session.choose(DetectChoice, detector="py4DSTEM")
+    session.choose(DetectChoice, detector="py4DSTEM")
+    assert len(told) == 1
+    assert session.state.choice(DetectChoice).given_fields() == {"detector": "py4DSTEM"}
+    with pytest.raises(ValueError, match="false_disks_per_pattern"):
+        session.choose(DetectChoice, false_disks_per_pattern=100)
+    assert session.state.choice(DetectChoice).false_disks_per_pattern is None
 
 
 def test_what_is_as_it_was_is_not_told() -> None:

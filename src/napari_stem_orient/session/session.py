@@ -11,7 +11,7 @@ from weakref import WeakSet
 from psygnal import Signal
 
 from napari_stem_orient.session import calibrated, rules, scans
-from napari_stem_orient.session.state import RunningJob, ScanState, Stage
+from napari_stem_orient.session.state import ChoiceType, RunningJob, ScanState, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +72,8 @@ class Session:
         Whatever paints the layers of this viewer, kept alive here.
     leaving
         Whatever asks before results are replaced or closed, kept here.
+    opener
+        Whatever opens files in this viewer, kept here.
     """
 
     # queued: where a listener changes the state again, all others hear of the changes in the order in which they came
@@ -86,12 +88,14 @@ class Session:
         self.state = ScanState()
         self.painter: object | None = None
         self.leaving: object | None = None
+        self.opener: object | None = None
         self._attended: WeakSet[RunningJob] = WeakSet()
 
     datacube = _OfState(lambda state: state.datacube)
     summary = _OfState(lambda state: state.summary)
     mean_pattern = _OfState(lambda state: state.mean_pattern)
     open_needs = _OfState(lambda state: state.open_needs)
+    request = _OfState(lambda state: state.request)
     position = _OfState(lambda state: state.position)
     preview = _OfState(lambda state: state.preview)
     probe = _OfState(lambda state: state.probe)
@@ -120,6 +124,12 @@ class Session:
     def update(self, **changes: Any) -> None:
         """Give fields of the state other values: one change, told once, or none where nothing differs."""
         self._become(replace(self.state, **changes))
+
+    def choose(self, kind: type[ChoiceType], **fields: Any) -> None:
+        """Take what the user has decided about a step, validated: ``session.choose(DetectChoice, device="cpu")``."""
+        choice = self.state.choice(kind).changed(**fields)
+        if choice != self.state.choice(kind):
+            self.update(choices={**self.state.choices, kind.step: choice})
 
     def _become(self, after: ScanState) -> None:
         require_main_thread()

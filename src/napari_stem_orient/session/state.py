@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.session.file_request import FileRequest
 from napari_stem_orient.session.history import History
 from napari_stem_orient.session.saved import Saved
 from napari_stem_orient.session.source import Source
+from napari_stem_orient.steps.choice import Choice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from napari_stem_orient.detection.probe import ProbeTemplate
     from napari_stem_orient.session.calibration_state import CalibrationState
     from napari_stem_orient.session.source import OfScan
+
+
+ChoiceType = TypeVar("ChoiceType", bound=Choice)
 
 
 class Stage(StrEnum):
@@ -93,6 +98,8 @@ class ScanState:
     summary, mean_pattern : of the whole scan; (det_y, det_x) float32 over the blocks read so far; or None
     open_needs : what the file that was chosen last needs before it is open ("another file: x.h5 could not be opened");
         None where what is open is that file
+    request : the file that was chosen last, and what came of it
+    choices : what the user has decided about each step, by the step's name; see `choice`
     position : (y, x) that is looked at, or None
     preview : disks of the pattern at `position` with the parameters now in the form, or None
     probe, detection_parameters : of the next detection, or None before they were suggested
@@ -117,6 +124,8 @@ class ScanState:
     summary: ScanSummary | None = None
     mean_pattern: NDArray[np.float32] | None = None
     open_needs: str | None = None
+    request: FileRequest = field(default_factory=FileRequest)
+    choices: Mapping[str, Choice] = field(default_factory=dict)
     position: tuple[int, int] | None = None
     preview: DetectedBlock | None = None
     probe: ProbeTemplate | None = None
@@ -134,6 +143,11 @@ class ScanState:
     saved: Saved = field(default_factory=Saved)
     four_indices: bool = False
     runs: Mapping[Stage, RunningJob] = field(default_factory=dict)
+
+    def choice(self, kind: type[ChoiceType]) -> ChoiceType:
+        """What the user has decided about a step; what it begins with where nothing was."""
+        chosen = self.choices.get(kind.step)
+        return chosen if isinstance(chosen, kind) else kind()
 
     @property
     def peaks_fingerprint(self) -> str | None:

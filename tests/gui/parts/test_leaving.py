@@ -23,7 +23,6 @@ from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.detection.correlation import collect_peaks
-from napari_stem_orient.gui.jobs.stage_jobs import OpenedFile
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.gui.parts.leaving import LossBox, leaving_of
 from napari_stem_orient.io.maps import open_orientation_map, save_orientation_map
@@ -32,6 +31,7 @@ from napari_stem_orient.runs.map_journal import begin_map_journal, find_kept_map
 from napari_stem_orient.runs.peaks_journal import begin_peaks_journal, find_interrupted_detections, keep_block
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.open import OpenedFile
 from patience import Until
 
 pytestmark = pytest.mark.bindings
@@ -290,7 +290,7 @@ def test_another_scan_waits_for_the_answer(
     panel: OpenWidget, session: Session, until: Until, tmp_path: Path
 ) -> None:
     other = scan_in(tmp_path, "B.npy")
-    QTimer.singleShot(0, lambda: panel._on_opened(tmp_path, OpenedFile(other)))
+    QTimer.singleShot(0, lambda: panel.opener._on_opened(tmp_path, OpenedFile(other)))
     until(asked(session))
     assert question(session).text() == LINES
     assert session.datacube is not None
@@ -308,7 +308,7 @@ def test_the_same_scan_again_is_opened_without_a_question(
     opened = session.datacube
     assert opened is not None
     again = dataclasses.replace(opened)
-    QTimer.singleShot(0, lambda: panel._on_opened(tmp_path, OpenedFile(again)))
+    QTimer.singleShot(0, lambda: panel.opener._on_opened(tmp_path, OpenedFile(again)))
     until(lambda: panel.message_label.text() == "This scan is open already: what was made of it stays.")
     assert session.current_map is not None
     assert leaving_of(session).box is None
@@ -323,7 +323,7 @@ def test_a_map_from_a_file_asks_about_the_map_that_it_replaces(
 ) -> None:
     save_orientation_map(results[1], tmp_path / "map.h5")
     opened = open_orientation_map(tmp_path / "map.h5")
-    QTimer.singleShot(0, lambda: panel._on_opened(tmp_path, OpenedFile(opened)))
+    QTimer.singleShot(0, lambda: panel.opener._on_opened(tmp_path, OpenedFile(opened)))
     until(asked(session))
     assert question(session).text() == "Map of A, 12 positions, not saved."
     question(session).cancel_button.click()

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.frames import FrameChoice, FramesDoNotFit, positions_from_text
-from napari_stem_orient.core.orientation_map import OrientationMap
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,112 +19,6 @@ if TYPE_CHECKING:
     from napari_stem_orient.detection.probe import ProbeTemplate
     from napari_stem_orient.detection.rejected_maxima import Explained
     from napari_stem_orient.transformer.model_card import ModelCard
-
-
-@dataclass(frozen=True, slots=True)
-class FramesWayOut:
-    """What makes the frames of a file fit a scan shape: a frame, from 0, to begin or end with, or positions lost."""
-
-    count: int
-    first: int | None = None
-    last: int | None = None
-    lost: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ScanShapeQuestion:
-    """A stack of frames that does not say how it was scanned, or whose frames do not fit the shape that was given.
-
-    `n_promised` where its file says it has more frames; `problem` says in words what does not fit, and `way_out` what
-    would.
-    """
-
-    n_frames: int
-    proposals: tuple[tuple[int, int], ...]
-    n_promised: int | None = None
-    near_square: str = ""
-    problem: str = ""
-    way_out: FramesWayOut | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedFile:
-    """What a file holds, and the names of the scans in it where there are several."""
-
-    content: DataCube | BraggPeaks | OrientationMap | ScanShapeQuestion
-    datasets: tuple[str, ...] = ()
-
-
-def open_any(
-    path: Path,
-    *,
-    scan_shape: tuple[int, int] | None = None,
-    dataset: str | None = None,
-    frames: FrameChoice | None = None,
-) -> OpenedFile:
-    """Open a scan, peaks or a map, whatever the file holds.
-
-    A stack without a scan shape, or whose frames do not fit it, comes back as a question.
-    """
-    from napari_stem_orient.io.maps import is_orientation_map_file, open_orientation_map
-    from napari_stem_orient.io.peaks import is_peaks_file, open_bragg_peaks
-    from napari_stem_orient.io.scan_source import (
-        NeedsScanShape,
-        PatternsElsewhere,
-        SingleImage,
-        WrongFrameCount,
-    )
-    from napari_stem_orient.io.scans import list_datasets, open_datacube
-
-    if path.is_file() and is_orientation_map_file(path):
-        return OpenedFile(open_orientation_map(path))
-    if path.is_file() and is_peaks_file(path):
-        return OpenedFile(open_bragg_peaks(path))
-    names = tuple(info.name for info in list_datasets(path))
-    several = names if len(names) > 1 else ()
-    chosen = FrameChoice() if frames is None else frames
-    try:
-        datacube = open_datacube(
-            path,
-            scan_shape=scan_shape,
-            dataset=dataset,
-            first_frame=chosen.first,
-            last_frame=chosen.last,
-            lost=chosen.lost,
-        )
-        _ = (
-            datacube.opened_as
-        )  # worked out here: of a folder of many files, it takes longer than a window should wait
-        return OpenedFile(datacube, several)
-    except NeedsScanShape as question:
-        asked = ScanShapeQuestion(
-            question.n_frames, tuple(question.proposals), question.n_promised, question.near_square
-        )
-    except SingleImage as refused:
-        asked = ScanShapeQuestion(1, ((1, 1),), problem=str(refused))
-    except PatternsElsewhere as refused:
-        if not refused.positions:
-            raise
-        lost = positions_from_text(refused.positions)
-        way = FramesWayOut(len(lost), lost=lost)
-        asked = ScanShapeQuestion(
-            refused.n_patterns, (refused.scan_shape,), problem=str(refused), way_out=way
-        )
-    except WrongFrameCount as refused:
-        asked = ScanShapeQuestion(
-            refused.fit.n_frames,
-            tuple(refused.fit.proposals),
-            problem=str(refused),
-            way_out=_way_out(refused.fit),
-        )
-    return OpenedFile(asked, several)
-
-
-def _way_out(fit: FramesDoNotFit) -> FramesWayOut:
-    count = abs(fit.excess)
-    if fit.excess > 0:
-        return FramesWayOut(count, first=fit.start + count, last=fit.start + fit.n_chosen - count - 1)
-    return FramesWayOut(count, lost=fit.lost_at_the_end)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ from weakref import ref
 from napari_stem_orient.gui.jobs.workers import PlainProgress, start_job
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari
 
     from napari_stem_orient.gui.open.widget import OpenWidget
@@ -35,13 +37,22 @@ def open_widget_of(viewer: napari.Viewer) -> OpenWidget:
     return widget
 
 
-def when_docked(viewer: napari.Viewer, use: Callable[[OpenWidget], object]) -> None:
-    """Do something with the Open stage of a viewer: now where its modules are loaded, else as soon as they are."""
+def open_in(viewer: napari.Viewer, path: Path) -> None:
+    """Open a file in the Session of a viewer: now where all that takes is loaded, else as soon as it is."""
     if PANELS in _loaded:
-        use(open_widget_of(viewer))
+        open_now(viewer, path)
         return
     reference = ref(getattr(viewer, "__wrapped__", viewer))
-    start_job(_load(), title="Load the panels", on_done=partial(_use, reference, use))
+    start_job(_load(), title="Load the panels", on_done=partial(_open, reference, path))
+
+
+def open_now(viewer: napari.Viewer, path: Path) -> None:
+    """Open a file in the Session of a viewer, and dock the Open stage, which shows how far that is and what it asks."""
+    from napari_stem_orient.gui.jobs.sessions import session_of
+    from napari_stem_orient.gui.parts.opener import opener_of
+
+    opener_of(session_of(viewer)).open(path)
+    open_widget_of(viewer)
 
 
 def load_panels() -> None:
@@ -55,7 +66,7 @@ def _load() -> Generator[PlainProgress, None, None]:
     load_panels()
 
 
-def _use(reference: ref[napari.Viewer], use: Callable[[OpenWidget], object], _: None) -> None:
+def _open(reference: ref[napari.Viewer], path: Path, _: None) -> None:
     viewer = reference()
     if viewer is not None:
-        use(open_widget_of(viewer))
+        open_now(viewer, path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import napari
 
-from napari_stem_orient.gui.open.docking import when_docked
+from napari_stem_orient.gui.open.docking import open_in
 from napari_stem_orient.io.scan_kinds import may_be_scan
 
 LayerData = tuple[Any, ...]
@@ -33,15 +33,15 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
 def read(path: str | Sequence[str]) -> list[LayerData]:
     """Open a file in the Session of the current viewer.
 
-    The Open stage does it, in a worker: it asks for the scan shape or the dataset where it must, tells what
-    is wrong with a file in one line, and the layers come with the first patterns read. Without a viewer
+    A worker does it, with or without a dock; the Open stage asks for the scan shape or the dataset where it must, tells
+    what is wrong with a file in one line, and the layers come with the first patterns read. Without a viewer
     window the scan is returned as one lazy image layer (scan_y, scan_x, det_y, det_x).
     """
     file = Path(path if isinstance(path, str) else path[0])
     viewer = napari.current_viewer()
     if viewer is None:
         return [lazy_layer(file)]
-    when_docked(viewer, lambda panel: panel.open_path(file))
+    open_in(viewer, file)
     return [NO_LAYER]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from napari.utils import progress
 
 from napari_stem_orient.gui.jobs.workers import JobHandle, PlainProgress, start_job
-from napari_stem_orient.gui.open.docking import load_panels, open_widget_of
+from napari_stem_orient.gui.open.docking import load_panels, open_now, open_widget_of
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.progress import Record
@@ -84,15 +84,18 @@ class _Making:
     def _on_made(self, path: Path) -> None:
         viewer = self._viewer()
         if viewer is not None:
-            open_widget_of(viewer).open_path(path)
+            open_now(viewer, path)
 
     def _on_stopped(self) -> None:
         self._say("Stopped; the sample scan is not made.")
 
     def _say(self, message: str) -> None:
         viewer = self._viewer()
-        if viewer is not None:
-            open_widget_of(viewer).show_message(message)
+        if viewer is not None and self._adopted:
+            from napari_stem_orient.gui.jobs.sessions import session_of
+            from napari_stem_orient.gui.parts.opener import opener_of
+
+            opener_of(session_of(viewer)).say(message)
 
     def _on_ended(self) -> None:
         self._bar.close()

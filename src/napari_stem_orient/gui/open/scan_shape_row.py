@@ -7,9 +7,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.core.frames import FrameChoice, near_square, position_ranges, positions_from_text
-from napari_stem_orient.gui.jobs.stage_jobs import FramesWayOut, ScanShapeQuestion
 from napari_stem_orient.gui.parts.number_box import NumberBox
 from napari_stem_orient.gui.parts.panel import plain_label
+from napari_stem_orient.steps.open import FramesWayOut, ScanShapeQuestion
 
 
 class ScanShapeRow(QWidget):

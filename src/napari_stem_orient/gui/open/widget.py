@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,19 +10,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 
-from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.gui.jobs.stage_jobs import OpenedFile, ScanShapeQuestion, open_any
-from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.open.scan_shape_row import ScanShapeRow
 from napari_stem_orient.gui.parts.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.parts.form_layout import narrow_box
-from napari_stem_orient.gui.parts.leaving import leaving_of
-from napari_stem_orient.gui.parts.opened_results import take_result
+from napari_stem_orient.gui.parts.opener import opener_of
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
+from napari_stem_orient.session.file_request import FileRequest
 from napari_stem_orient.session.rules import doubts
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.session.state import Stage
@@ -31,9 +26,7 @@ from napari_stem_orient.session.state import Stage
 if TYPE_CHECKING:
     import napari
 
-    from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.core.frames import FrameChoice
-    from napari_stem_orient.core.scan_summary import ScanSummary
 
 ADVANCED = (
     "scan_step_y_nm",
@@ -59,8 +52,8 @@ class OpenWidget(StagePanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
-        self._path: Path | None = None
-        self._dataset: str | None = None
+        self.opener = opener_of(self.session)
+        self._shown = FileRequest()
         self.setAcceptDrops(True)
         self.content.addLayout(self._path_row())
         self.shape_row = ScanShapeRow()
@@ -89,10 +82,11 @@ class OpenWidget(StagePanel):
         self.content.addWidget(self.form)
         self.missing_label = self.link_label()
         self.content.addWidget(self.missing_label)
-        self.watch(("source", "datacube", "peaks", "current_result"), self._on_source_changed)
-        self.watch(("opening",), self._on_datacube_changed)
+        self.watch(("source", "datacube", "peaks", "current_result", "open_needs"), self._on_source_changed)
+        self.watch(("request",), self._show_request)
+        self.opener.shown_in(self)
         self._on_source_changed()
-        self._on_datacube_changed()
+        self._show_request()
         self.refresh()
 
     @property
@@ -126,23 +120,10 @@ class OpenWidget(StagePanel):
         *,
         scan_shape: tuple[int, int] | None = None,
         frames: FrameChoice | None = None,
+        dataset: str | None = None,
     ) -> None:
         """Open a file or folder in a worker; what it holds then becomes the Session's."""
-        if path != self._path:
-            self._dataset = None
-            self.shape_row.forget_frames()
-        self._path = path
-        self.path_line.setText(str(path))
-        self.shape_row.hide()
-        dataset = self._dataset
-        self.run(
-            plain_job(lambda: open_any(path, scan_shape=scan_shape, dataset=dataset, frames=frames)),
-            title=f"Opening {path.name}",
-            stage=Stage.OPEN,
-            on_done=partial(self._on_opened, path),
-            on_error=partial(self._on_refused, path, asks_shape=scan_shape is not None),
-            on_stopped=partial(self._on_not_opened, path),
-        )
+        self.opener.open(path, scan_shape=scan_shape, frames=frames, dataset=dataset)
 
     def _on_open_file(self) -> None:
         path = ask_open_file(self, "Open a 4D-STEM scan, Bragg peaks or a map", start=self._folder())
@@ -171,8 +152,9 @@ class OpenWidget(StagePanel):
         except ValueError as error:
             self.show_message(f"Lost: {error}")
             return
-        if self._path is not None:
-            self.open_path(self._path, scan_shape=shape, frames=frames)
+        path = self.session.request.path
+        if path is not None:
+            self.open_path(path, scan_shape=shape, frames=frames)
 
     def _on_frames_asked(self) -> None:
         """Show the shape of the scan that is open, to be changed; or hide it again."""
@@ -183,92 +165,33 @@ class OpenWidget(StagePanel):
         self.shape_row.ask_again(shape)
 
     def _on_dataset_chosen(self, index: int) -> None:
-        self._dataset = self.dataset_box.itemText(index)
-        if self._path is not None:
-            self.open_path(self._path)
+        path = self.session.request.path
+        if path is not None:
+            self.open_path(path, dataset=self.dataset_box.itemText(index))
 
     def _on_form_changed(self, calibration: Calibration) -> None:
-        before = self.session.calibration
-        self.session.set_calibration(calibration if before is None else calibration.following(before))
+        self.opener.enter_calibration(calibration)
 
-    # --- what the job brings -------------------------------------------------------------------------------
+    # --- what is shown -------------------------------------------------------------------------------------
 
-    def _on_opened(self, path: Path, opened: OpenedFile) -> None:
-        self._show_datasets(opened.datasets)
-        content = opened.content
-        if isinstance(content, ScanShapeQuestion):
-            self._ask_scan_shape(content)
-        elif isinstance(content, (BraggPeaks, OrientationMap)):
-            take_result(self, content, otherwise=partial(self._on_not_opened, path))
-        else:
-            leaving_of(self.session).before_opening(
-                content, partial(self._open_scan, content), otherwise=partial(self._on_not_opened, path)
-            )
-
-    def _open_scan(self, datacube: DataCube) -> None:
-        """Open a scan, and say what becomes of the results that there are."""
-        session = self.session
-        had_scan, same = session.datacube is not None, session.belongs(datacube)
-        closed = session.source.name if same is False else ""
-        session.set_datacube(datacube)
-        if had_scan and same:
-            self.show_message("This scan is open already: what was made of it stays.")
-        elif closed:
-            self.show_message(f"“{closed}” was closed, with all that was made of it.")
-
-    def _on_refused(self, path: Path, _: str, *, asks_shape: bool) -> None:
-        """Say that it is not open, beside what still is; a scan shape that did not fit is asked for again."""
-        self.shape_row.setVisible(asks_shape)
-        what = f"a scan shape that fits {path.name}" if asks_shape else "another file"
-        self._not_open(what if asks_shape else f"{what}: {path.name} could not be opened")
-
-    def _on_not_opened(self, path: Path) -> None:
-        self._not_open(f"a file: opening {path.name} was stopped")
-
-    def _not_open(self, needs: str) -> None:
-        self.session.set_open_needs(needs)
-        self._on_source_changed()
-
-    def _show_datasets(self, names: tuple[str, ...]) -> None:
+    def _show_request(self) -> None:
+        """Show the file that was chosen last, and what it asks for or how it went."""
+        request, before = self.session.request, self._shown
+        self._shown = request
+        if request.path != before.path:
+            self.shape_row.forget_frames()
+            self.path_line.setText("" if request.path is None else str(request.path))
         self.dataset_box.clear()
-        self.dataset_box.addItems(list(names))
-        self.dataset_box.setCurrentText(self._dataset or (names[0] if names else ""))
-        self.dataset_row.setVisible(bool(names))
-
-    def _ask_scan_shape(self, question: ScanShapeQuestion) -> None:
-        if self._path is not None:
-            which = f"that fits {self._path.name}" if question.problem else f"of {self._path.name}"
-            self._not_open(f"{'a' if question.problem else 'the'} scan shape {which}")
-        self.shape_row.ask(question)
-        if question.problem:
-            self.show_message(question.problem)
-        self.asks.emit()
-
-    def _on_datacube_changed(self) -> None:
-        """Read the virtual dark field and the mean pattern, unless another panel does."""
-        session, datacube = self.session, self.session.datacube
-        if datacube is None or session.summary is not None or session.running_job(Stage.OPEN) is not None:
-            return
-        from napari_stem_orient.core.scan_summary import summarise
-
-        if datacube.path is not None:
-            self._path = datacube.path
-            self.path_line.setText(str(datacube.path))
-        self.run(
-            summarise(datacube),
-            title=f"Reading {datacube.name}",
-            stage=Stage.OPEN,
-            on_record=session.fill_summary,
-            on_done=self._on_summarised,
-            on_stopped=lambda: self.show_message("Reading stopped; the virtual dark field is incomplete."),
-        )
-
-    def _on_summarised(self, summary: ScanSummary) -> None:
-        self.session.set_summary(summary)
-        if summary.n_invalid:
-            self.show_message(
-                f"{summary.n_invalid:,} patterns hold NaN or infinite values, which count as 0."
-            )
+        self.dataset_box.addItems(list(request.datasets))
+        self.dataset_box.setCurrentText(request.choice.dataset or next(iter(request.datasets), ""))
+        self.dataset_row.setVisible(bool(request.datasets))
+        if request.question is not None and request.question is not before.question:
+            self.shape_row.ask(request.question)
+            self.asks.emit()
+        elif request.question is None:
+            self.shape_row.setVisible(request.shape_refused)
+        self._failed = request.failed
+        self.show_message(request.said)
 
     def _on_source_changed(self) -> None:
         session = self.session
@@ -315,7 +238,8 @@ class OpenWidget(StagePanel):
         return _row(plain_label("Dataset"), self.dataset_box)
 
     def _folder(self) -> Path | None:
-        return self._path.parent if self._path is not None else None
+        path = self.session.request.path
+        return None if path is None else path.parent
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802 - Qt's name
         """Take one file or folder."""

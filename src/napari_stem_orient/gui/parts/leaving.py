@@ -73,7 +73,7 @@ class Leaving:
         self.box: LossBox | None = None
 
     @property
-    def _window(self) -> QMainWindow | None:
+    def window(self) -> QMainWindow | None:
         """The main window that is watched."""
         return None if self._window_reference is None else self._window_reference()
 
@@ -85,7 +85,7 @@ class Leaving:
             self._panels.remove(panel)
         self._panels.append(panel)
         window = _main_window_of(panel)
-        if window is not None and window is not self._window:
+        if window is not None and window is not self.window:
             self._window_reference = ref(window)
             self._filter = _CloseFilter(window, self)
             window.destroyed.connect(self._on_window_gone)
@@ -113,17 +113,17 @@ class Leaving:
         """Whether a question can be seen, and answered: the window is shown and its event loop runs."""
         application = QCoreApplication.instance()
         thread = None if application is None else application.thread()
-        shown = self._window is not None and self._window.isVisible()
+        shown = self.window is not None and self.window.isVisible()
         return shown and thread is not None and thread.loopLevel() > 0
 
     def _on_window_gone(self) -> None:
         self._window_reference = self._filter = self.box = None
 
     def _close_window(self) -> None:
-        if self._window is not None and self._filter is not None:
+        if self.window is not None and self._filter is not None:
             self._filter.open = True
             # not napari's own close(), which would forget that Ctrl+Q ends the program, too
-            if not QMainWindow.close(self._window) and self._filter is not None:
+            if not QMainWindow.close(self.window) and self._filter is not None:
                 self._filter.open = False
 
     # --- the question --------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class Leaving:
     def _ask(self, loss: Loss, then: Then, otherwise: Then) -> None:
         if self.box is not None:  # the newest wish counts
             self.box.done(QMessageBox.StandardButton.Cancel)
-        box = self.box = LossBox(loss, parent=self._window)
+        box = self.box = LossBox(loss, parent=self.window)
         box.finished.connect(partial(self._on_answered, box, loss, then, otherwise))
         box.open()
 
