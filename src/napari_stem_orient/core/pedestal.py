@@ -15,6 +15,8 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stem_orient.core.scan_reading import computed
+
 SAMPLE_BYTES = 24 * 2**20
 """Bytes of patterns that are read to measure it."""
 RUNS, RUN = 3, 8
@@ -132,7 +134,7 @@ def _sample(scan: da.Array, missing: NDArray[np.bool_] | None) -> Iterator[NDArr
         (row, (columns - length) * part // 2) for row, part in ((0, 0), (rows // 2, 1), (rows - 1, 2))
     )
     for row, left in places:
-        run = np.asarray(scan[row, left : left + length].compute())
+        run = computed(scan[row, left : left + length])
         yield run if missing is None else run[~missing[row, left : left + length]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from itertools import product
 from typing import Any
 
 import dask.array as da
+import dask.config
 import numpy as np
 from dask.base import get_scheduler
 from dask.local import get_sync
@@ -32,6 +34,23 @@ SLAB_BYTES = 512 * 2**20
 Graph = dict[Any, Any]
 #: Rows and columns of the scan.
 Rectangle = tuple[slice, slice]
+
+
+def computed(array: da.Array) -> NDArray[Any]:
+    """The numbers of a dask array, worked out where the user has chosen, or in threads."""
+    return np.asarray(
+        array.compute() if chosen_scheduler() is not None else array.compute(scheduler=get_in_threads)
+    )
+
+
+def chosen_scheduler() -> Any:
+    """What the user has chosen to compute with: a setting of dask, or a cluster; None where it is left to us.
+
+    A cluster can have been chosen only where `distributed` is imported by now. dask would import it to see, which takes
+    half a second that the first picture would wait for.
+    """
+    is_set = dask.config.get("scheduler", None) is not None
+    return get_scheduler() if is_set or "distributed" in sys.modules else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +116,7 @@ class ChunkReader:
         places = {number: place for number, place in places.items() if wanted[place].any()}
         graphs = {number: self._needed(number) for number in places}
         # dask's own way for a cluster, or whatever the user has chosen, and where chunks have work in common
-        by_dask = get_scheduler() is not None or _in_common(list(graphs.values()))
+        by_dask = chosen_scheduler() is not None or _in_common(list(graphs.values()))
         if whole and places and not by_dask:
             return np.asarray(self._chunk(*graphs.popitem()))
         out = np.empty((wanted.shape[0] + before, *wanted.shape[1:], *self.detector_shape), self.dtype)
@@ -106,7 +125,7 @@ class ChunkReader:
             chosen = tuple(
                 slice(start, start + size) for start, size in zip(starts, wanted.shape, strict=True)
             )
-            into[...] = self._data[chosen].compute()
+            into[...] = computed(self._data[chosen])
             return out
 
         def fill(number: tuple[int, ...], place: tuple[slice, ...]) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.scan_reading import computed
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
@@ -260,5 +261,5 @@ def _patterns_of(datacube: DataCube, part: tuple[slice, slice]) -> tuple[NDArray
     """Flat positions (m,) and patterns (m, det_y, det_x) of a piece of a grid; only these are read."""
     rows, columns = (np.arange(size)[cut] for size, cut in zip(datacube.scan_shape, part, strict=True))
     positions = (rows[:, None] * datacube.scan_shape[1] + columns).ravel()
-    frames = np.asarray(datacube.data[part].compute())
+    frames = computed(datacube.data[part])
     return positions, frames.reshape(-1, *datacube.detector_shape)

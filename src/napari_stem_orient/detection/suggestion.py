@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.scan_reading import computed
 from napari_stem_orient.detection.bad_pixels import find_saturation
 from napari_stem_orient.detection.detector_mask import Mask, fill_masked
 from napari_stem_orient.detection.false_alarms import FalseAlarms, measure_false_alarms
@@ -179,7 +180,7 @@ def sample_frames(datacube: DataCube, *, number: int = SAMPLE_FRAMES) -> NDArray
     if columns < step:
         step_y = max(1, rows * columns // number)
     grid = slice(step_y // 2, None, step_y), slice(step_x // 2, None, step_x)
-    chosen = datacube.data[grid].compute()
+    chosen = computed(datacube.data[grid])
     frames: NDArray[np.generic] = np.asarray(chosen).reshape(-1, *datacube.detector_shape)
     # what stands in for a pattern that the file does not have tells nothing of noise, background or bad pixels
     there = np.ones(len(frames), bool) if datacube.missing is None else ~datacube.missing[grid].ravel()

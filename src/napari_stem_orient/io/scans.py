@@ -11,6 +11,7 @@ from pathlib import Path
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.frames import FrameChoice
 from napari_stem_orient.core.pedestal import above_pedestal, measure_pedestal, pedestal_notes
+from napari_stem_orient.core.scan_reading import computed
 from napari_stem_orient.io.array_scans import read_npy
 from napari_stem_orient.io.empad_raw import read_empad_raw
 from napari_stem_orient.io.hdf5_links import hdf5_trouble
@@ -81,7 +82,7 @@ def open_datacube(
         absent = None if source.find_missing is None else source.find_missing()
         for end in () if absent is not None and absent.refusal else (0, -1):
             # a truncated file shows now, and not in the middle of a long job
-            source.data[(end,) * (source.data.ndim - 2)].compute()
+            computed(source.data[(end,) * (source.data.ndim - 2)])
     choice = FrameChoice(first_frame, last_frame, tuple(sorted(set(lost))))
     with _reading(path):
         scan = lay_out(source, path, scan_shape, choice, absent)

@@ -13,6 +13,7 @@ import numpy as np
 from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
+from napari_stem_orient.core.scan_reading import computed
 from napari_stem_orient.io.atomic import complete_or_absent
 from napari_stem_orient.io.scan_metadata import OWN_ITEM, OWN_NODE, geometry_note
 from napari_stem_orient.io.zspy_files import write_zspy
@@ -171,7 +172,7 @@ def _as_signal(scan: SimulatedScan) -> dict[str, Any]:
         "rocking_angle": 1e3 * math.radians(calibration.precession_angle_deg) or None,
     }
     return {
-        "data": data.compute(),
+        "data": computed(data),
         "axes": axes,
         "metadata": {
             "General": {"title": scan.datacube.name},

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
+from napari_stem_orient.core.scan_reading import computed
 from napari_stem_orient.core.scan_summary import direct_beam_disk
 from napari_stem_orient.core.usable_pixels import usable_pixels
 from napari_stem_orient.virtual.detector import VirtualDetector
@@ -186,7 +187,7 @@ def _coarse_blocks(datacube: DataCube, counter: DetectorCounter) -> Iterator[Vir
     chunk_of_row = np.searchsorted(np.cumsum(datacube.data.chunks[0]), rows, side="right")
     for chunk in np.unique(chunk_of_row):
         some = rows[chunk_of_row == chunk]
-        frames = np.asarray(datacube.data[some][:, columns].compute())
+        frames = computed(datacube.data[some][:, columns])
         positions = (some[:, None] * datacube.scan_shape[1] + columns).ravel()
         counts, _ = counter.counts(positions, frames.reshape(-1, *datacube.detector_shape))
         yield VirtualBlock(positions, counts, Progress(0, datacube.n_positions, "patterns"))
@@ -218,6 +219,6 @@ def _in_the_middle(size: int, count: int) -> NDArray[np.int64]:
 def _beam_of_a_sample(datacube: DataCube) -> tuple[float, float]:
     """Row and column in px of the brightest disk in the mean of a few patterns from all over the scan."""
     cuts = tuple(slice(size // (2 * _SAMPLE), None, max(1, size // _SAMPLE)) for size in datacube.scan_shape)
-    frames = np.asarray(datacube.data[cuts].compute()).reshape(-1, *datacube.detector_shape)
+    frames = computed(datacube.data[cuts]).reshape(-1, *datacube.detector_shape)
     row, column, _ = direct_beam_disk(finite_frames(frames).mean(axis=0))
     return row, column

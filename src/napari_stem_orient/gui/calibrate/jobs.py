@@ -220,9 +220,10 @@ def _ring_image(path: Path) -> NDArray[np.generic]:
         colours = image.ndim == 3 and image.shape[-1] in (3, 4)
         image = image[..., :3].mean(axis=-1) if colours else image
         return np.asarray(image.reshape(-1, *image.shape[-2:]).mean(axis=0))
+    from napari_stem_orient.core.scan_reading import computed
     from napari_stem_orient.io.scans import open_datacube
 
-    return np.asarray(open_datacube(path).data.mean(axis=(0, 1)).compute())
+    return computed(open_datacube(path).data.mean(axis=(0, 1)))
 
 
 # --- after indexing ---
