@@ -161,7 +161,8 @@ def test_panel_and_command_line_choose_the_same_and_get_the_same_map(
     panel.crystals.add("Cu")
     panel.device_box.setCurrentIndex(panel.device_box.findData("cpu"))
     form = panel.forms[MethodName.TRANSFORMER]
-    form.set_value(form.value.model_copy(update={"neighbours": False, "minimum_score": 0.3}))
+    form.editor("neighbours").setChecked(False)  # type: ignore[attr-defined]
+    form.editor("minimum_score").setValue(0.3)  # type: ignore[attr-defined]
     output = tmp_path / "map.h5"
     words = [
         "index",
@@ -178,7 +179,7 @@ def test_panel_and_command_line_choose_the_same_and_get_the_same_map(
     assert index_choice(arguments, (load_crystal("Cu"),)) == panel.choice
     qtbot.waitUntil(panel.run_button.isEnabled, timeout=150_000)
     panel.run_button.click()
-    qtbot.waitUntil(lambda: panel.session.running_job(panel.step) is None, timeout=150_000)
+    qtbot.waitUntil(lambda: panel.session.running_job(panel.stage) is None, timeout=150_000)
     made = panel.session.current_map
     assert made is not None
     assert main([*words, "--quiet"]) == 0

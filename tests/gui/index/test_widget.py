@@ -19,6 +19,8 @@ from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.index.widget import IndexWidget
 from napari_stem_orient.gui.parts.folding import Folding
+from napari_stem_orient.indexing.methods import MethodName
+from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
 from napari_stem_orient.simulation.grains import make_polycrystal
@@ -358,3 +360,18 @@ def test_a_crystal_from_calibrate_is_called_so_until_one_is_chosen(
     until(panel.run_button.isEnabled)
     panel.crystals.add("Al")
     assert panel.lent_label.isHidden()
+
+
+def test_what_is_chosen_is_in_the_session_and_the_panel_shows_it(ready: IndexWidget) -> None:
+    session = ready.session
+    ready.method_box.setCurrentIndex(ready.method_box.findData("template"))
+    assert session.state.choice(IndexChoice).method is MethodName.TEMPLATE
+    assert ready.forms[MethodName.TEMPLATE].isVisibleTo(ready)
+    parameters = IndexParameters(neighbours=False)
+    session.choose(IndexChoice, method=MethodName.TRANSFORMER, parameters=parameters, device="cpu")
+    assert ready.method_box.currentData() == "transformer"
+    assert ready.device_box.currentData() == "cpu"
+    assert ready.forms[MethodName.TRANSFORMER].value == parameters
+    assert ready.forms[MethodName.TRANSFORMER].isVisibleTo(ready)
+    assert ready.choice.device == "cpu"
+    assert len(ready.choice.crystals) == len(session.crystals) == 1

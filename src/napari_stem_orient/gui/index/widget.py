@@ -57,6 +57,7 @@ class IndexWidget(StagePanel):
         self._models: ModelsFound | None = None
         self._devices_asked = False
         self.forms = {name: _form(method.parameters()) for name, method in METHODS.items()}
+        self._shown_method: MethodName | None = None
         self.crystals = CrystalList(self)
         self.content.addWidget(self.crystals)
         self.lent_label = plain_label()
@@ -82,29 +83,28 @@ class IndexWidget(StagePanel):
             title="Look for models", on_result=self._on_models, on_error=self._on_no_models
         )
         when_destroyed(self, LatestJob.close, self._looking)
+        self.watch(("choices",), self._show_choice)
         self.watch(("crystals", "model_folders"), self._look_for_models)
         self.watch(("results", "current_result"), self._on_map_changed)
         self.watch(("summary", "peaks"), self._on_work_ahead)
         self.watch(("peaks", "calibration"), self._on_measurement_changed)
         self._on_work_ahead()
-        self._on_method_chosen()
+        self._show_choice()
         self._on_map_changed()
 
     @property
     def method(self) -> MethodName:
         """The chosen method."""
-        return MethodName(self.method_box.currentData())
+        return self.session.state.choice(IndexChoice).method
 
     @property
     def choice(self) -> IndexChoice:
-        """All that is chosen in the panel."""
-        method = METHODS[self.method]
-        return IndexChoice(
-            crystals=tuple(CrystalChoice.of(crystal) for crystal in self.session.crystals),
-            method=method.name,
-            parameters=self.forms[method.name].value,
-            models=self.session.model_folders if method.uses_models else (),
-            device=self.device_box.currentData() or "auto" if method.uses_models else "auto",
+        """What is decided about indexing, with the crystals and models that are chosen."""
+        chosen, session = self.session.state.choice(IndexChoice), self.session
+        return chosen.changed(
+            crystals=tuple(CrystalChoice.of(crystal) for crystal in session.crystals),
+            models=session.model_folders if self._uses_models else (),
+            device=chosen.device if self._uses_models else "auto",
         )
 
     def box_of(self, name: str) -> QWidget | None:
@@ -218,9 +218,12 @@ class IndexWidget(StagePanel):
         self._devices_asked = False  # to try again when the panel is looked at again
 
     def _on_devices(self, found: tuple[tuple[str, str], ...]) -> None:
+        self.device_box.blockSignals(True)
         self.device_box.clear()
         for name, words in found:
             self.device_box.addItem(words, name)
+        self.device_box.blockSignals(False)
+        self._show_choice()
         self.refresh()
 
     @property
@@ -228,14 +231,32 @@ class IndexWidget(StagePanel):
         return METHODS[self.method].uses_models
 
     def _on_parameters_changed(self, _: object) -> None:
-        self.refresh()
+        self.session.choose(IndexChoice, parameters=self.forms[self.method].value)
 
-    def _on_method_chosen(self, _: int = 0) -> None:
-        for name, form in self.forms.items():
-            form.setVisible(name is self.method)
-        for widget in (self.device_box, self.device_label, self.folder_button):
-            widget.setVisible(self._uses_models)
-        self._look_for_models()
+    def _on_method_chosen(self, _: int) -> None:
+        name = MethodName(self.method_box.currentData())
+        self.session.choose(IndexChoice, method=name, parameters=self.forms[name].value)
+
+    def _on_device_chosen(self, _: int) -> None:
+        self.session.choose(IndexChoice, device=self.device_box.currentData())
+
+    def _show_choice(self) -> None:
+        """Show what is decided about indexing."""
+        choice = self.session.state.choice(IndexChoice)
+        for box, value in ((self.method_box, choice.method.value), (self.device_box, choice.device)):
+            box.blockSignals(True)
+            box.setCurrentIndex(max(0, box.findData(value)))
+            box.blockSignals(False)
+        if self.forms[choice.method].value != choice.parameters:
+            self.forms[choice.method].set_value(choice.parameters)
+        if choice.method is not self._shown_method:
+            self._shown_method = choice.method
+            for name, form in self.forms.items():
+                form.setVisible(name is choice.method)
+            for widget in (self.device_box, self.device_label, self.folder_button):
+                widget.setVisible(self._uses_models)
+            self._look_for_models()
+        self.refresh()
 
     def _on_model_folder(self) -> None:
         folder = ask_folder(
@@ -353,6 +374,7 @@ class IndexWidget(StagePanel):
         self.method_box.currentIndexChanged.connect(self._on_method_chosen)
         self.device_box = narrow_box()
         self.device_box.setToolTip("Where the transformer runs.")
+        self.device_box.currentIndexChanged.connect(self._on_device_chosen)
         self.folder_button = QPushButton("Model folder…")
         self.folder_button.setToolTip("Use a model that you have trained.")
         self.folder_button.clicked.connect(self._on_model_folder)
