@@ -184,9 +184,7 @@ def test_saved_peaks_leave_no_journal_and_what_was_made_otherwise_stays(
     (left,) = left_detections(scan)
     assert left.plan.parameters.min_spacing_px == 9
     assert same(open_bragg_peaks(tmp_path / "peaks.h5"), peaks)
-    other = DetectionRun(plan_for(scan))
-    result_of(other.job())
-    other.forget_others()
+    result_of(DetectionRun(plan_for(scan), replaces_others=True).job())
     assert len(list(journals.iterdir())) == 1
 
 

@@ -12,6 +12,7 @@ from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.progress import result_of
 from napari_stem_orient.detection.probe import probe_from_vacuum
 from napari_stem_orient.steps.detect import DetectChoice, DetectPlan, plan_detection
+from napari_stem_orient.steps.mask import painted_mask
 from napari_stem_orient.steps.open import OpenChoice, open_scan
 from napari_stem_orient.steps.probe import ProbeChoice, vacuum_choice
 
@@ -82,3 +83,15 @@ def test_what_does_not_suit_the_scan_is_refused_with_its_field(scan: DataCube) -
     with pytest.raises(UserError, match="no direct beam found") as raised:
         planned(empty, ProbeChoice())
     assert raised.value.field == "radius_px"
+
+
+def test_a_mask_over_the_direct_beam_makes_no_template_of_what_is_left_of_it(scan: DataCube) -> None:
+    """Half a disk is no disk: all others are whole."""
+    mask = np.zeros((48, 48), dtype=bool)
+    mask[18:31, 24:31] = True
+    whole = planned(scan, ProbeChoice())
+    choice = DetectChoice(mask=painted_mask(mask))
+    covered = result_of(plan_detection(choice, scan, painted=mask))
+    assert covered.probe.radius_px == pytest.approx(whole.probe.radius_px, abs=0.01)
+    assert covered.mask is not None
+    assert np.array_equal(covered.mask, mask)

@@ -41,6 +41,8 @@ LEAST_EXPECTED = 0.02
 MANY_COUNTS, FEWEST_WINDOWS = 200.0, 0.3
 NEGATIVE_PART, NOISE_FRAMES = 0.2, 16
 """Where more than this part of the sample is below zero, its background says nothing about the noise."""
+MOST_COVERED = 0.1
+"""Where a mask covers more than this part of the direct beam, what is seen of it is another disk."""
 SPOT_SPREAD = 1.7
 """Effective area over that of a flat disk of the same half-height radius: 1 for a disk, 2.9 for a Gaussian."""
 
@@ -65,6 +67,7 @@ def suggest_detection(
     probe: ProbeTemplate | None = None,
     flat: bool = False,
     mask: Mask | None = None,
+    bad: Mask | None = None,
     frames: NDArray[np.generic] | None = None,
     false_disks_per_pattern: float | None = None,
 ) -> Suggestion:
@@ -82,6 +85,9 @@ def suggest_detection(
         Take a flat disk of the radius of the direct beam, and not the direct beam itself, as template.
     mask
         (det_y, det_x) bool, True where a pixel is not usable.
+    bad
+        The same, of those pixels only that are bad by themselves. Where the mask covers a good part of the direct beam,
+        what is left of it is no template: it is then measured with these pixels left out alone.
     frames
         (n, det_y, det_x), a sample that has been read already (`sample_frames`).
     false_disks_per_pattern
@@ -100,9 +106,12 @@ def suggest_detection(
         rows, columns = datacube.detector_shape
         y, x = datacube.calibration.origin_px or ((rows - 1) / 2, (columns - 1) / 2)
     else:
-        seen = measure_direct_beam(stack.mean(axis=0))
+        showing = (
+            stack if bad is None or mask is None else _showing_the_beam(_finite(sample), stack, mask, bad)
+        )
+        seen = measure_direct_beam(showing.mean(axis=0))
         y, x = seen.y_px, seen.x_px
-        probe = _choose_probe(datacube, stack, seen, saturated=find_saturation(sample, mask) is not None)
+        probe = _choose_probe(datacube, showing, seen, saturated=find_saturation(sample, mask) is not None)
         probe = synthetic_probe(probe.radius_px, datacube.detector_shape) if flat else probe
     beam = DirectBeam(y, x, probe.radius_px)
     parameters, false_alarms = _detection_parameters(
@@ -197,6 +206,20 @@ def without_masked(frames: NDArray[np.generic], mask: Mask | None) -> NDArray[np
 
 def _finite(frames: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.nan_to_num(frames.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _showing_the_beam(
+    finite: NDArray[np.float32], masked: NDArray[np.float32], mask: Mask, bad: Mask
+) -> NDArray[np.float32]:
+    """The frames with the mask filled, or with bad pixels alone where the mask covers much of the direct beam."""
+    beside = mask & ~bad
+    if not beside.any():
+        return masked
+    whole = fill_masked(finite, bad)
+    beam = measure_direct_beam(whole.mean(axis=0))
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    disk = np.hypot(rows - beam.y_px, columns - beam.x_px) <= max(beam.radius_px, 1.0)
+    return whole if beside[disk].mean() > MOST_COVERED else masked
 
 
 def _choose_probe(

@@ -194,6 +194,7 @@ def plan_detection(
         probe=probe,
         flat=choice.probe.source == "synthetic",
         mask=mask,
+        bad=None if choice.mask.kind == "none" else found.bad.mask,
         frames=frames,
         false_disks_per_pattern=choice.false_disks_per_pattern,
     )

@@ -41,6 +41,8 @@ class DetectionRun:
         What is detected, and how.
     resume_from
         Peaks of an earlier run, made in the same way: what they have is not done again.
+    replaces_others
+        Its peaks, once they are whole, take the place of whatever other runs have left of this scan.
 
     Attributes
     ----------
@@ -49,10 +51,12 @@ class DetectionRun:
         What is done so far, with what was done before.
     """
 
-    def __init__(self, plan: DetectPlan, *, resume_from: BraggPeaks | None = None) -> None:
+    def __init__(
+        self, plan: DetectPlan, *, resume_from: BraggPeaks | None = None, replaces_others: bool = False
+    ) -> None:
         self.plan = plan
         self.blocks: list[DetectedBlock] = [] if resume_from is None else [resume_from.as_block()]
-        self._resume_from = resume_from
+        self._resume_from, self._replaces_others = resume_from, replaces_others
         self._journal: RunJournal | None = None
 
     def job(self) -> Generator[DetectedBlock | JournalNotice, None, BraggPeaks]:
@@ -64,7 +68,11 @@ class DetectionRun:
             The earlier peaks were made otherwise, before a journal says that they were made like this.
         """
         from napari_stem_orient.detection.correlation import start_of_detection
-        from napari_stem_orient.runs.peaks_journal import begin_peaks_journal, kept_in_journal
+        from napari_stem_orient.runs.peaks_journal import (
+            begin_peaks_journal,
+            kept_in_journal,
+            remove_interrupted_detections,
+        )
 
         plan = self.plan
         start_of_detection(plan.datacube, self._resume_from, plan.description())
@@ -78,7 +86,10 @@ class DetectionRun:
         )
         if self._resume_from is not None and self.is_kept:
             self._forget_others_like_this()  # the new journal has all that they have
-        return (yield from with_notices(kept_in_journal(self._noted(), self._journal), self._journal))
+        peaks = yield from with_notices(kept_in_journal(self._noted(), self._journal), self._journal)
+        if self._replaces_others and self._journal is not None and self.is_kept:
+            remove_interrupted_detections(plan.datacube, keep=self._journal.path)
+        return peaks
 
     def _noted(self) -> Generator[DetectedBlock, None, BraggPeaks]:
         """The detection, whose blocks are remembered here."""
@@ -114,13 +125,6 @@ class DetectionRun:
             self._journal.remove()
         if others:
             self._forget_others_like_this()
-
-    def forget_others(self) -> None:
-        """Remove what all other runs have left of this scan: this one takes their place."""
-        from napari_stem_orient.runs.peaks_journal import remove_interrupted_detections
-
-        if self._journal is not None and self.is_kept:
-            remove_interrupted_detections(self.plan.datacube, keep=self._journal.path)
 
     def _forget_others_like_this(self) -> None:
         from napari_stem_orient.runs.peaks_journal import remove_interrupted_detections

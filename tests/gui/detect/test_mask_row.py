@@ -69,7 +69,7 @@ def test_what_is_found_again_joins_the_mask_that_is_there(ready: DetectWidget, u
     ready.mask_row.find_button.click()
     until(lambda: len(masked(ready.session)) == 4)
     assert (5, 5) in masked(ready.session)
-    assert "3 hot pixels" in ready.message_label.text()
+    until(lambda: "3 hot pixels" in ready.message_label.text())
 
 
 def test_a_painted_mask_is_taken_and_the_maps_come_back(ready: DetectWidget) -> None:
@@ -162,7 +162,7 @@ def test_preview_and_detection_obey_the_mask(ready: DetectWidget, until: Until) 
         shown = session.preview
         return isinstance(shown, Explained) and bool(np.all(np.hypot(*(disks_of(shown) - (y, x)).T) > 3))
 
-    until(beam_is_left_out)
+    until(lambda: beam_is_left_out() and ready.run_button.isEnabled())
     shown = session.preview
     assert isinstance(shown, Explained)
     assert shown.rejected is not None

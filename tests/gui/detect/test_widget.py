@@ -10,13 +10,15 @@ import pytest
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.datacube import DataCube
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.gui.canvas.scan_region import VACUUM_REGION
-from napari_stem_orient.gui.detect.probe_chooser import MEAN, SYNTHETIC, VACUUM
+from napari_stem_orient.gui.detect.probe_chooser import SOURCES
 from napari_stem_orient.gui.detect.widget import DetectWidget
-from napari_stem_orient.gui.jobs import stage_jobs as step_jobs
 from napari_stem_orient.gui.parts.number_box import NumberBox
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.detect import DetectPlan
+from napari_stem_orient.steps.probe import ProbeSource
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel
@@ -49,7 +51,7 @@ def number(panel: DetectWidget, name: str) -> NumberBox:
 def test_without_a_scan_nothing_can_be_run_and_the_panel_says_why(panel: DetectWidget) -> None:
     assert not panel.run_button.isEnabled()
     assert panel.state_label.text() == "Needs an open scan."
-    panel.chooser.suggest_parameters()
+    panel._on_suggest()
     assert "Open a scan first" in panel.message_label.text()
 
 
@@ -78,29 +80,28 @@ def slow_detection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the detector yield one pattern at a time, so that there is a middle to stop in."""
     import dataclasses
 
-    def one_by_one(task):
+    def one_by_one(plan, resume_from=None):
         import time
 
         from napari_stem_orient.core.progress import Progress
-        from napari_stem_orient.detection.correlation import collect_peaks, describe, detect_in_frames
+        from napari_stem_orient.detection.correlation import detect_in_frames
 
-        done = np.zeros(task.datacube.n_positions, bool)
+        done = np.zeros(plan.datacube.n_positions, bool)
         blocks = []
-        if task.resume_from is not None:
-            done |= task.resume_from.detected
-            blocks.append(task.resume_from.as_block())
+        if resume_from is not None:
+            done |= resume_from.detected
+            blocks.append(resume_from.as_block())
         for position in np.flatnonzero(~done):
-            frame = task.datacube.pattern(*divmod(int(position), task.datacube.scan_shape[1]))
-            block = detect_in_frames(frame, probe=task.probe, parameters=task.parameters, device="cpu")
+            frame = plan.datacube.pattern(*divmod(int(position), plan.datacube.scan_shape[1]))
+            block = detect_in_frames(frame, probe=plan.probe, parameters=plan.parameters, device="cpu")
             done[position] = True
             progress = Progress(int(done.sum()), done.size, "patterns")
             blocks.append(dataclasses.replace(block, positions=np.array([position]), progress=progress))
             time.sleep(0.002)
             yield blocks[-1]
-        description = describe(task.probe, task.parameters, detector="correlation")
-        return collect_peaks(task.datacube, blocks, description=description)
+        return plan.collected(blocks)
 
-    monkeypatch.setattr("napari_stem_orient.gui.detect.widget.detection_job", one_by_one)
+    monkeypatch.setattr(DetectPlan, "blocks", one_by_one)
 
 
 def test_a_cancelled_run_keeps_what_is_done_and_is_resumed(
@@ -159,20 +160,34 @@ def test_hiding_the_panel_ends_the_preview(ready: DetectWidget, until: Until) ->
     assert ready.session.preview is None
 
 
-@pytest.mark.parametrize("source", [SYNTHETIC, MEAN])
-def test_the_template_follows_the_choice(ready: DetectWidget, source: str) -> None:
-    ready.chooser.source_box.setCurrentText(source)
+@pytest.mark.parametrize("source", ["synthetic", "mean"])
+def test_the_template_follows_the_choice(ready: DetectWidget, source: ProbeSource, until: Until) -> None:
+    ready.chooser.source_box.setCurrentText(SOURCES[source])
+    assert not ready.run_button.isEnabled()  # until there is a plan for it
+    until(ready.run_button.isEnabled)
     probe = ready.session.probe
     assert probe is not None
-    assert probe.source == {SYNTHETIC: "synthetic", MEAN: "mean pattern"}[source]
-    if source == SYNTHETIC:
+    assert probe.source == {"synthetic": "synthetic", "mean": "mean pattern"}[source]
+    if source == "synthetic":
         ready.chooser.radius_box.setValue(5.5)
+        until(ready.run_button.isEnabled)
         assert ready.session.probe is not None
         assert ready.session.probe.radius_px == 5.5
+        assert ready.form.value.min_spacing_px == 11  # what was not given suits the template
+
+
+def test_what_is_given_stays_when_the_template_changes(ready: DetectWidget, until: Until) -> None:
+    number(ready, "min_spacing_px").setValue(7)
+    ready.chooser.source_box.setCurrentText(SOURCES["synthetic"])
+    ready.chooser.radius_box.setValue(5.5)
+    until(ready.run_button.isEnabled)
+    assert ready.form.value.min_spacing_px == 7
+    assert ready.form.value.edge_px == 5.5
+    assert ready.planner.choice.parameters.root == {"min_spacing_px": 7.0}
 
 
 def test_the_template_from_a_drawn_vacuum_region(ready: DetectWidget, until: Until) -> None:
-    ready.chooser.source_box.setCurrentText(VACUUM)
+    ready.chooser.source_box.setCurrentText(SOURCES["vacuum"])
     ready.chooser.use_button.click()
     assert "no vacuum region is drawn" in ready.message_label.text()
     ready.chooser.draw_button.click()
@@ -205,7 +220,7 @@ def test_a_vacuum_region_counts_where_it_is_seen_and_goes_with_its_scan(ready: D
 
 
 def test_labels_can_mark_the_vacuum_too(ready: DetectWidget, until: Until) -> None:
-    ready.chooser.source_box.setCurrentText(VACUUM)
+    ready.chooser.source_box.setCurrentText(SOURCES["vacuum"])
     marked = np.zeros((10, 12), int)
     marked[:3, :4] = 1
     ready.viewer.add_labels(marked)
@@ -226,7 +241,7 @@ def test_a_scan_without_a_direct_beam_falls_back_to_a_synthetic_disk(
     empty = DataCube(polycrystal.data * 0, polycrystal.calibration)
     read_scan(panel.session, empty)
     until(lambda: panel.session.probe is not None)
-    assert panel.chooser.source_box.currentText() == SYNTHETIC
+    assert panel.chooser.source_box.currentText() == SOURCES["synthetic"]
     panel.run_button.click()
     until(lambda: stopped(panel))
     assert panel.session.peaks is not None
@@ -236,11 +251,11 @@ def test_a_scan_without_a_direct_beam_falls_back_to_a_synthetic_disk(
 def test_an_error_of_the_detector_is_one_line_and_leaves_the_panel_usable(
     ready: DetectWidget, until: Until, errors: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(task: step_jobs.DetectionTask):
-        raise ValueError("the disk does not fit the detector: give a smaller radius")
+    def broken(plan: DetectPlan, resume_from: BraggPeaks | None = None):
+        raise UserError("the disk does not fit the detector", fix="give a smaller radius")
         yield
 
-    monkeypatch.setattr("napari_stem_orient.gui.detect.widget.detection_job", broken)
+    monkeypatch.setattr(DetectPlan, "blocks", broken)
     ready.run_button.click()
     until(lambda: stopped(ready))
     assert ready.message_label.text() == "the disk does not fit the detector: give a smaller radius"

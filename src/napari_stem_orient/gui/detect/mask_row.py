@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_stem_orient.gui.detect.mask_jobs import FoundMask, found_mask, opened_mask, saved_mask
 from napari_stem_orient.gui.detect.mask_painting import MaskPainter
+from napari_stem_orient.gui.detect.planner import DetectPlanner
 from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.folding import Folding
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
+from napari_stem_orient.steps.mask import NO_MASK, MaskChoice, mask_from_file, painted_mask, save_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,52 +33,51 @@ class MaskRow(QWidget):
     ----------
     panel
         The stage that it stands in: runs its jobs and shows its messages.
+    planner
+        Keeps what is chosen, and what was found in the scan.
     """
 
-    def __init__(self, panel: StagePanel) -> None:
+    def __init__(self, panel: StagePanel, planner: DetectPlanner) -> None:
         super().__init__()
-        self._panel = panel
-        self._session = panel.session
-        self._found: FoundMask | None = None
+        self._panel, self._session, self._planner = panel, panel.session, planner
+        self._asked_to_find = False
         self._painter = MaskPainter(panel.viewer)
         self.words_label = plain_label()
         self.saturated_label = plain_label()
         self._make_buttons()
         self._build()
-        panel.watch(("opening",), self._on_datacube_changed)
+        panel.watch(("opening",), self._on_opening)
         panel.watch(("detector_mask",), self.refresh)
         panel.watch(("mean_pattern",), self._on_mean_pattern)
+        panel.listen(planner.changed, self.refresh)
+        panel.listen(planner.planned, self._on_planned)
         self.refresh()
 
     # --- found ---------------------------------------------------------------------------------------------
 
-    def take_found(self, found: FoundMask) -> None:
-        """Leave out the bad pixels that were found in the scan, where nothing else is chosen yet; offer the rest."""
-        self._found = found
-        if self._session.detector_mask is None and found.bad.any():
-            self._session.set_detector_mask(found.bad)
-        self.refresh()
+    def _choose(self, choice: MaskChoice, *, painted: NDArray[np.bool_] | None = None) -> None:
+        self._planner.choose(mask=choice, painted=painted)
 
     def _on_find(self) -> None:
-        datacube = self._session.datacube
-        if datacube is not None:
-            self._panel.run(
-                plain_job(partial(found_mask, datacube)),
-                title="Looking for bad pixels",
-                about_scan=True,
-                on_done=self._on_found,
-            )
+        """Look in the scan, and leave out what is found beside what is left out already."""
+        self._asked_to_find = True
+        choice = self._planner.choice.mask
+        if choice.found:
+            self._planner.measure()
+        else:
+            self._choose(choice.changed(found=True))
 
-    def _on_found(self, found: FoundMask) -> None:
-        self._found = found
-        self._session.set_detector_mask(_union(self._session.detector_mask, found.bad))
-        words = f"Found: {found.bad_words}." if found.bad_words else "No bad pixels were found."
+    def _on_planned(self) -> None:
+        found = self._planner.found
+        if found is None or not self._asked_to_find:
+            return
+        self._asked_to_find = False
+        words = f"Found: {found.bad.sentence()}." if found.bad.mask.any() else "No bad pixels were found."
         offer = " A beam stop was found too." if found.beam_stop.any() else ""
         self._panel.show_message(f"{words}{offer}")
 
     def _on_stop_added(self) -> None:
-        if self._found is not None:
-            self._session.set_detector_mask(_union(self._session.detector_mask, self._found.beam_stop))
+        self._choose(self._planner.choice.mask.changed(beam_stop=True))
 
     # --- painted -------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class MaskRow(QWidget):
         elif mask.all():
             self._panel.show_message("The whole detector is painted over: leave some pixels usable.")
         else:
-            self._session.set_detector_mask(mask if mask.any() else None)
+            self._choose(painted_mask(mask), painted=mask)
 
     def _end_painting(self) -> None:
         self._painter.stop()
@@ -110,10 +110,10 @@ class MaskRow(QWidget):
         path = ask_open_file(self, "Open a detector mask", start=self._folder(), kinds=MASK_KINDS)
         if path is not None and datacube is not None:
             self._panel.run(
-                plain_job(partial(opened_mask, path, datacube.detector_shape)),
+                plain_job(partial(mask_from_file, path, datacube.detector_shape)),
                 title=f"Opening {path.name}",
                 about_scan=True,
-                on_done=self._session.set_detector_mask,
+                on_done=self._choose,
             )
 
     def _on_save(self) -> None:
@@ -124,13 +124,13 @@ class MaskRow(QWidget):
         path = ask_save_file(self._panel, "Save the detector mask", start=start, kinds=MASK_KINDS)
         if path is not None:
             self._panel.run(
-                plain_job(partial(saved_mask, mask, path)),
+                plain_job(partial(save_mask, mask, path)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self._panel.show_message(f"Saved {path.name}."),
             )
 
     def _on_clear(self) -> None:
-        self._session.set_detector_mask(None)
+        self._choose(NO_MASK)
 
     def _folder(self) -> Path | None:
         datacube = self._session.datacube
@@ -138,8 +138,8 @@ class MaskRow(QWidget):
 
     # --- what changes --------------------------------------------------------------------------------------
 
-    def _on_datacube_changed(self) -> None:
-        self._found = None
+    def _on_opening(self) -> None:
+        self._asked_to_find = False
         self._painter.stop()
         self.refresh()
 
@@ -152,7 +152,7 @@ class MaskRow(QWidget):
 
     def refresh(self) -> None:
         """Bring words and buttons in line with the Session."""
-        session, found = self._session, self._found
+        session, found = self._session, self._planner.found
         mask, opened = session.detector_mask, session.datacube is not None
         words = self._words(mask)
         self.folding.note.setText(words if opened and not self.folding.unfolded else "")
@@ -173,7 +173,8 @@ class MaskRow(QWidget):
         self.stop_button.setVisible(offered)
         if stop is not None:
             self.stop_button.setText(f"Leave out the beam stop ({int(stop.sum()):,} px)")
-        saturated = "" if found is None else found.saturated_words
+        saturation = None if found is None else found.saturation
+        saturated = "" if saturation is None else saturation.sentence()
         self.saturated_label.setText(saturated)
         self.saturated_label.setVisible(bool(saturated))
 
@@ -181,8 +182,9 @@ class MaskRow(QWidget):
         """Which pixels are left out."""
         if mask is None or not mask.any():
             return "All pixels are used"
-        if self._found is not None and mask is self._found.bad:
-            return self._found.bad_words
+        found, choice = self._planner.found, self._planner.choice.mask
+        if found is not None and choice == MaskChoice():
+            return found.bad.sentence()
         number = int(mask.sum())
         return (
             f"{number:,} {'pixel is' if number == 1 else 'pixels are'} left out ({100 * mask.mean():.2g} %)"
@@ -240,10 +242,3 @@ class MaskRow(QWidget):
         layout.addWidget(self.folding)
         layout.addWidget(self.stop_button)
         layout.addWidget(self.saturated_label)
-
-
-def _union(mask: NDArray[np.bool_] | None, more: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Both masks together; the second itself where there is no first, None where nothing is masked."""
-    if not more.any():
-        return mask
-    return more if mask is None else mask | more

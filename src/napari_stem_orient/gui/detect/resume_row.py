@@ -13,16 +13,11 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
-from napari_stem_orient.gui.jobs.resume_jobs import (
-    InterruptedRun,
-    forget_interrupted_runs,
-    forget_kept,
-    interrupted_run,
-    keep_calibrated,
-)
+from napari_stem_orient.gui.jobs.resume_jobs import keep_calibrated
 from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
+from napari_stem_orient.steps.detection_run import LeftDetection, forget_left_detections, left_detections
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -40,7 +35,7 @@ class ResumeRow(QWidget):
     Attributes
     ----------
     resumed, started_over
-        Emitted when the user has chosen: the InterruptedRun to go on with, or nothing.
+        Emitted when the user has chosen: the LeftDetection to go on with, or nothing.
     """
 
     resumed = Signal(object)
@@ -49,7 +44,7 @@ class ResumeRow(QWidget):
     def __init__(self, panel: StagePanel) -> None:
         super().__init__()
         self._panel = panel
-        self._run: InterruptedRun | None = None
+        self._run: LeftDetection | None = None
         self.label = plain_label()
         self.resume_button = QPushButton("Resume")
         self.resume_button.clicked.connect(self._on_resume)
@@ -63,7 +58,7 @@ class ResumeRow(QWidget):
         layout.addWidget(self.label)
         layout.addLayout(buttons)
         self.hide()
-        self._looking: LatestJob[DataCube, InterruptedRun | None] = LatestJob(
+        self._looking: LatestJob[DataCube, LeftDetection | None] = LatestJob(
             title="Look for an interrupted run", on_result=self._on_found, on_error=lambda *_: None
         )
         when_destroyed(self, LatestJob.close, self._looking)
@@ -85,7 +80,7 @@ class ResumeRow(QWidget):
         self.withdraw()
         datacube = self._panel.session.datacube
         if datacube is not None and datacube.path is not None:
-            self._looking.request(datacube, lambda: interrupted_run(datacube))
+            self._looking.request(datacube, partial(_came_furthest, datacube))
 
     def withdraw(self) -> None:
         """Offer nothing."""
@@ -98,7 +93,7 @@ class ResumeRow(QWidget):
         self.resume_button.setEnabled(ready)
         self.start_over_button.setEnabled(ready)
 
-    def _on_found(self, datacube: DataCube, run: InterruptedRun | None) -> None:
+    def _on_found(self, datacube: DataCube, run: LeftDetection | None) -> None:
         session = self._panel.session
         current, peaks = session.datacube, session.peaks
         if run is None or current is None or current.data is not datacube.data:
@@ -106,8 +101,9 @@ class ResumeRow(QWidget):
         if peaks is not None and peaks.source_fingerprint == current.fingerprint:
             return  # the results of this scan are there
         self._run = run
-        self.label.setText(f"{run.words[:1].upper()}{run.words[1:]}.")
-        if run.peaks is None:
+        words = str(run)
+        self.label.setText(f"{words[:1].upper()}{words[1:]}.")
+        if not run.finished:
             self.resume_button.setText("Resume")
             self.resume_button.setToolTip(
                 "Go on with the interrupted run: with its template, its parameters and its mask, from its last block."
@@ -135,16 +131,15 @@ class ResumeRow(QWidget):
         self.withdraw()
         if run is None:
             return
-        if run.peaks is not None:
+        if run.finished:
             self._panel.run(
-                plain_job(lambda: forget_kept(run.path)),
+                plain_job(run.forget),
                 title="Discarding the peaks",
                 on_done=lambda _: self.look(),  # others may lie behind them
             )
         else:
-            datacube = run.task.datacube
             self._panel.run(
-                plain_job(lambda: forget_interrupted_runs(datacube)),
+                plain_job(partial(forget_left_detections, run.plan.datacube)),
                 title="Forgetting the interrupted run",
                 about_scan=True,
                 on_done=lambda _: self.started_over.emit(),
@@ -159,3 +154,7 @@ class ResumeRow(QWidget):
 
     def _on_not_kept(self, _: BraggPeaks, message: str) -> None:
         self._panel.show_message(f"The calibration cannot be kept for the next time: {message}.")
+
+
+def _came_furthest(datacube: DataCube) -> LeftDetection | None:
+    return next(iter(left_detections(datacube)), None)

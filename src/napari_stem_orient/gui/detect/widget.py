@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
+from superqt.utils import signals_blocked
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.merged_calibration import with_measured_origin
+from napari_stem_orient.detection.detectors import DETECTORS
 from napari_stem_orient.detection.parameters import DetectionParameters
-from napari_stem_orient.gui.detect.mask_jobs import described_mask
 from napari_stem_orient.gui.detect.mask_row import MaskRow
+from napari_stem_orient.gui.detect.planner import DetectPlanner
 from napari_stem_orient.gui.detect.probe_chooser import ProbeChooser
 from napari_stem_orient.gui.detect.resume_row import ResumeRow
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
-from napari_stem_orient.gui.jobs.resume_jobs import InterruptedRun, save_result, with_journal
-from napari_stem_orient.gui.jobs.stage_jobs import (
-    DetectionTask,
-    collected_peaks,
-    detection_job,
-    preview,
-)
-from napari_stem_orient.gui.jobs.workers import plain_job
+from napari_stem_orient.gui.jobs.resume_jobs import save_result
+from napari_stem_orient.gui.jobs.workers import error_message, plain_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.form_layout import form_label, form_layout, narrow_box
 from napari_stem_orient.gui.parts.opened_results import take_result
@@ -36,6 +32,8 @@ from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.detect import DetectPlan, GivenDetectionParameters, look_at_pattern
+from napari_stem_orient.steps.detection_run import DetectionRun, LeftDetection, plan_to_go_on
 from napari_stem_orient.steps.journal_notices import JournalNotice
 
 if TYPE_CHECKING:
@@ -43,10 +41,9 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.detection.rejected_maxima import Explained
 
-PreviewKey = tuple[tuple[int, int], DetectionTask]
+PreviewKey = tuple[tuple[int, int], DetectPlan]
 
 PREVIEW_DELAY_MS = 60
-ENGINES = {"torch": "Batched (torch)", "py4DSTEM": "py4DSTEM"}
 PLAIN = ("mode", "min_significance", "min_contrast", "min_spacing_px")
 PEAKS_KINDS = "Bragg peaks (*.h5 *.hdf5 *.emd)"
 
@@ -64,10 +61,9 @@ class DetectWidget(StagePanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
-        self._blocks: list[DetectedBlock] = []
-        self.chooser = ProbeChooser(self)
-        self.mask_row = MaskRow(self)
-        self.chooser.mask_found.connect(self.mask_row.take_found)
+        self.planner = DetectPlanner(self)
+        self.chooser = ProbeChooser(self, self.planner)
+        self.mask_row = MaskRow(self, self.planner)
         self.content.addWidget(self.chooser)
         self.content.addWidget(self.mask_row)
         advanced = [name for name in DetectionParameters.model_fields if name not in PLAIN]
@@ -90,8 +86,8 @@ class DetectWidget(StagePanel):
         )
         when_destroyed(self, LatestJob.close, self._preview_job)
         self.watch(("position",), self._on_position_changed)
-        self.watch(("probe", "detector_mask"), self._schedule_preview)
         self.watch(("detection_parameters",), self._on_parameters_set)
+        self.listen(self.planner.changed, self._on_planned)
         self._on_parameters_set()
         self.refresh()
 
@@ -102,53 +98,45 @@ class DetectWidget(StagePanel):
     # --- running -------------------------------------------------------------------------------------------
 
     def _on_run(self) -> None:
-        self._start(resume_from=self.session.peaks if self._can_resume() else None)
+        plan = self._plan_to_go_on()
+        if plan is None:
+            self._on_start_over()
+        else:
+            self._run(plan, self.session.peaks)
 
     def _on_start_over(self) -> None:
-        self._start(resume_from=None)
+        plan = self.planner.plan
+        if plan is not None:
+            self._run(plan, None)
+        else:
+            missing = "a probe template" if self.session.datacube else "an open scan"
+            self.show_message(f"Detection needs {missing} first.")
 
-    def _on_resume_interrupted(self, run: InterruptedRun) -> None:
+    def _on_resume_interrupted(self, left: LeftDetection) -> None:
         """Go on with a run that was interrupted: as it was begun, whatever was chosen since."""
-        session, task = self.session, run.task
-        session.set_probe(task.probe)
-        session.set_detection_parameters(task.parameters)
-        session.set_detector_mask(task.mask)
-        self.engine_box.setCurrentIndex(self.engine_box.findData(task.engine))
-        if run.peaks is None:
-            self._start(resume_from=task.resume_from)
+        session = self.session
+        self.planner.take(left.plan)
+        if not left.finished:
+            self._run(left.plan, left.peaks)
             return
         session.note_journal(BraggPeaks, lost=False)
-        self._on_detected(run.peaks)
-        if run.calibrated is not None:
-            kept = run.calibrated
+        self._on_detected(left.peaks)
+        if left.calibrated is not None:
+            kept = left.calibrated
             session.restore_calibration(kept.calibration, origin_px=kept.origin_px, scan=kept.scan)
 
-    def _start(self, *, resume_from: BraggPeaks | None) -> None:
-        session = self.session
-        if session.datacube is None or session.probe is None:
-            self.show_message(
-                f"Detection needs {'a probe template' if session.datacube else 'an open scan'} first."
-            )
-            return
-        task = DetectionTask(
-            datacube=session.datacube,
-            probe=session.probe,
-            parameters=self.form.value,
-            engine=str(self.engine_box.currentData()),
-            mask=session.detector_mask,
-            resume_from=resume_from,
-        )
-        self._blocks = []
+    def _run(self, plan: DetectPlan, resume_from: BraggPeaks | None) -> None:
+        detection = DetectionRun(plan, resume_from=resume_from, replaces_others=True)
         self.resume_row.withdraw()
-        session.set_preview(None)
-        session.note_journal(BraggPeaks, lost=False)
+        self.session.set_preview(None)
+        self.session.note_journal(BraggPeaks, lost=False)
         self.run(
-            with_journal(task, detection_job(task)),
+            detection.job(),
             title="Detecting disks",
             stage=Stage.DETECT,
             on_record=self._on_block,
             on_done=self._on_detected,
-            on_stopped=lambda: self._on_stopped(task),
+            on_stopped=partial(self._on_stopped, detection),
             on_error=lambda _: self.resume_row.look(),
         )
 
@@ -157,11 +145,9 @@ class DetectWidget(StagePanel):
             self.show_message(block.sentence)
             self.session.note_journal(BraggPeaks, lost=block.lost)
             return
-        self._blocks.append(block)
         self.session.fill_detection(block)
 
     def _on_detected(self, peaks: BraggPeaks) -> None:
-        self._blocks = []
         self._take(peaks)
         done = int(peaks.detected.sum())
         mean = peaks.n_peaks / max(1, done)
@@ -172,14 +158,13 @@ class DetectWidget(StagePanel):
         note = f" In {unreadable:,} patterns NaN or infinite pixels counted as 0." if unreadable else ""
         self.show_message(f"{peaks.n_peaks:,} disks{part}, {mean:.1f} a pattern.{note}")
 
-    def _on_stopped(self, task: DetectionTask) -> None:
+    def _on_stopped(self, detection: DetectionRun) -> None:
         """Keep what is done; putting it together may take a moment, so it has a job of its own."""
-        blocks, self._blocks = self._blocks, []
-        if not blocks:
+        if not detection.blocks:
             self.show_message("Stopped before the first patterns were done.")
             return
         self.run(
-            plain_job(lambda: collected_peaks(task, blocks)),
+            plain_job(detection.collected),
             title="Keeping what is done",
             stage=Stage.DETECT,
             on_done=self._on_detected,
@@ -194,43 +179,45 @@ class DetectWidget(StagePanel):
                 peaks = peaks.with_calibration(calibration)
         self.session.set_peaks(peaks, of_open_scan=True)
 
-    def _can_resume(self) -> bool:
-        """Whether the peaks are partial, of this scan, and made with the parameters that the form shows."""
-        session = self.session
-        if (
-            not session.is_partial(Stage.DETECT)
-            or session.stale_because(Stage.DETECT)
-            or session.datacube is None
-        ):
-            return False
-        return self._made_with_these_parameters()
-
-    def _made_with_these_parameters(self) -> bool:
-        peaks, probe = self.session.peaks, self.session.probe
-        if peaks is None or probe is None:
-            return False
-        made_with: dict[str, Any] = dict(peaks.parameters)
-        made_probe = made_with.get("probe") or {}
-        return (
-            made_with.get("detection") == self.form.value.model_dump(mode="json")
-            and made_probe.get("source") == probe.source
-            and abs(float(made_probe.get("radius_px", 0.0)) - probe.radius_px) < 1e-6
-            and made_with.get("mask") == described_mask(self.session.detector_mask)
-            and made_with.get("detector")
-            == ("correlation" if self.engine_box.currentData() == "torch" else "py4DSTEM")
-        )
+    def _plan_to_go_on(self) -> DetectPlan | None:
+        """The plan that goes on with the peaks: partial, of this scan, and made with what is chosen here."""
+        session, plan = self.session, self.planner.plan
+        if plan is None or session.peaks is None or session.datacube is None:
+            return None
+        if not session.is_partial(Stage.DETECT) or session.stale_because(Stage.DETECT):
+            return None
+        return plan_to_go_on(plan, session.peaks)
 
     # --- preview -------------------------------------------------------------------------------------------
 
     def _on_parameters_changed(self, parameters: DetectionParameters) -> None:
-        self.session.set_detection_parameters(parameters)
+        """Take what the user has changed in the form; what he has left as it is stays measured."""
+        before = self.session.detection_parameters or DetectionParameters()
+        given = self.planner.choice.parameters.with_changes(before, parameters)
+        self.planner.choose(parameters=given)
+
+    def _on_suggest(self) -> None:
+        """Measure all parameters, and take back what was given."""
+        if self.session.datacube is None:
+            self.show_message("Open a scan first: parameters are suggested from its patterns.")
+            return
+        self.planner.choose(parameters=GivenDetectionParameters())
+        if self.planner.plan is None:
+            self.planner.measure()
+        else:
+            self.show_message("Parameters suggested from 64 patterns.")
+
+    def _on_planned(self) -> None:
+        """Show what is chosen, and what follows from it."""
+        with signals_blocked(self.engine_box):
+            self.engine_box.setCurrentIndex(self.engine_box.findData(self.planner.choice.detector))
+        self._schedule_preview()
+        self.refresh()
 
     def _on_parameters_set(self) -> None:
         parameters = self.session.detection_parameters
         if parameters is not None:
             self.form.set_value(parameters)
-        self._schedule_preview()
-        self.refresh()
 
     def _on_position_changed(self) -> None:
         if self.session.position is None:
@@ -252,22 +239,14 @@ class DetectWidget(StagePanel):
             self._timer.start()
 
     def _start_preview(self) -> None:
-        session = self.session
-        if session.datacube is None or session.probe is None or session.position is None:
-            return
-        task = DetectionTask(
-            datacube=session.datacube,
-            probe=session.probe,
-            parameters=self.form.value,
-            mask=session.detector_mask,
-        )
-        position = session.position
-        self._preview_job.request((position, task), lambda: preview(task, position))
+        session, plan, position = self.session, self.planner.plan, self.session.position
+        if session.datacube is not None and plan is not None and position is not None:
+            self._preview_job.request((position, plan), partial(_seen, plan, position))
 
     def _on_preview(self, key: PreviewKey, result: Explained | str) -> None:
         session = self.session
-        position, task = key
-        current = position == session.position and task.datacube.data is getattr(
+        position, plan = key
+        current = position == session.position and plan.datacube.data is getattr(
             session.datacube, "data", None
         )
         if not current or not self.preview_box.isChecked():
@@ -282,7 +261,7 @@ class DetectWidget(StagePanel):
     def _write_preview(self, result: Explained, position: tuple[int, int]) -> None:
         number = int(result.offsets[-1])
         words = f"{number} {'disk' if number == 1 else 'disks'} at row {position[0]}, column {position[1]}"
-        if self.engine_box.currentData() != "torch":
+        if self.planner.choice.detector != "correlation":
             words += " (by the batched detector)"  # py4DSTEM's would make the window wait at first
         self.preview_label.setText(words)
 
@@ -347,24 +326,24 @@ class DetectWidget(StagePanel):
         super().refresh()
         session = self.session
         running = session.stage_state(Stage.DETECT) is StageState.RUNNING
-        can_resume = not running and self._can_resume()
-        ready = not running and not session.stage_needs(Stage.DETECT)
+        can_resume = not running and self._plan_to_go_on() is not None
+        free = not running and not session.stage_needs(Stage.DETECT)
+        ready = free and self.planner.ready
         self.run_button.setText("Resume" if can_resume else "Detect disks")
         self.run_button.setEnabled(ready)
         self.start_over_button.setVisible(can_resume)
-        self.resume_row.set_ready(ready)
+        self.resume_row.set_ready(free)
         self.save_button.setEnabled(session.peaks is not None)
         for widget in (self.chooser, self.mask_row, self.form, self.engine_row, self.suggest_button):
             widget.setEnabled(session.datacube is not None and not running)
 
-    def _on_engine_chosen(self, _: int) -> None:
-        self.refresh()
-        self._schedule_preview()
+    def _on_engine_chosen(self, index: int) -> None:
+        self.planner.choose(detector=self.engine_box.itemData(index))
 
     def _make_engine_row(self) -> QWidget:
         self.engine_box = narrow_box()
-        for engine, words in ENGINES.items():
-            self.engine_box.addItem(words, engine)
+        for detector in DETECTORS.values():
+            self.engine_box.addItem(detector.title, detector.name)
         self.engine_box.setToolTip("The detector: our batched one, or py4DSTEM's (slower), to compare.")
         self.py4dstem_label = grey_without_py4dstem(self.engine_box, "py4DSTEM", what="The other engine")
         self.engine_box.currentIndexChanged.connect(self._on_engine_chosen)
@@ -387,7 +366,7 @@ class DetectWidget(StagePanel):
         self.suggest_button.setToolTip(
             "Choose the parameters from 64 patterns of the scan, for this template."
         )
-        self.suggest_button.clicked.connect(self.chooser.suggest_parameters)
+        self.suggest_button.clicked.connect(self._on_suggest)
         row = QHBoxLayout()
         row.addWidget(self.preview_box)
         row.addWidget(self.preview_label, 1)
@@ -410,3 +389,11 @@ class DetectWidget(StagePanel):
         for button in (self.start_over_button, self.save_button, self.open_button):
             row.addWidget(button, 1)
         return row
+
+
+def _seen(plan: DetectPlan, position: tuple[int, int]) -> Explained | str:
+    """The disks of one pattern, or in one line why they cannot be shown."""
+    try:
+        return look_at_pattern(plan, position)
+    except (ValueError, OSError, IndexError) as error:
+        return f"No preview: {error_message(error)}"

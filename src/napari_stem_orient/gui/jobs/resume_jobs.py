@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
-from napari_stem_orient.gui.jobs.stage_jobs import DetectionTask
-from napari_stem_orient.steps.journal_notices import JournalNotice, with_notices
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,88 +13,6 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.core.orientation_map import OrientationMap
-    from napari_stem_orient.runs.peaks_journal import KeptCalibration
-
-DETECTORS = {"torch": "correlation", "py4DSTEM": "py4DSTEM"}
-
-
-def with_journal(
-    task: DetectionTask, job: Generator[DetectedBlock, None, BraggPeaks]
-) -> Generator[DetectedBlock | JournalNotice, None, BraggPeaks]:
-    """The same detection, kept in a journal, which stays until its peaks are saved."""
-    from napari_stem_orient.detection.correlation import describe, start_of_detection
-    from napari_stem_orient.runs.peaks_journal import (
-        begin_peaks_journal,
-        kept_in_journal,
-        remove_interrupted_detections,
-    )
-
-    description = describe(task.probe, task.parameters, detector=DETECTORS[task.engine], mask=task.mask)
-    # peaks that were made otherwise are refused before a journal says that they were made like this
-    start_of_detection(task.datacube, task.resume_from, description)
-    journal = begin_peaks_journal(
-        task.datacube,
-        description=description,
-        probe_image=task.probe.image,
-        mask=task.mask,
-        resume_from=task.resume_from,
-    )
-    if task.resume_from is not None and journal is not None and not journal.problem:
-        # the new journal, which is being written, has all that they have
-        remove_interrupted_detections(task.datacube, description=description)
-    peaks = yield from with_notices(kept_in_journal(job, journal), journal)
-    if journal is not None and not journal.problem:
-        remove_interrupted_detections(task.datacube, keep=journal.path)
-    return peaks
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class InterruptedRun:
-    """A detection that broke off, or whose peaks were not saved.
-
-    `task` goes on with it; `words` say what is left; `peaks` are there where it came to its end, and `calibrated` what
-    they were calibrated with since.
-    """
-
-    task: DetectionTask
-    words: str
-    path: Path
-    peaks: BraggPeaks | None = None
-    calibrated: KeptCalibration | None = None
-
-
-def interrupted_run(datacube: DataCube) -> InterruptedRun | None:
-    """The detection of a scan that came furthest and can be gone on with, or taken; None where there is none."""
-    from napari_stem_orient.detection.correlation import collect_peaks
-    from napari_stem_orient.detection.parameters import DetectionParameters
-    from napari_stem_orient.detection.probe import ProbeTemplate
-    from napari_stem_orient.runs.peaks_journal import find_interrupted_detections
-
-    engines = {detector: engine for engine, detector in DETECTORS.items()}
-    for run in find_interrupted_detections(datacube):
-        try:
-            probe = run.description["probe"]
-            peaks = collect_peaks(datacube, run.blocks, description=run.description)
-            task = DetectionTask(
-                datacube=datacube,
-                probe=ProbeTemplate(run.probe_image, probe["radius_px"], probe["source"]),
-                parameters=DetectionParameters(**run.description["detection"]),
-                engine=engines[run.description["detector"]],
-                mask=run.mask,
-                resume_from=peaks,
-            )
-        except (KeyError, ValueError):
-            continue  # of another version of this program
-        whole = peaks if run.finished else None
-        return InterruptedRun(task, str(run), run.path, whole, run.calibrated)
-    return None
-
-
-def forget_interrupted_runs(datacube: DataCube) -> None:
-    """Remove what interrupted detections of a scan have left."""
-    from napari_stem_orient.runs.peaks_journal import remove_interrupted_detections
-
-    remove_interrupted_detections(datacube)
 
 
 def forget_kept(path: Path) -> None:

@@ -2,102 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from napari_stem_orient.core.datacube import DataCube
-    from napari_stem_orient.detection.parameters import DetectionParameters
-    from napari_stem_orient.detection.probe import ProbeTemplate
-    from napari_stem_orient.detection.rejected_maxima import Explained
     from napari_stem_orient.transformer.model_card import ModelCard
-
-
-@dataclass(frozen=True, slots=True)
-class DetectionTask:
-    """Everything a detection needs, fixed when it starts.
-
-    `engine` is "torch" or "py4DSTEM"; `device` is one of "auto", "cpu", "cuda", "mps"; `mask` (det_y, det_x) bool is
-    True where a pixel is not usable.
-    """
-
-    datacube: DataCube
-    probe: ProbeTemplate
-    parameters: DetectionParameters
-    engine: str = "torch"
-    device: str = "auto"
-    mask: NDArray[np.bool_] | None = None
-    resume_from: BraggPeaks | None = None
-
-
-def detection_job(task: DetectionTask) -> Generator[DetectedBlock, None, BraggPeaks]:
-    """Detect the disks of the whole scan with the chosen engine."""
-    if task.engine == "py4DSTEM":
-        from napari_stem_orient.detection.py4dstem import detect_with_py4dstem
-
-        return (
-            yield from detect_with_py4dstem(
-                task.datacube,
-                probe=task.probe,
-                parameters=task.parameters,
-                mask=task.mask,
-                resume_from=task.resume_from,
-            )
-        )
-    from napari_stem_orient.detection.correlation import detect_bragg_peaks
-
-    return (
-        yield from detect_bragg_peaks(
-            task.datacube,
-            probe=task.probe,
-            parameters=task.parameters,
-            device=task.device,
-            mask=task.mask,
-            resume_from=task.resume_from,
-        )
-    )
-
-
-def collected_peaks(task: DetectionTask, blocks: Sequence[DetectedBlock]) -> BraggPeaks:
-    """Put the blocks of a stopped detection together with what it was resumed from."""
-    from napari_stem_orient.detection.correlation import collect_peaks, describe
-
-    detector = "correlation" if task.engine == "torch" else "py4DSTEM"
-    earlier = [] if task.resume_from is None else [task.resume_from.as_block()]
-    return collect_peaks(
-        task.datacube,
-        [*earlier, *blocks],
-        description=describe(task.probe, task.parameters, detector=detector, mask=task.mask),
-    )
-
-
-def preview(task: DetectionTask, position: tuple[int, int]) -> Explained | str:
-    """Detect the disks of one pattern, always with our detector; or say in one line why that cannot be."""
-    from napari_stem_orient.detection.averaging import averaged_pattern
-    from napari_stem_orient.detection.rejection import explain_frame
-
-    try:
-        frame, parameters = averaged_pattern(task.datacube, task.parameters, *position, mask=task.mask)
-        return explain_frame(frame, probe=task.probe, parameters=parameters, mask=task.mask)
-    except (ValueError, OSError, IndexError) as error:
-        return f"No preview: {error}"
-
-
-def vacuum_probe(
-    datacube: DataCube, region: NDArray[np.bool_], detector_mask: NDArray[np.bool_] | None = None
-) -> ProbeTemplate:
-    """Make the template from a region (scan_y, scan_x) bool of the scan, without masked pixels (det_y, det_x)."""
-    from napari_stem_orient.detection.probe import probe_from_vacuum
-
-    return probe_from_vacuum(datacube, region, detector_mask=detector_mask)
 
 
 def devices() -> tuple[tuple[str, str], ...]:
