@@ -97,10 +97,8 @@ def test_a_scan_goes_from_open_to_maps(
     indexing.run_button.click()
     until(lambda: session.stage_state(Stage.INDEX) is StageState.DONE)
     assert desk.sections[Stage.EXPORT].unfolded
-    until(lambda: {LayerKind.IPF_Z, LayerKind.IPF_X, LayerKind.PHASE, LayerKind.SCORE} <= kinds(viewer))
-    (in_colour,) = [
-        layer for layer in viewer.layers if (layer_identity(layer) or ("",))[0] is LayerKind.IPF_Z
-    ]
+    until(lambda: {"ipf_z", "ipf_x", "phase", "score"} <= kinds(viewer))
+    (in_colour,) = [layer for layer in viewer.layers if (layer_identity(layer) or ("",))[0] == "ipf_z"]
     until(lambda: np.asarray(in_colour.data).any())
     assert "done" in desk.sections[Stage.INDEX].note.text()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import get_args
 
 from napari_stem_orient.cli.files import UsageError, reads_file, writes_file
 from napari_stem_orient.cli.options import existing
@@ -12,7 +11,7 @@ from napari_stem_orient.cli.options import existing
 
 def export_options(parser: argparse.ArgumentParser) -> None:
     """Which map, and which files."""
-    from napari_stem_orient.io.figures import FigureKind
+    from napari_stem_orient.io.figures import OVERVIEW, figure_kinds
     from napari_stem_orient.io.own_files import EXPORT, TABLE
 
     reads_file(parser, "map", type=Path, metavar="MAP.h5", help="an orientation map")
@@ -28,8 +27,8 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--figure-kind",
-        choices=get_args(FigureKind),
-        default="overview",
+        choices=figure_kinds(),
+        default=OVERVIEW,
         help="what it shows. Default: overview.",
     )
 

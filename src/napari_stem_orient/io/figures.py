@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient._version import __version__
 from napari_stem_orient.core.crystal_setting import laue_class
-from napari_stem_orient.core.ipf import (
-    SampleDirection,
-    colour_key_image,
-    colour_key_labels,
-    map_colours,
-    phase_colour,
-)
+from napari_stem_orient.core.ipf import colour_key_image, colour_key_labels, phase_colour
+from napari_stem_orient.core.map_kinds import Legend, MapKind, map_kind, map_kinds
 from napari_stem_orient.io.atomic import complete_or_absent
 
 if TYPE_CHECKING:
@@ -27,36 +22,27 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.orientation_map import OrientationMap
 
-FigureKind = Literal[
-    "overview", "ipf_z", "ipf_x", "ipf_y", "phase", "score", "confidence", "phase_probability"
-]
-"""One map, or the four of the overview: IPF-Z, IPF-X, phase and score."""
+OVERVIEW = "overview"
+"""The figure of several maps: out of plane, in plane, phase and score."""
 
 FIGURE_SUFFIXES = (".png", ".tif", ".tiff", ".pdf", ".svg")
 
-_OVERVIEW: tuple[FigureKind, ...] = ("ipf_z", "ipf_x", "phase", "score")
-_DIRECTIONS: dict[str, SampleDirection] = {"ipf_z": "z", "ipf_x": "x", "ipf_y": "y"}
-_TITLES = {
-    "ipf_z": "IPF-Z (out of plane)",
-    "ipf_x": "IPF-X (in plane, along x)",
-    "ipf_y": "IPF-Y (in plane, along y)",
-    "phase": "Phase",
-    "score": "Score",
-    "confidence": "Expected error (°)",
-    "phase_probability": "Phase probability",
-}
 _PANEL_INCHES = 4.0
 _KEY_INCHES = 1.9
 _KEY_PX = 400
-_CONFIDENCE_LIMIT_DEG = 10.0
 # Scans longer than this are stretched across, or nothing could be seen on them.
 _LONGEST_ASPECT = 5.0
 _TIFF_SOFTWARE = 305  # the number of the tag
 PROGRAM = f"napari-stem-orient {__version__}"
 
 
+def figure_kinds() -> dict[str, str]:
+    """Return what a figure may show, with its title: the overview and every kind of map."""
+    return {OVERVIEW: "Overview", **{kind.key: kind.title for kind in map_kinds()}}
+
+
 def export_figure(
-    orientation_map: OrientationMap, path: str | Path, *, kind: FigureKind = "overview", dpi: int = 200
+    orientation_map: OrientationMap, path: str | Path, *, kind: str = OVERVIEW, dpi: int = 200
 ) -> None:
     """Draw a map into a picture file, complete or not at all.
 
@@ -64,7 +50,7 @@ def export_figure(
     ----------
     orientation_map : whole or partly done; black where not indexed
     path : ends in .png, .tif, .pdf or .svg
-    kind : which map; "overview" for IPF-Z, IPF-X, phase and score together
+    kind : one of `figure_kinds`: a kind of map, or "overview" for IPF-Z, IPF-X, phase and score together
     dpi : pixels an inch
     """
     path = Path(path)
@@ -85,26 +71,28 @@ def save_figure(figure: Figure, path: Path, *, dpi: int, **metadata: Any) -> Non
         figure.savefig(path, dpi=dpi, facecolor="white", **metadata)
 
 
-def map_figure(orientation_map: OrientationMap, *, kind: FigureKind = "overview") -> Figure:
+def map_figure(orientation_map: OrientationMap, *, kind: str = OVERVIEW) -> Figure:
     """Return the matplotlib figure that `export_figure` saves; it belongs to no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if kind not in get_args(FigureKind):
-        raise ValueError(
-            f'figure kind "{kind}" is not known; choose one of {", ".join(get_args(FigureKind))}'
-        )
-    kinds = _OVERVIEW if kind == "overview" else (kind,)
-    crystals = _crystals_to_explain(orientation_map) if set(kinds) & set(_DIRECTIONS) else ()
-    rows = 2 if len(kinds) > 1 else 1
+    if kind not in figure_kinds():
+        raise ValueError(f'figure kind "{kind}" is not known; choose one of {", ".join(figure_kinds())}')
+    overview = tuple(each for each in map_kinds() if each.in_overview)
+    kinds = overview if kind == OVERVIEW else (map_kind(kind),)
+    keys = any(each.legend is Legend.COLOUR_KEY for each in kinds)
+    crystals = _crystals_to_explain(orientation_map) if keys else ()
+    rows = math.ceil(math.sqrt(len(kinds)))
     width, height = _panel_size(_shape(orientation_map))
     keys_height = _KEY_INCHES if crystals else 0.0
     figure = Figure(figsize=(width * rows, height * rows + keys_height), layout="constrained")
     FigureCanvasAgg(figure)
     parts = figure.subfigures(2 if crystals else 1, 1, squeeze=False, **_heights(height * rows, keys_height))
     axes = parts[0, 0].subplots(rows, rows, squeeze=False).ravel()
-    for panel, axis in zip(kinds, axes, strict=True):
+    for panel, axis in zip(kinds, axes, strict=False):
         _draw_map(axis, orientation_map, panel)
+    for axis in axes[len(kinds) :]:
+        axis.set_axis_off()
     if crystals:
         _draw_keys(parts[1, 0], crystals)
     return figure
@@ -156,7 +144,7 @@ def _crystals_to_explain(orientation_map: OrientationMap) -> tuple[Crystal, ...]
     return tuple(orientation_map.crystals[index] for index in present) or orientation_map.crystals
 
 
-def _draw_map(axis: Axes, orientation_map: OrientationMap, kind: FigureKind) -> None:
+def _draw_map(axis: Axes, orientation_map: OrientationMap, kind: MapKind) -> None:
     """Draw one map, its title, legend or colour bar, and the scale bar."""
     rows, columns = orientation_map.scan_shape
     down, along = orientation_map.calibration.scan_steps_nm or (1.0, 1.0)
@@ -166,26 +154,27 @@ def _draw_map(axis: Axes, orientation_map: OrientationMap, kind: FigureKind) -> 
         "interpolation": "nearest",
         "aspect": aspect,
     }
-    axis.set_title(_TITLES[kind], fontsize=10)
+    axis.set_title(kind.title_with_unit, fontsize=10)
     axis.set_xticks([])
     axis.set_yticks([])
-    if kind in _DIRECTIONS:
-        colours = map_colours(orientation_map, direction=_DIRECTIONS[kind])
+    if kind.legend is Legend.COLOUR_KEY:
+        colours = kind.values(orientation_map, _everywhere(orientation_map))
         axis.imshow(colours.reshape(rows, columns, 3), **frame)
-    elif kind == "phase":
-        _draw_phases(axis, orientation_map, frame)
+    elif kind.legend is Legend.PHASES:
+        _draw_phases(axis, orientation_map, kind, frame)
     else:
         _draw_values(axis, orientation_map, kind, frame)
     _draw_scale_bar(axis, orientation_map)
 
 
-def _draw_phases(axis: Axes, orientation_map: OrientationMap, frame: dict[str, Any]) -> None:
+def _draw_phases(axis: Axes, orientation_map: OrientationMap, kind: MapKind, frame: dict[str, Any]) -> None:
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
     phases = range(len(orientation_map.crystals))
     palette = np.array([to_rgb(phase_colour(phase)) for phase in (*phases, -1)])
-    axis.imshow(palette[orientation_map.phase_id].reshape(*orientation_map.scan_shape, 3), **frame)
+    phase_id = kind.values(orientation_map, _everywhere(orientation_map))
+    axis.imshow(palette[phase_id].reshape(*orientation_map.scan_shape, 3), **frame)
     entries = [
         Patch(color=phase_colour(phase), label=orientation_map.crystals[phase].name) for phase in phases
     ]
@@ -197,19 +186,22 @@ def _draw_phases(axis: Axes, orientation_map: OrientationMap, frame: dict[str, A
 _LEGEND_STYLE: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.0, "columnspacing": 1.0}
 
 
-def _draw_values(axis: Axes, orientation_map: OrientationMap, kind: str, frame: dict[str, Any]) -> None:
+def _draw_values(axis: Axes, orientation_map: OrientationMap, kind: MapKind, frame: dict[str, Any]) -> None:
     from matplotlib import colormaps
 
-    is_error = kind == "confidence"
-    values: NDArray[np.float32] = getattr(orientation_map, "confidence_deg" if is_error else kind)
-    colours = colormaps["viridis_r" if is_error else "viridis"].with_extremes(bad="black")
+    values = kind.values(orientation_map, _everywhere(orientation_map))
+    colours = colormaps["viridis_r" if kind.smaller_is_better else "viridis"].with_extremes(bad="black")
     shown = np.where(orientation_map.indexed, values, np.nan).reshape(orientation_map.scan_shape)
-    limit = _CONFIDENCE_LIMIT_DEG if is_error else 1.0
-    image = axis.imshow(shown, cmap=colours, vmin=0, vmax=limit, **frame)
+    low, high = kind.limits
+    image = axis.imshow(shown, cmap=colours, vmin=low, vmax=high, **frame)
     bar = axis.figure.colorbar(
-        image, ax=axis, fraction=0.05, pad=0.02, extend="max" if is_error else "neither"
+        image, ax=axis, fraction=0.05, pad=0.02, extend="max" if kind.open_ended else "neither"
     )
     bar.ax.tick_params(labelsize=8)
+
+
+def _everywhere(orientation_map: OrientationMap) -> NDArray[np.int64]:
+    return np.arange(orientation_map.n_positions)
 
 
 def _draw_scale_bar(axis: Axes, orientation_map: OrientationMap) -> None:

@@ -7,7 +7,6 @@ import pytest
 from qtpy.QtGui import QAction
 
 from inspect_scene import show_map
-from napari_stem_orient.gui.canvas.layers import LayerKind
 from napari_stem_orient.gui.canvas.layers_button import LayersButton
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.jobs.sessions import session_of
@@ -68,10 +67,10 @@ def test_methods_are_told_apart(button, viewer, scene):
     session.set_peaks(scene.peaks)
     for method in ("transformer", "template"):
         show_map(session, scene, method=method)
-    layer = session.painter.layer(LayerKind.SCORE, "template")
+    layer = session.painter.layer("score", "template")
     viewer.layers.remove(layer)
     actions(button)["Score (template)"].trigger()
-    assert session.painter.layer(LayerKind.SCORE, "template") is not None
+    assert session.painter.layer("score", "template") is not None
 
 
 def test_the_image_of_a_virtual_detector_comes_back(button, viewer, scene, qtbot):

@@ -78,7 +78,7 @@ def test_blocks_paint_themselves_while_the_job_runs(maps, viewer, session, scene
     session.start_map(
         OrientationMap.empty(scene.peaks, scene.truth.crystals, method="transformer", parameters={})
     )
-    layer = maps.layer(LayerKind.IPF_Z, "transformer")
+    layer = maps.layer("ipf_z", "transformer")
     assert not layer.data.any()
     vacuum = scene.truth.phase_id.reshape(scene.grain.shape) < 0
     made = blocks(scene.grain, vacuum)
@@ -89,15 +89,15 @@ def test_blocks_paint_themselves_while_the_job_runs(maps, viewer, session, scene
     np.testing.assert_array_equal(layer.data[:5, :, :3], truth[:5])
     assert (layer.data[:5, :, 3] == 255).all()
     assert not layer.data[5:].any()
-    phase = maps.layer(LayerKind.PHASE, "transformer")
+    phase = maps.layer("phase", "transformer")
     assert set(np.unique(phase.data)) == {0, 1, NOT_DONE_LABEL}
     maps.show_all()
-    assert maps.layer(LayerKind.SCORE, "transformer").colormap.low_color is not None
+    assert maps.layer("score", "transformer").colormap.low_color is not None
     for block in made[5:]:
         session.fill_map(block)
     session.set_map(session.current_map)
     np.testing.assert_array_equal(layer.data[..., :3], truth)
-    assert maps.layer(LayerKind.SCORE, "transformer").colormap.low_color is None
+    assert maps.layer("score", "transformer").colormap.low_color is None
     assert set(np.unique(phase.data)) == {0, 1, 2}
 
 
@@ -178,7 +178,7 @@ def test_a_viewer_that_is_closed_before_all_layers_are_there_gets_no_more(
 def test_a_second_method_is_told_apart_and_a_second_run_uses_the_same_layers(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
     show_map(session, scene)
-    maps.layer(LayerKind.SCORE, "transformer").name = "my score"
+    maps.layer("score", "transformer").name = "my score"
     show_map(session, scene, method="template")
     assert "IPF-Z (transformer)" in names(viewer)
     assert "IPF-Z (template)" in names(viewer)
@@ -203,7 +203,7 @@ def test_a_layer_that_the_user_deleted_comes_back_with_the_next_run(maps, viewer
 def test_ipf_y_is_made_when_asked_for(maps, viewer, session, scene):
     session.set_peaks(scene.peaks)
     show_map(session, scene)
-    maps.show_ipf(LayerKind.IPF_Y)
+    maps.show_ipf("y")
     expected = map_colours(scene.truth, direction="y").reshape(12, 16, 3)
     np.testing.assert_array_equal(viewer.layers["IPF-Y"].data[..., :3], expected)
     assert not viewer.layers["IPF-Z"].visible
@@ -407,7 +407,7 @@ def test_the_marker_takes_no_notice_of_itself(maps, viewer, session, scene):
     show_map(session, scene)
     drag(viewer, [(5, 5)])
     assert viewer.layers.selection.active.name == "IPF-Z"
-    assert layer_identity(viewer.layers["Inspected position"])[0] is LayerKind.MARKER
+    assert layer_identity(viewer.layers["Inspected position"])[0] == LayerKind.MARKER
 
 
 def test_in_a_window_the_mouse_chooses_and_the_status_bar_tells(make_napari_viewer_proxy, scene, qtbot):

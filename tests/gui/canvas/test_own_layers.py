@@ -10,7 +10,7 @@ from napari.layers import Layer
 
 from inspect_scene import blocks, make_scene, show_map
 from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.gui.canvas.layers import LayerKind, layer_identity
+from napari_stem_orient.gui.canvas.layers import layer_identity
 from opened_scan import read_scan
 
 
@@ -33,7 +33,7 @@ def duplicate(viewer, layer: Layer) -> Layer:
     return copy
 
 
-KINDS = (LayerKind.IPF_Z, LayerKind.PHASE, LayerKind.SCORE)
+KINDS = ("ipf_z", "phase", "score")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,7 +85,7 @@ def test_a_layer_of_the_user_that_has_the_name_of_ours_is_left_alone(maps, viewe
     session.set_peaks(scene.peaks)
     show_map(session, scene)
     assert not theirs.data.any()
-    assert maps.layer(LayerKind.IPF_Z, "transformer").name == "IPF-Z [1]"
+    assert maps.layer("ipf_z", "transformer").name == "IPF-Z [1]"
     show_map(session, scene)
     assert sum(layer.name.startswith("IPF-Z") for layer in viewer.layers) == 2
     session.set_peaks(make_scene(scan_shape=(6, 8)).peaks)
@@ -96,7 +96,7 @@ def test_a_layer_of_the_user_that_has_the_name_of_ours_is_left_alone(maps, viewe
 def test_the_phase_map_cannot_be_painted_but_its_duplicate_can(maps, viewer, session, scene, mode):
     session.set_peaks(scene.peaks)
     show_map(session, scene)
-    phase = maps.layer(LayerKind.PHASE, "transformer")
+    phase = maps.layer("phase", "transformer")
     phase.visible = True
     copy = duplicate(viewer, phase)
     for _ in range(2):
@@ -116,7 +116,7 @@ def test_positions_are_chosen_over_a_copy_of_a_map_too_unless_it_is_of_another_s
 ):
     session.set_peaks(scene.peaks)
     show_map(session, scene)
-    copy = duplicate(viewer, maps.layer(LayerKind.IPF_Z, "transformer"))
+    copy = duplicate(viewer, maps.layer("ipf_z", "transformer"))
     viewer.layers.selection.active = copy
     copy.translate = (100.0, 100.0)
     assert maps.pointer.position_at((100 + 2.5 * 4, 100 + 2.5 * 7)) == (4, 7)

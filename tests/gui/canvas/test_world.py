@@ -9,7 +9,6 @@ import pytest
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 
 from inspect_scene import PLAIN_CALIBRATION, make_scene, show_map
-from napari_stem_orient.gui.canvas.layers import LayerKind
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.canvas.scan_region import DIFFRACTION_REGION
 from napari_stem_orient.gui.canvas.world import layer_to_world, world_to_layer
@@ -221,7 +220,7 @@ def test_a_smaller_scan_after_a_larger_one_forgets_where_the_cursor_and_the_mark
     answer = PatternMatcher(session, lambda: None).answer((11, 15))
     assert answer.solution is None
     session.set_peaks(small.peaks)
-    assert maps.layer(LayerKind.IPF_Z, "transformer").data.shape[:2] == (6, 8)
+    assert maps.layer("ipf_z", "transformer").data.shape[:2] == (6, 8)
     maps.pointer._on_move(viewer, SimpleNamespace(position=(11 * STEP_NM, 15 * STEP_NM)))
     assert maps.pointer.hovered_position is None
     keys.disconnect_all()

@@ -14,7 +14,6 @@ from inspect_scene import CALIBRATION, crystal_of, make_scene, preview_of, show_
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.reason import Reason
-from napari_stem_orient.gui.canvas.layers import LayerKind
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.canvas.solution_text import difference_text, status_text
 from napari_stem_orient.gui.inspect.colour_key_widget import ColourKeyWidget
@@ -184,12 +183,11 @@ def ambiguous_at(scene, position, *, with_second=True):
     """The truth, but for one position at which neither answer was taken."""
     index = position[0] * 16 + position[1]
     ambiguous = scene.truth.copy()
-    ambiguous.rejected_phase_id[index] = ambiguous.phase_id[index]
     ambiguous.phase_id[index] = -1
     ambiguous.reason[index] = Reason.AMBIGUOUS
     ambiguous.unexplained_disks[index], ambiguous.explained_disks[index] = 18, 0
     if not with_second:
-        ambiguous.alternative_phase_id[index] = -1
+        ambiguous.runner_up[index] = -1
     return ambiguous
 
 
@@ -266,7 +264,7 @@ def test_blocks_that_arrive_at_the_shown_position_show_themselves(inspect, sessi
 def test_that_the_neighbours_decided_is_said_beside_the_expected_error(indexed, session, scene, qtbot):
     asked = {"neighbours": True, "refine": True}
     orientation_map = replace(session.current_map, parameters=asked)
-    orientation_map.alternative_score[:] = orientation_map.score
+    orientation_map.solutions.score[:, 1] = orientation_map.score
     session.set_map(orientation_map)
     go_to(indexed, session, qtbot, (10, 12))
     qtbot.waitUntil(lambda: "the neighbours decided" in indexed.panel.text)
@@ -586,7 +584,7 @@ def test_the_key_follows_the_map_that_is_looked_at_and_the_map_the_key(indexed, 
     box = indexed.colour_keys.direction_box
     box.setCurrentIndex(box.findData("y"))
     box.activated.emit(box.currentIndex())
-    assert map_layers_of(viewer, session).layer(LayerKind.IPF_Y, "transformer").visible
+    assert map_layers_of(viewer, session).layer("ipf_y", "transformer").visible
 
 
 def test_a_key_is_drawn_in_the_colours_of_its_crystal(viewer, session, scene, qtbot):

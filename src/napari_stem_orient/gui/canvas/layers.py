@@ -10,7 +10,8 @@ import numpy as np
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.ipf import SampleDirection, map_colours
+from napari_stem_orient.core.ipf import phase_colour
+from napari_stem_orient.core.map_kinds import Legend, MapKind, kinds_of, map_kinds
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.canvas.own_layers import LayerTuple, is_own, rename_own
 
@@ -31,22 +32,6 @@ NOT_DONE_LABEL = 255
 NOT_DONE_VALUE = -np.inf
 """The same in maps of numbers: below all contrast limits, and left out where napari looks for them."""
 
-PHASE_COLOURS = (
-    "#e69f00",
-    "#56b4e9",
-    "#009e73",
-    "#cc79a7",
-    "#f0e442",
-    "#0072b2",
-    "#d55e00",
-    "#bbbbbb",
-)
-"""Colours of the phases in the order of the map's crystals, told apart by colour-blind eyes too (Okabe and Ito)."""
-
-CONFIDENCE_LIMIT_DEG = 10.0
-"""Expected errors from here on look as bad as it gets in the confidence map."""
-
-
 _DIRECT_BEAM_INV_ANGSTROM = 0.1
 _DIRECT_BEAM_PX = 8.0
 _THUMBNAIL_PX = 32
@@ -54,74 +39,23 @@ _UNFINISHED = ", unfinished"  # of the colormap of a map with positions to come
 
 
 class LayerKind(StrEnum):
-    """A map that can be a layer; the value is kept in the layer's metadata."""
+    """A layer of ours that is no map of a result (these are in `map_kinds`); the value is kept in its metadata."""
 
     DARK_FIELD = "dark_field"
     VIRTUAL_IMAGE = "virtual_image"
-    IPF_Z = "ipf_z"
-    IPF_X = "ipf_x"
-    IPF_Y = "ipf_y"
-    PHASE = "phase"
-    SCORE = "score"
-    CONFIDENCE = "confidence"
-    PHASE_PROBABILITY = "phase_probability"
     MARKER = "marker"
 
     @property
     def label(self) -> str:
-        """The layer's name, as long as one map only is open."""
-        return _TITLES[self]
+        """The layer's name."""
+        return {"dark_field": "Virtual dark field", "virtual_image": "Virtual image"}.get(
+            self.value, "Inspected position"
+        )
 
 
-_TITLES = {
-    LayerKind.DARK_FIELD: "Virtual dark field",
-    LayerKind.VIRTUAL_IMAGE: "Virtual image",
-    LayerKind.IPF_Z: "IPF-Z",
-    LayerKind.IPF_X: "IPF-X",
-    LayerKind.IPF_Y: "IPF-Y",
-    LayerKind.PHASE: "Phase",
-    LayerKind.SCORE: "Score",
-    LayerKind.CONFIDENCE: "Expected error (°)",
-    LayerKind.PHASE_PROBABILITY: "Phase probability",
-    LayerKind.MARKER: "Inspected position",
-}
-
-MAP_KINDS = (
-    LayerKind.PHASE_PROBABILITY,
-    LayerKind.CONFIDENCE,
-    LayerKind.SCORE,
-    LayerKind.PHASE,
-    LayerKind.IPF_X,
-    LayerKind.IPF_Z,
-)
-"""The layers of an orientation map from the lowest to the topmost."""
-
-VALUE_ARRAYS = {
-    LayerKind.SCORE: "score",
-    LayerKind.CONFIDENCE: "confidence_deg",
-    LayerKind.PHASE_PROBABILITY: "phase_probability",
-}
-"""The layers that show a number, with a colour bar, and the array of the map that holds it."""
-
-
-def kinds_of(orientation_map: OrientationMap) -> tuple[LayerKind, ...]:
-    """Return the layers that a map has.
-
-    Template matching knows no expected error and no probability; of a single crystal, the phase is sure.
-    """
-    unknown: set[LayerKind] = set()
-    if orientation_map.method == "template":
-        unknown = {LayerKind.CONFIDENCE, LayerKind.PHASE_PROBABILITY}
-    elif len(orientation_map.crystals) < 2:
-        unknown = {LayerKind.PHASE_PROBABILITY}
-    return tuple(kind for kind in MAP_KINDS if kind not in unknown)
-
-
-_IPF_DIRECTIONS: dict[LayerKind, SampleDirection] = {
-    LayerKind.IPF_X: "x",
-    LayerKind.IPF_Y: "y",
-    LayerKind.IPF_Z: "z",
-}
+def layers_of_map(orientation_map: OrientationMap) -> tuple[MapKind, ...]:
+    """Return the kinds whose layers are made for a map by themselves, from the topmost down."""
+    return tuple(kind for kind in kinds_of(orientation_map) if not kind.on_request)
 
 
 def scan_grid(calibration: Calibration) -> dict[str, Any]:
@@ -135,17 +69,28 @@ def scan_grid(calibration: Calibration) -> dict[str, Any]:
     return {"scale": steps_nm, "units": ("nm", "nm"), "axis_labels": ("y", "x")}
 
 
-def layer_name(kind: LayerKind, method: str | None) -> str:
+def layer_name(kind: MapKind, method: str | None) -> str:
     """Return the name of a map's layer; with a method, "IPF-Z (transformer)"."""
-    return kind.label if method is None else f"{kind.label} ({method})"
+    return kind.name_with_unit if method is None else f"{kind.name_with_unit} ({method})"
 
 
-def layer_identity(layer: Layer) -> tuple[LayerKind, str] | None:
-    """Return what a layer of ours shows and by which method ("" for the dark field), or None for the user's layers."""
+def layer_identity(layer: Layer) -> tuple[str, str] | None:
+    """Return what a layer of ours shows and by which method, or None for the user's layers.
+
+    What it shows is the key of a kind of map, or a LayerKind, whose method is "".
+    """
     entry = layer.metadata.get(METADATA_KEY)
-    if not is_own(layer) or not isinstance(entry, dict) or entry.get("kind") not in set(LayerKind):
+    known = {*LayerKind, *(kind.key for kind in map_kinds())}
+    if not is_own(layer) or not isinstance(entry, dict) or entry.get("kind") not in known:
         return None
-    return LayerKind(entry["kind"]), str(entry.get("method", ""))
+    return str(entry["kind"]), str(entry.get("method", ""))
+
+
+def kind_of_layer(layer: Layer) -> MapKind | None:
+    """Return the kind of map that a layer of ours shows; None for any other layer."""
+    identity = layer_identity(layer)
+    keys = {kind.key: kind for kind in map_kinds()}
+    return None if identity is None else keys.get(identity[0])
 
 
 def of_scan(layer_tuple: LayerTuple, token: str) -> LayerTuple:
@@ -207,7 +152,7 @@ def virtual_image_layer(
 def virtual_key(layer: Layer) -> int | None:
     """Return the key of the virtual detector whose image a layer shows, None for any other layer."""
     identity = layer_identity(layer)
-    if identity is None or identity[0] is not LayerKind.VIRTUAL_IMAGE:
+    if identity is None or identity[0] != LayerKind.VIRTUAL_IMAGE:
         return None
     return int(layer.metadata[METADATA_KEY]["detector"])
 
@@ -246,45 +191,43 @@ def without_gaps(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(image[rows, columns])
 
 
-def map_layer(
-    orientation_map: OrientationMap, kind: LayerKind, *, method_in_name: bool = False
-) -> LayerTuple:
+def map_layer(orientation_map: OrientationMap, kind: MapKind, *, method_in_name: bool = False) -> LayerTuple:
     """Return one layer of an orientation map: data painted with all that is known so far, and its keywords.
 
     Parameters
     ----------
     orientation_map : finished, stopped or still being filled
-    kind : any but the dark field
+    kind : of map
     method_in_name : name the method, because maps of several methods are open
 
     Returns
     -------
-    data : IPF maps (scan_y, scan_x, 4) uint8, black where not indexed; phase (scan_y, scan_x) uint8, 0 where not
-        indexed and else phase_id + 1; score, expected error and phase probability (scan_y, scan_x) float32, NaN
-        where not indexed. Where the run has not been yet: transparent, NOT_DONE_LABEL and NOT_DONE_VALUE
+    data : colours (scan_y, scan_x, 4) uint8, black where not indexed; phases (scan_y, scan_x) uint8, 0 where not
+        indexed and else phase_id + 1; numbers (scan_y, scan_x) float32, NaN where not indexed. Where the run has not
+        been yet: transparent, NOT_DONE_LABEL and NOT_DONE_VALUE
     """
     data = blank(kind, orientation_map.scan_shape)
     paint(data, orientation_map, kind, positions=np.arange(orientation_map.n_positions))
     keywords = {
         **scan_grid(orientation_map.calibration),
         "name": layer_name(kind, orientation_map.method if method_in_name else None),
-        "metadata": identity_metadata(kind, orientation_map.method),
+        "metadata": identity_metadata(kind.key, orientation_map.method),
         **_appearance(kind, orientation_map.crystals, whole=orientation_map.is_complete),
     }
-    return data, keywords, "labels" if kind is LayerKind.PHASE else "image"
+    return data, keywords, "labels" if kind.legend is Legend.PHASES else "image"
 
 
-def blank(kind: LayerKind, scan_shape: tuple[int, int]) -> NDArray[Any]:
+def blank(kind: MapKind, scan_shape: tuple[int, int]) -> NDArray[Any]:
     """Return the data of a layer on which nothing is done yet: all of it is transparent."""
-    if kind in _IPF_DIRECTIONS:
+    if kind.legend is Legend.COLOUR_KEY:
         return np.zeros((*scan_shape, 4), dtype=np.uint8)
-    if kind is LayerKind.PHASE:
+    if kind.legend is Legend.PHASES:
         return np.full(scan_shape, NOT_DONE_LABEL, dtype=np.uint8)
     return np.full(scan_shape, NOT_DONE_VALUE, dtype=np.float32)
 
 
 def paint(
-    data: NDArray[Any], orientation_map: OrientationMap, kind: LayerKind, *, positions: NDArray[np.int64]
+    data: NDArray[Any], orientation_map: OrientationMap, kind: MapKind, *, positions: NDArray[np.int64]
 ) -> None:
     """Paint some scan positions of a map into its layer's data, in place.
 
@@ -294,17 +237,17 @@ def paint(
     positions : (m,) int64; flat, row-major scan positions
     """
     done = orientation_map.reason[positions] != Reason.NOT_DONE
-    if kind in _IPF_DIRECTIONS:
-        colours = map_colours(orientation_map, direction=_IPF_DIRECTIONS[kind], positions=positions)
-        data.reshape(-1, 4)[positions, :3] = colours
+    values = kind.values(orientation_map, positions)
+    if kind.legend is Legend.COLOUR_KEY:
+        data.reshape(-1, 4)[positions, :3] = values
         data.reshape(-1, 4)[positions, 3] = np.where(done, 255, 0)
         return
-    flat, phase_id = data.reshape(-1), orientation_map.phase_id[positions]
-    if kind is LayerKind.PHASE:
-        flat[positions] = np.where(done, phase_id + 1, NOT_DONE_LABEL).astype(np.uint8)
+    flat = data.reshape(-1)
+    if kind.legend is Legend.PHASES:
+        flat[positions] = np.where(done, values + 1, NOT_DONE_LABEL).astype(np.uint8)
         return
-    values = getattr(orientation_map, VALUE_ARRAYS[kind])[positions]
-    flat[positions] = np.where(done, np.where(phase_id >= 0, values, np.nan), NOT_DONE_VALUE)
+    known = np.where(orientation_map.phase_id[positions] >= 0, values, np.nan)
+    flat[positions] = np.where(done, known, NOT_DONE_VALUE)
 
 
 def thumbnail(layer: Layer) -> NDArray[np.uint8]:
@@ -358,11 +301,10 @@ def take_map(layer: Layer, layer_tuple: LayerTuple) -> None:
 
 def show_whole(layer: Layer, orientation_map: OrientationMap) -> None:
     """Let a layer of a map that has been painted block by block show that no positions are to come, where none are."""
-    identity = layer_identity(layer)
-    if identity is not None:
-        look = _appearance(identity[0], orientation_map.crystals, whole=orientation_map.is_complete)
-        if identity[0] is not LayerKind.PHASE and "colormap" in look:
-            _take_colormap(layer, look["colormap"])
+    kind = kind_of_layer(layer)
+    if kind is not None and kind.legend is Legend.COLOUR_BAR:
+        look = _appearance(kind, orientation_map.crystals, whole=orientation_map.is_complete)
+        _take_colormap(layer, look["colormap"])
 
 
 def _take_colormap(layer: Layer, colormap: Colormap) -> None:
@@ -388,11 +330,6 @@ def marker_layer(position: tuple[int, int]) -> LayerTuple:
     return np.array([position, position], dtype=np.float64), keywords, "points"
 
 
-def phase_colour(phase_id: int) -> str:
-    """Return the colour of a phase, "#rrggbb"; black where not indexed."""
-    return "#000000" if phase_id < 0 else PHASE_COLOURS[phase_id % len(PHASE_COLOURS)]
-
-
 def phase_colormap(n_phases: int) -> DirectLabelColormap:
     """Return the colours of labels 0 (not indexed, black) to n_phases; transparent where a run has not been yet."""
     colours: dict[int | None, str] = {None: "black", 0: "black", NOT_DONE_LABEL: "transparent"}
@@ -408,22 +345,21 @@ def phase_features(crystals: Sequence[Crystal]) -> dict[str, list[Any]]:
     }
 
 
-def _appearance(kind: LayerKind, crystals: Sequence[Crystal], *, whole: bool) -> dict[str, Any]:
+def _appearance(kind: MapKind, crystals: Sequence[Crystal], *, whole: bool) -> dict[str, Any]:
     """Return the keywords of a map's layer that say how it looks; while positions are to come, those see-through."""
-    if kind in _IPF_DIRECTIONS:
+    if kind.legend is Legend.COLOUR_KEY:
         return {"rgb": True}
-    if kind is LayerKind.PHASE:
+    if kind.legend is Legend.PHASES:
         return {
             "opacity": 1.0,
             "colormap": phase_colormap(len(crystals)),
             "features": phase_features(crystals),
         }
-    if kind in (LayerKind.SCORE, LayerKind.PHASE_PROBABILITY):
-        return {"colormap": _on_black("viridis", whole=whole), "contrast_limits": (0.0, 1.0)}
-    return {
-        "colormap": _on_black("viridis", name="viridis reversed", reverse=True, whole=whole),
-        "contrast_limits": (0.0, CONFIDENCE_LIMIT_DEG),
-    }
+    reverse = kind.smaller_is_better
+    colormap = _on_black(
+        "viridis", name="viridis reversed" if reverse else None, reverse=reverse, whole=whole
+    )
+    return {"colormap": colormap, "contrast_limits": kind.limits}
 
 
 def _on_black(
@@ -443,6 +379,6 @@ def _on_black(
     )
 
 
-def identity_metadata(kind: LayerKind, method: str) -> dict[str, Any]:
+def identity_metadata(kind: str, method: str) -> dict[str, Any]:
     """Return the metadata of a layer of ours that shows no scan yet; see `of_scan`."""
-    return {METADATA_KEY: {"kind": kind.value, "method": method}}
+    return {METADATA_KEY: {"kind": str(kind), "method": method}}

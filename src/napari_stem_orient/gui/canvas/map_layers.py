@@ -13,17 +13,17 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
+from napari_stem_orient.core.map_kinds import Legend, MapKind, kinds_of, map_kinds
 from napari_stem_orient.gui.canvas.dark_field import DarkField
 from napari_stem_orient.gui.canvas.framing import Framing
 from napari_stem_orient.gui.canvas.layer_removal import remove_layers
 from napari_stem_orient.gui.canvas.layers import (
-    MAP_KINDS,
-    VALUE_ARRAYS,
     LayerKind,
     dark_field_of_peaks,
-    kinds_of,
+    kind_of_layer,
     layer_identity,
     layer_name,
+    layers_of_map,
     make_thumbnail,
     map_layer,
     of_scan,
@@ -46,8 +46,10 @@ from napari_stem_orient.session.state import Stage
 if TYPE_CHECKING:
     import napari
 
+    from napari_stem_orient.core.answers import IndexedBlock
     from napari_stem_orient.core.calibration import Calibration
-    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.core.ipf import SampleDirection
+    from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.core.scan_summary import SummaryBlock
     from napari_stem_orient.session.session import Session
 
@@ -99,7 +101,7 @@ class MapLayers:
         self._waiting_timer.setSingleShot(True)
         self._waiting_timer.setInterval(0)
         self._waiting_timer.timeout.connect(self._drop_what_waits)
-        self._to_come: OneByOne[tuple[OrientationMap, LayerKind]] = OneByOne(self._make_hidden)
+        self._to_come: OneByOne[tuple[OrientationMap, MapKind]] = OneByOne(self._make_hidden)
         self.framing = Framing(napari_viewer)
         self.others: WeakSet[OffersLayers] = WeakSet()
         self.pointer = MapPointer(napari_viewer, session)
@@ -119,39 +121,39 @@ class MapLayers:
         self.pointer.close()
         self._status.close()
 
-    def layer(self, kind: LayerKind, method: str = "") -> Layer | None:
-        """Return the layer that shows a map made by a method ("" for the dark field), if it is there."""
+    def layer(self, key: str, method: str = "") -> Layer | None:
+        """Return the layer that shows a kind of map made by a method, or a LayerKind, if it is there."""
         viewer = self._viewer()
         layers = () if viewer is None else viewer.layers
-        return next((layer for layer in layers if layer_identity(layer) == (kind, method)), None)
+        return next((layer for layer in layers if layer_identity(layer) == (key, method)), None)
 
-    def show_map(self, orientation_map: OrientationMap, kinds: tuple[LayerKind, ...] = ()) -> None:
+    def show_map(self, orientation_map: OrientationMap, kinds: tuple[MapKind, ...] = ()) -> None:
         """Show a map with all that is known so far; layers that are there already take its data.
 
-        A new set of layers begins with its out-of-plane map; the rest, hidden in the layer list, comes one by one while
-        the window goes on.
+        A new set of layers begins with its topmost, the out-of-plane map; the rest, hidden in the layer list, comes
+        one by one while the window goes on.
         """
         viewer = self._viewer()
         if viewer is None:
             return
         self.refresh()
-        method, all_kinds = orientation_map.method, kinds_of(orientation_map)
-        known = {*all_kinds, LayerKind.IPF_Y}
-        self._remove(lambda kind, made_by: made_by == method and kind not in known)  # of the map before
+        method, all_kinds = orientation_map.method, layers_of_map(orientation_map)
+        known = {kind.key for kind in kinds_of(orientation_map)}
+        self._remove(lambda key, made_by: made_by == method and key not in known)  # of the map before
         self._to_come.keep(lambda waiting: waiting[0].method != method)
         alone = not any(layer_identity(layer) is not None for layer in viewer.layers)
         kinds = kinds or all_kinds
-        missing = [kind for kind in kinds if self.layer(kind, method) is None]
-        for kind in (*kinds, LayerKind.IPF_Y):
-            layer = self.layer(kind, method)
-            if layer is not None:
+        missing = [kind for kind in kinds if self.layer(kind.key, method) is None]
+        for kind in map_kinds():
+            layer = self.layer(kind.key, method)
+            if layer is not None and (kind in kinds or kind.on_request):
                 take_map(layer, self._layer_tuple(orientation_map, kind))
                 make_thumbnail(layer)
         self._painted[method] = orientation_map
         if missing:
-            *others, topmost = missing
-            self._make(orientation_map, topmost, shown=topmost is LayerKind.IPF_Z or kinds != all_kinds)
-            self._to_come.add((orientation_map, kind) for kind in reversed(others))
+            topmost, *others = missing
+            self._make(orientation_map, topmost, shown=topmost is all_kinds[0] or kinds != all_kinds)
+            self._to_come.add((orientation_map, kind) for kind in others)
         if alone and missing:
             self.framing.frame()
         self._name_layers()
@@ -161,10 +163,10 @@ class MapLayers:
         maps = self._session.orientation_maps
         offers = []
         for method, orientation_map in maps.items():
-            for kind in (*reversed(kinds_of(orientation_map)), LayerKind.IPF_Y):
+            for kind in kinds_of(orientation_map):
                 title = layer_name(kind, method if len(maps) > 1 else None)
                 make = partial(self.show_map, orientation_map, kinds=(kind,))
-                offers.append(OfferedLayer(title, self.layer(kind, method), make))
+                offers.append(OfferedLayer(title, self.layer(kind.key, method), make))
         for others in self.others:
             offers += others.offered()
         calibration = self._session.calibration
@@ -177,19 +179,21 @@ class MapLayers:
         """Make at once the layers that would come one by one."""
         self._to_come.do_all()
 
-    def show_ipf(self, kind: LayerKind) -> None:
+    def show_ipf(self, direction: SampleDirection) -> None:
         """Show one of the current map's IPF layers instead of the others; IPF-Y is made when first asked for."""
         viewer, current = self._viewer(), self._session.current_map
         if viewer is None or current is None:
             return
         self.show_all()
-        if self.layer(kind, current.method) is None:
-            self.show_map(current, kinds=(kind,))
-        for other in (LayerKind.IPF_X, LayerKind.IPF_Y, LayerKind.IPF_Z):
-            layer = self.layer(other, current.method)
+        directed = [kind for kind in kinds_of(current) if kind.direction is not None]
+        for kind in directed:
+            wanted = kind.direction == direction
+            if wanted and self.layer(kind.key, current.method) is None:
+                self.show_map(current, kinds=(kind,))
+            layer = self.layer(kind.key, current.method)
             if layer is not None:
-                layer.visible = other is kind
-                if other is kind:
+                layer.visible = wanted
+                if wanted:
                     viewer.layers.selection.active = layer
 
     def side_by_side(self, shown: bool) -> None:
@@ -199,7 +203,9 @@ class MapLayers:
             return
         if shown and current is not None:
             self.show_all()
-            beside = {LayerKind.IPF_Z, LayerKind.IPF_X, LayerKind.PHASE}
+            beside = {
+                kind.key for kind in map_kinds() if kind.in_overview and kind.legend is not Legend.COLOUR_BAR
+            }
             for layer in viewer.layers:
                 identity = layer_identity(layer)
                 if identity is not None:
@@ -232,9 +238,9 @@ class MapLayers:
         for key, orientation_map in maps.items():
             positions = np.concatenate([part for source, part in pending if id(source) == key])
             for layer in self._layers_of(orientation_map.method):
-                kind = layer_identity(layer)
+                kind = kind_of_layer(layer)
                 if kind is not None and layer.data.shape[:2] == orientation_map.scan_shape:
-                    paint(layer.data, orientation_map, kind[0], positions=positions)
+                    paint(layer.data, orientation_map, kind, positions=positions)
                     layer.refresh()
 
     def _schedule(self) -> None:
@@ -261,7 +267,7 @@ class MapLayers:
         self._dark_field.forget()
         self._pending.clear()
         self._painted.clear()  # what comes is of another scan, however alike it looks
-        self._remove(lambda kind, _: kind is LayerKind.VIRTUAL_IMAGE)  # of the scan before
+        self._remove(lambda kind, _: kind == LayerKind.VIRTUAL_IMAGE)  # of the scan before
         self._on_peaks_changed()
         self._drop_stale_maps()
 
@@ -317,7 +323,7 @@ class MapLayers:
             show_whole(layer, orientation_map)
             make_thumbnail(layer)
         painted = self._painted.get(orientation_map.method)
-        there = self.layer(LayerKind.IPF_Z, orientation_map.method) is not None
+        there = self.layer(layers_of_map(orientation_map)[0].key, orientation_map.method) is not None
         if painted is None or not there or not painted.has_same_answers(orientation_map):
             self.show_map(orientation_map)
 
@@ -355,18 +361,19 @@ class MapLayers:
             if layer.metadata == metadata:
                 self._dark_field.adopt(layer)
 
-    def _make_hidden(self, waiting: tuple[OrientationMap, LayerKind]) -> None:
+    def _make_hidden(self, waiting: tuple[OrientationMap, MapKind]) -> None:
         """Make one of the layers to come, unless its map was let go, or the viewer closed, meanwhile."""
         viewer, (orientation_map, kind) = self._viewer(), waiting
         if viewer is not None and viewer.layers and orientation_map.method in self._session.orientation_maps:
             self._make(orientation_map, kind, shown=False)
 
-    def _make(self, orientation_map: OrientationMap, kind: LayerKind, *, shown: bool) -> None:
+    def _make(self, orientation_map: OrientationMap, kind: MapKind, *, shown: bool) -> None:
         """Make the layer of a map below those of its run that stand above it; one that is not shown is not selected."""
         viewer = self._viewer()
         if viewer is None:
             return
-        above = MAP_KINDS[MAP_KINDS.index(kind) + 1 :] if kind in MAP_KINDS else ()
+        keys = [each.key for each in map_kinds()]
+        above = () if kind.on_request else keys[: keys.index(kind.key)]
         places = [
             viewer.layers.index(layer)
             for layer in self._layers_of(orientation_map.method)
@@ -383,7 +390,7 @@ class MapLayers:
         self.pointer.raise_marker()
         self.framing.frame_soon()
 
-    def _layer_tuple(self, orientation_map: OrientationMap, kind: LayerKind) -> LayerTuple:
+    def _layer_tuple(self, orientation_map: OrientationMap, kind: MapKind) -> LayerTuple:
         """What the layer of a map is made of, on the grid of the scan, and of the map only where no scan is open."""
         several = len(self._session.orientation_maps) > 1
         made = map_layer(orientation_map, kind, method_in_name=several)
@@ -398,8 +405,8 @@ class MapLayers:
         assert viewer is not None  # asked for by what is in it
         layer = add_own(viewer, layer_tuple, index=index)
         layer.name_overlay.visible = viewer.canvas.grid.enabled
-        identity = layer_identity(layer)
-        if identity is not None and identity[0] in VALUE_ARRAYS:
+        kind = kind_of_layer(layer)
+        if kind is not None and kind.legend is Legend.COLOUR_BAR:
             layer.colorbar.visible = True  # shown while the layer is
         viewer.canvas.overlays.scale_bar.visible = True
         return layer
@@ -414,7 +421,7 @@ class MapLayers:
         several = len(self._session.orientation_maps) > 1
         for method in self._session.orientation_maps:
             for layer in self._layers_of(method):
-                kind, _ = layer_identity(layer) or (None, "")
+                kind = kind_of_layer(layer)
                 if kind is not None and layer.name in {layer_name(kind, None), layer_name(kind, method)}:
                     rename_own(layer, layer_name(kind, method if several else None))
 
@@ -432,7 +439,7 @@ class MapLayers:
         if self._session.running_job(Stage.OPEN) is None:
             self._dark_field.drop_if_waiting()
 
-    def _remove(self, unwanted: Callable[[LayerKind, str], bool]) -> None:
+    def _remove(self, unwanted: Callable[[str, str], bool]) -> None:
         viewer = self._viewer()
         if viewer is None:
             return

@@ -230,9 +230,9 @@ def _any_map(viewer: napari.Viewer) -> Layer | None:
 
 
 def _marker(viewer: napari.Viewer) -> Points | None:
-    return next((layer for layer in viewer.layers if _kind(layer) is LayerKind.MARKER), None)
+    return next((layer for layer in viewer.layers if _kind(layer) == LayerKind.MARKER), None)
 
 
-def _kind(layer: Layer) -> LayerKind | None:
+def _kind(layer: Layer) -> str | None:
     identity = layer_identity(layer)
     return None if identity is None else identity[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton
 
@@ -18,7 +18,7 @@ from napari_stem_orient.gui.parts.form_layout import narrow_box
 from napari_stem_orient.gui.parts.opened_results import take_result
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
-from napari_stem_orient.io.figures import FigureKind, export_figure
+from napari_stem_orient.io.figures import export_figure, figure_kinds
 from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
 from napari_stem_orient.session.saved import Result
 from napari_stem_orient.session.state import Stage
@@ -26,17 +26,6 @@ from napari_stem_orient.session.unsaved import unsaved_results
 
 if TYPE_CHECKING:
     import napari
-
-FIGURE_WORDS = {
-    "overview": "Overview",
-    "ipf_z": "IPF-Z (out of plane)",
-    "ipf_x": "IPF-X (in plane)",
-    "ipf_y": "IPF-Y (in plane)",
-    "phase": "Phase",
-    "score": "Score",
-    "confidence": "Expected error",
-    "phase_probability": "Phase probability",
-}
 
 
 class ExportWidget(StagePanel):
@@ -70,8 +59,8 @@ class ExportWidget(StagePanel):
             "Figure…", self._on_figure, "Picture with scale bar and colour key."
         )
         self.figure_box = narrow_box()
-        for kind in get_args(FigureKind):
-            self.figure_box.addItem(FIGURE_WORDS.get(kind, kind), kind)
+        for kind, title in figure_kinds().items():
+            self.figure_box.addItem(title, kind)
         self.exploratory = ExploratoryNote()
         self.unsaved_label = plain_label()
         self._lay_out()
@@ -92,7 +81,7 @@ class ExportWidget(StagePanel):
         self._export("Export a table", ".csv", "Table (*.csv)", write)
 
     def _on_figure(self) -> None:
-        kind: FigureKind = self.figure_box.currentData()
+        kind: str = self.figure_box.currentData()
         kinds = "Pictures (*.png *.tif *.pdf *.svg)"
         self._export("Export a figure", f"_{kind}.png", kinds, partial(export_figure, kind=kind))
 

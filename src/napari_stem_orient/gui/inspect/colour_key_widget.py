@@ -16,8 +16,10 @@ from napari_stem_orient.core.ipf import (
     colour_key_image,
     colour_key_labels,
     colour_key_position,
+    phase_colour,
 )
-from napari_stem_orient.gui.canvas.layers import LayerKind, layer_identity, phase_colour
+from napari_stem_orient.core.map_kinds import map_kinds
+from napari_stem_orient.gui.canvas.layers import kind_of_layer
 from napari_stem_orient.gui.canvas.map_layers import map_layers_of
 from napari_stem_orient.gui.jobs.connections import Connections
 from napari_stem_orient.gui.jobs.sessions import session_of
@@ -32,16 +34,6 @@ if TYPE_CHECKING:
 _SIZE_PX = 84
 _MARGIN_PX = 22
 _MARKER_RADIUS = 4.5
-_DIRECTIONS: tuple[tuple[str, SampleDirection], ...] = (
-    ("IPF-Z (out of plane)", "z"),
-    ("IPF-X (in plane, along columns)", "x"),
-    ("IPF-Y (in plane, along rows)", "y"),
-)
-_DIRECTION_OF_LAYER: dict[LayerKind, SampleDirection] = {
-    LayerKind.IPF_Z: "z",
-    LayerKind.IPF_X: "x",
-    LayerKind.IPF_Y: "y",
-}
 
 
 class ColourKey(QWidget):
@@ -134,8 +126,9 @@ class ColourKeyWidget(QWidget):
         self._keys: list[ColourKey] = []
         self._crystals: tuple[Crystal, ...] = ()
         self._direction = QComboBox()
-        for text, direction in _DIRECTIONS:
-            self._direction.addItem(text, direction)
+        for kind in map_kinds():
+            if kind.direction is not None:
+                self._direction.addItem(kind.title, kind.direction)
         self._direction.setToolTip("The sample direction whose colours the map shows and whose key this is.")
         self._direction.activated.connect(self._on_direction_chosen)
         self._direction.currentIndexChanged.connect(self._mark)
@@ -231,13 +224,13 @@ class ColourKeyWidget(QWidget):
     def _on_active_layer_changed(self) -> None:
         """Follow the IPF map that the user looks at."""
         active = self._viewer.layers.selection.active
-        identity = None if active is None else layer_identity(active)
-        if identity is not None and identity[0] in _DIRECTION_OF_LAYER:
-            self._direction.setCurrentIndex(self._direction.findData(_DIRECTION_OF_LAYER[identity[0]]))
+        kind = None if active is None else kind_of_layer(active)
+        if kind is not None and kind.direction is not None:
+            self._direction.setCurrentIndex(self._direction.findData(kind.direction))
 
     def _on_direction_chosen(self) -> None:
         """Show the map that the user asks for; IPF-Y is painted when first asked for."""
-        self._layers.show_ipf(next(k for k, d in _DIRECTION_OF_LAYER.items() if d == self.direction))
+        self._layers.show_ipf(self.direction)
 
     def _mark(self) -> None:
         """Mark the orientation under the cursor, or else the one that was clicked."""
