@@ -17,12 +17,13 @@ import numpy as np
 from qtpy.QtCore import QCoreApplication, QTimer
 from report import machine, table
 
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation import random_quaternions
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.inspect.widget import InspectWidget

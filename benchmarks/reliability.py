@@ -24,7 +24,7 @@ from report import machine, new_figure, percent, save_figure, table
 
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.indexing.solution_block import WRONG_PHASE_DEG
+from napari_stem_orient.core.solutions import WRONG_PHASE_DEG
 
 #: Classes of the expected error in degrees.
 EDGES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 90.0)

@@ -193,7 +193,6 @@ def index_file(path: Path, arguments: argparse.Namespace) -> Run:
     import torch
 
     from napari_stem_orient.core.ipf import ipf_colours, map_colours
-    from napari_stem_orient.core.orientation_map import ARRAY_NAMES
     from napari_stem_orient.device import choose_device
     from napari_stem_orient.indexing.index import index_bragg_peaks
     from napari_stem_orient.io.peaks import open_bragg_peaks
@@ -216,7 +215,7 @@ def index_file(path: Path, arguments: argparse.Namespace) -> Run:
         map_colours(found)
     stages = clock.stop()
     data: list[Any] = [peaks.x_px, peaks.y_px, peaks.q_x, peaks.q_y, peaks.intensity, peaks.offsets]
-    data += [getattr(found, name) for name in ARRAY_NAMES]
+    data += found.arrays().values()
     on_gpu = device.type == "cuda"
     return Run(
         side=peaks.scan_shape[0],

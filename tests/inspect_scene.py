@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import dask.array as da
 import numpy as np
 
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.orientation import from_euler_bunge_deg
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.solutions import NO_CANDIDATE, Solutions
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.simulation.kinematic import SimulatedPattern, simulate_pattern
 
@@ -107,23 +109,28 @@ def blocks(grain: np.ndarray, vacuum: np.ndarray | None = None) -> list[IndexedB
         here, missing = grain[row], vacuum[row]
         turned = np.array([[p + np.array([180.0, 0, 0])] for p in np.array(EULERS_DEG)[here]])[:, 0]
         runner_up = ~missing & (np.arange(columns) % 2 == 0)
-        alternative = from_euler_bunge_deg(turned).astype(np.float32)
-        alternative[~runner_up] = np.nan
+        quaternion = from_euler_bunge_deg(np.array(EULERS_DEG)[here]).astype(np.float32)
+        phase = np.where(missing, -1, here == 3).astype(np.int16)
+        solutions = Solutions.of(
+            np.stack([quaternion, from_euler_bunge_deg(turned)], axis=1),
+            np.stack([phase, np.where(runner_up, phase, NO_CANDIDATE)], axis=1),
+            np.stack([0.9 - 0.1 * here, np.full(columns, 0.4)], axis=1),
+            explained_disks=np.stack([18 - here, np.full(columns, 9)], axis=1),
+        )
         made.append(
             IndexedBlock(
                 positions=np.arange(row * columns, (row + 1) * columns, dtype=np.int64),
-                phase_id=np.where(missing, -1, here == 3).astype(np.int16),
-                quaternion=from_euler_bunge_deg(np.array(EULERS_DEG)[here]).astype(np.float32),
+                phase_id=phase,
+                quaternion=quaternion,
                 score=np.where(missing, 0, 0.9 - 0.1 * here).astype(np.float32),
                 confidence_deg=np.where(missing, np.nan, 0.5 + here).astype(np.float32),
                 reason=np.where(missing, Reason.TOO_FEW_DISKS, Reason.INDEXED).astype(np.uint8),
-                alternative_phase_id=np.where(runner_up, here == 3, -1).astype(np.int16),
-                alternative_quaternion=alternative,
-                alternative_score=np.where(runner_up, 0.4, np.nan).astype(np.float32),
                 explained_disks=np.where(missing, 0, 18 - here).astype(np.uint16),
                 unexplained_disks=np.where(missing, 0, here).astype(np.uint16),
                 phase_probability=np.where(missing, np.nan, 0.98 - 0.1 * here).astype(np.float32),
-                rejected_phase_id=np.full(columns, -1, dtype=np.int16),
+                choice=np.where(missing, NO_CANDIDATE, 0).astype(np.int8),
+                runner_up=np.where(runner_up, 1, NO_CANDIDATE).astype(np.int8),
+                solutions=solutions,
                 progress=Progress((row + 1) * columns, rows * columns, "patterns"),
             )
         )

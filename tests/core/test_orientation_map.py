@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 
 from example_maps import empty_map, example_block, example_map, no_peaks
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.orientation import matrix_to_quaternion
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.solutions import Solutions
+
+
+def candidates(*found: tuple[list[float], int, float]) -> Solutions:
+    """The candidates of one position: quaternion, phase and score each."""
+    quaternion, phase, score = zip(*found, strict=True)
+    return Solutions.of([quaternion], [phase], [score])
 
 
 def block_of_one(position: int, **values: object) -> IndexedBlock:
@@ -22,13 +30,12 @@ def block_of_one(position: int, **values: object) -> IndexedBlock:
         "score": np.array([0.9], dtype=np.float32),
         "confidence_deg": np.array([0.5], dtype=np.float32),
         "reason": np.array([Reason.INDEXED], dtype=np.uint8),
-        "alternative_phase_id": np.array([-1], dtype=np.int16),
-        "alternative_quaternion": np.full((1, 4), np.nan, dtype=np.float32),
-        "alternative_score": np.full(1, np.nan, dtype=np.float32),
         "explained_disks": np.array([11], dtype=np.uint16),
         "unexplained_disks": np.array([2], dtype=np.uint16),
         "phase_probability": np.array([0.8], dtype=np.float32),
-        "rejected_phase_id": np.array([-1], dtype=np.int16),
+        "choice": np.array([0], dtype=np.int8),
+        "runner_up": np.array([-1], dtype=np.int8),
+        "solutions": candidates(([1, 0, 0, 0], 0, 0.9)),
         "progress": Progress(1, 12, "patterns"),
     }
     return IndexedBlock(**{**arrays, **values})  # type: ignore[arg-type]
@@ -63,6 +70,7 @@ def test_a_position_that_is_not_indexed_has_the_identity_whatever_the_block_says
         2,
         phase_id=np.array([-1], dtype=np.int16),
         quaternion=np.full((1, 4), np.nan, dtype=np.float32),
+        choice=np.array([-1], dtype=np.int8),
         reason=np.array([Reason.TOO_FEW_DISKS], dtype=np.uint8),
     )
     filled.fill(junk)
@@ -106,16 +114,15 @@ def test_the_runner_up_is_told_with_its_own_crystal() -> None:
     filled.fill(
         block_of_one(
             0,
-            alternative_phase_id=np.array([1], dtype=np.int16),
-            alternative_quaternion=np.array([[0, 1, 0, 0]], dtype=np.float32),
-            alternative_score=np.array([0.4], dtype=np.float32),
+            runner_up=np.array([1], dtype=np.int8),
+            solutions=candidates(([1, 0, 0, 0], 0, 0.9), ([0, 1, 0, 0], 1, 0.4)),
         )
     )
     alternative = filled.at(0, 0).alternative
     assert alternative is not None
     assert alternative.crystal.name == "Cu2O"
     assert alternative.zone_axis == "[001]"
-    assert alternative.score == pytest.approx(0.4)
+    assert alternative.score == pytest.approx(0.4, abs=5e-4)
     assert filled.at(0, 1).alternative is None
 
 
@@ -139,10 +146,8 @@ def test_an_ambiguous_position_is_not_indexed_and_tells_both_answers() -> None:
             phase_id=np.array([-1], dtype=np.int16),
             reason=np.array([Reason.AMBIGUOUS], dtype=np.uint8),
             quaternion=half_turn,
-            rejected_phase_id=np.array([1], dtype=np.int16),
-            alternative_phase_id=np.array([0], dtype=np.int16),
-            alternative_quaternion=-half_turn,
-            alternative_score=np.array([0.85], dtype=np.float32),
+            runner_up=np.array([1], dtype=np.int8),
+            solutions=candidates(([0, 1, 0, 0], 1, 0.9), ([0, -1, 0, 0], 0, 0.85)),
         )
     )
     solution = filled.at(0, 3)
@@ -183,13 +188,9 @@ def test_a_map_knows_the_peaks_it_was_made_from() -> None:
 
 
 def test_arrays_that_do_not_cover_the_scan_are_refused() -> None:
-    values = {name: getattr(example_map((3, 4)), name) for name in ARRAY_NAMES}
-    whole = example_map((2, 2))
-    others = {
-        name: getattr(whole, name) for name in OrientationMap.__dataclass_fields__ if name not in ARRAY_NAMES
-    }
+    arrays = OrientationMap.fields_from(example_map((3, 4)).arrays())
     with pytest.raises(ValueError, match="phase_id has 12 entries, but scan shape 2 x 2 has 4"):
-        OrientationMap(**others, **values)
+        replace(example_map((2, 2)), **arrays)
 
 
 def test_every_reason_has_a_sentence() -> None:
@@ -214,10 +215,14 @@ def test_neighbours_decided_where_a_runner_up_is_as_good_and_the_answer_is_sure(
 ) -> None:
     orientation_map = replace(empty_map((3, 4)), parameters={"neighbours": asked, "refine": True})
     assert orientation_map.method == "transformer"
-    orientation_map.phase_id[0] = 0
-    orientation_map.score[0], orientation_map.confidence_deg[0] = 0.85, expected_error
-    if runner_up is not None:
-        orientation_map.alternative_phase_id[0] = 0
-        orientation_map.alternative_quaternion[0] = [0, 1, 0, 0]
-        orientation_map.alternative_score[0] = runner_up
+    found = [([1, 0, 0, 0], 0, 0.85)] + ([] if runner_up is None else [([0, 1, 0, 0], 0, runner_up)])
+    orientation_map.fill(
+        block_of_one(
+            0,
+            score=np.array([0.85], dtype=np.float32),
+            confidence_deg=np.array([expected_error], dtype=np.float32),
+            runner_up=np.array([-1 if runner_up is None else 1], dtype=np.int8),
+            solutions=candidates(*found),
+        )
+    )
     assert orientation_map.at(0, 0).neighbours_decided is decided

@@ -15,6 +15,7 @@ from example_maps import example_map
 from napari_stem_orient.core.orientation import matrix_to_quaternion
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.solutions import packed_rotations
 from napari_stem_orient.gui.canvas.solution_text import status_text
 from napari_stem_orient.gui.export.widget import ExportWidget
 from napari_stem_orient.gui.inspect.solution_panel import SolutionPanel
@@ -29,7 +30,7 @@ def along_a(crystal: str) -> OrientationMap:
     """A map of one orientation, with the a axis toward the gun."""
     found = example_map((2, 2), (crystal,))
     found.quaternion[:] = matrix_to_quaternion([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
-    found.alternative_quaternion[:] = found.quaternion
+    found.solutions.rotation[:] = packed_rotations(found.quaternion)[:, None]
     found.phase_id[:] = 0
     found.reason[:] = Reason.INDEXED
     return found

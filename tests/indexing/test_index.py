@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.frames import WITHOUT_PATTERN, position_ranges
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.indexing import indexing_job, pattern_indexer
 from napari_stem_orient.indexing.index import index_bragg_peaks, make_pattern_indexer
@@ -323,8 +324,8 @@ def test_a_run_can_be_repeated_to_the_bit_and_broken_off_between(monkeypatch: py
     for block in (next(job), next(job), next(job)):
         stopped.fill(block)
     job.close()
-    stopped = replace(first, **{name: getattr(stopped, name) for name in ARRAY_NAMES})
+    stopped = replace(first, **OrientationMap.fields_from(stopped.arrays()))
     assert not stopped.is_complete
     second = drain(index_bragg_peaks(peaks, [CU], device="cpu", resume_from=stopped))[1]
-    for name in ARRAY_NAMES:
-        np.testing.assert_array_equal(getattr(second, name), getattr(first, name))
+    for name, array in first.arrays().items():
+        np.testing.assert_array_equal(second.arrays()[name], array)

@@ -13,11 +13,11 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import BUILTIN_CRYSTALS, load_crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
 from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.core.solutions import TYPICAL_GROSS_ERROR_DEG
 from napari_stem_orient.gui.jobs.stage_jobs import models_for
 from napari_stem_orient.indexing.index import index_bragg_peaks
 from napari_stem_orient.indexing.model_trust import caught_part, gross_error_deg, log_odds_of_missing
 from napari_stem_orient.indexing.parameters import IndexParameters
-from napari_stem_orient.indexing.verification import TYPICAL_GROSS_ERROR_DEG
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from napari_stem_orient.simulation.kinematic import simulate_pattern
 from napari_stem_orient.transformer import training_run

@@ -26,10 +26,11 @@ from napari_stem_orient.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from napari_stem_orient.core.answers import IndexedBlock
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.steps.index import IndexChoice, MapStarted
     from napari_stem_orient.steps.journal_notices import JournalNotice
 

@@ -21,16 +21,21 @@ DECIDED_DEG = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Alternative:
-    """The runner-up solution at one position.
+class Candidate:
+    """One of the candidates at one position.
 
     Attributes
     ----------
-    crystal : the runner-up's crystal
+    crystal : its crystal
     quaternion : (4,) float64; sample to crystal, scalar first
     zone_axis : the crystal direction toward the gun, as text; where the indices are more than 1° off it, says so
     euler_deg : Bunge angles phi1, Phi, phi2 in degrees
     score : 0 to 1
+    number : among the candidates of the position, 0 for the best
+    explained_disks : disks of the pattern that it explains; 0 where unknown
+    evidence, pattern_evidence : log odds against "no candidate is right", with what the neighbours say and by the
+        pattern alone; NaN where unknown
+    confidence_deg : expected error in degrees, were it chosen; NaN where nobody has asked, or unknown
     """
 
     crystal: Crystal
@@ -38,6 +43,11 @@ class Alternative:
     zone_axis: str
     euler_deg: tuple[float, float, float]
     score: float
+    number: int = 0
+    explained_disks: int = 0
+    evidence: float = math.nan
+    pattern_evidence: float = math.nan
+    confidence_deg: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +86,8 @@ class Solution:
     score: float
     confidence_deg: float
     reason: Reason
-    alternative: Alternative | None
-    rejected: Alternative | None = None
+    alternative: Candidate | None
+    rejected: Candidate | None = None
     explained_disks: int = 0
     unexplained_disks: int = 0
     phase_probability: float = math.nan
@@ -114,7 +124,7 @@ def orientation_in_words(
     return (u, v, w), zone_axis_text(quaternion, crystal, (u, v, w)), (phi1, capital_phi, phi2)
 
 
-def zone_axis_in_words(answer: Solution | Alternative, *, four: bool) -> str:
+def zone_axis_in_words(answer: Solution | Candidate, *, four: bool) -> str:
     """Return the zone axis of an answer as text, with four indices [uvtw] where wanted and the crystal has them."""
     if answer.crystal is None or not four:
         return answer.zone_axis

@@ -8,9 +8,6 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-#: Different candidates of all phases that are kept for a pattern.
-MOST_CANDIDATES = 8
-
 
 def taken(values: Tensor, index: Tensor) -> Tensor:
     """Of values (..., C, *) of candidates those at index (..., c): (..., c, *)."""

@@ -6,9 +6,10 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.device import choose_device
 from napari_stem_orient.indexing.indexing_job import IndexingJob
 from napari_stem_orient.indexing.parameters import IndexParameters
@@ -122,7 +123,7 @@ def index_bragg_peaks(
         model={i.crystal.name: i.model.identity for i in indexer.indexers},
     )
     result = empty if resume_from is None else resume_from.continued(empty)
-    result = replace(result, measured=indexer.measured)
+    result = replace(result, measured=indexer.measured, gross_error_deg=indexer.gross_error_deg)
     return (yield from index_with(indexer, peaks, result))
 
 

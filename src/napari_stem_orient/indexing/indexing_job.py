@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.frames import positions_without_pattern
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
-from napari_stem_orient.indexing.candidates import Candidates
-from napari_stem_orient.indexing.neighbour_pass import NeighbourPass, rows_together
+from napari_stem_orient.indexing.neighbour_pass import Heard, NeighbourPass, rows_together
 from napari_stem_orient.indexing.pattern_indexer import PatternIndexer
 
 #: Patterns that are solved together, at most. Sums end in other bits where they are cut otherwise: a scan is cut at
@@ -103,7 +103,8 @@ class IndexingJob:
             start += len(block_positions)
             self._n_solved = start
             new = np.flatnonzero(self._shown_alone[block_positions])
-            block = self._answers(block_positions, found, n_disks, new, last=neighbour_pass is None)
+            alone = Heard(block_positions, found, n_disks, found.evidence)
+            block = self._answers(alone, new, last=neighbour_pass is None)
             yield block
             if neighbour_pass is not None:
                 neighbour_pass.add(block_positions, found, n_disks)
@@ -119,28 +120,24 @@ class IndexingJob:
 
     def _with_neighbours(self, neighbour_pass: NeighbourPass, row: int | None) -> Iterator[IndexedBlock]:
         """Answer what can be answered where all rows before ``row`` are solved; None: all of them."""
-        for positions, found, n_disks in neighbour_pass.advance(
-            self._peaks.scan_shape[0] if row is None else int(row)
-        ):
-            chosen = np.flatnonzero(self._answered[positions])
+        for heard in neighbour_pass.advance(self._peaks.scan_shape[0] if row is None else int(row)):
+            chosen = np.flatnonzero(self._answered[heard.positions])
             for start in range(0, max(1, len(chosen)), MOST_ANSWERED):
                 part = chosen[start : start + MOST_ANSWERED]
                 self._n_answered += len(part)
-                yield self._answers(positions, found, n_disks, part, last=True)
+                yield self._answers(heard, part, last=True)
 
-    def _answers(
-        self,
-        positions: NDArray[np.int64],
-        found: Candidates,
-        n_disks: NDArray[np.int64],
-        chosen: NDArray[np.int64],
-        *,
-        last: bool,
-    ) -> IndexedBlock:
+    def _answers(self, heard: Heard, chosen: NDArray[np.int64], *, last: bool) -> IndexedBlock:
         """Answers to the ``chosen`` (k,) of m patterns; two grains are looked for when nothing more will come."""
-        there = found.patterns(torch.as_tensor(chosen, device=self._indexer.device))
-        at = positions[chosen]
-        block = self._indexer.decide(there, n_disks[chosen], at, progress=self._progress())
+        on_device = torch.as_tensor(chosen, device=self._indexer.device)
+        there, at = heard.found.patterns(on_device), heard.positions[chosen]
+        block = self._indexer.decide(
+            there,
+            heard.n_disks[chosen],
+            at,
+            progress=self._progress(),
+            pattern_evidence=heard.pattern_evidence[on_device],
+        )
         if last:
             self._indexer.look_for_two_grains(
                 block, there, lambda rows: self._indexer.pad(self._peaks.select(at[rows]))

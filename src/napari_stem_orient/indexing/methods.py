@@ -16,9 +16,10 @@ from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
 
 if TYPE_CHECKING:
+    from napari_stem_orient.core.answers import IndexedBlock
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.core.orientation_map import OrientationMap
 
 
 class MethodName(StrEnum):

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.orientation import disorientation_angle_deg, random_quaternions
-from napari_stem_orient.indexing.verification import TYPICAL_GROSS_ERROR_DEG
+from napari_stem_orient.core.solutions import TYPICAL_GROSS_ERROR_DEG
 from napari_stem_orient.transformer.model_card import ModelCard
 
 #: A proposal this near the truth, in degrees, is fitted to the right orientation.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,19 @@ HEARD_TOGETHER = 8192
 #: Patterns with fewer disks than this are asked nothing: one disk fits anything.
 FEWEST_DISKS_ASKED = 2
 
-#: Flat scan positions (m,), their candidates (m, C) with the neighbours' support, and their numbers of disks (m,).
-Heard = tuple[NDArray[np.int64], Candidates, NDArray[np.int64]]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What positions know once their neighbours were asked.
+
+    positions (m,) flat; found: candidates (m, C) with the neighbours' support; n_disks (m,); pattern_evidence (m, C)
+    of the candidates by the patterns alone.
+    """
+
+    positions: NDArray[np.int64]
+    found: Candidates
+    n_disks: NDArray[np.int64]
+    pattern_evidence: Tensor
 
 
 def rows_together(width: int) -> tuple[int, int]:
@@ -165,7 +176,8 @@ class NeighbourPass:
         first, last = max(start - rounds, self._first), min(stop + rounds, self._end)
         if start == stop:
             nothing = np.zeros(0, dtype=np.int64)
-            return nothing, Candidates.none(0, self._indexer.n_kept, device=self._indexer.device), nothing
+            nobody = Candidates.none(0, self._indexer.n_kept, device=self._indexer.device)
+            return Heard(nothing, nobody, nothing, nobody.evidence)
         rows = Candidates.stacked([self._extended[row] for row in range(first, last)])
         pairs = [torch.cat([self._sideways[row] for row in range(first, last)])]
         for number, (_, right) in enumerate(OFFSETS[1:]):
@@ -176,6 +188,7 @@ class NeighbourPass:
         found = rows.at(inner).flat()
         n_disks = torch.cat([self._n_disks[row] for row in range(start, stop)])
         enough = explains_enough(found, n_disks, self._indexer.parameters)
-        found = replace(found, evidence=torch.where(enough, heard[inner].flatten(0, 1), found.evidence))
+        own = found.evidence
+        found = replace(found, evidence=torch.where(enough, heard[inner].flatten(0, 1), own))
         positions = np.arange(start * self._width, stop * self._width, dtype=np.int64)
-        return positions, found, n_disks.cpu().numpy()
+        return Heard(positions, found, n_disks.cpu().numpy(), own)

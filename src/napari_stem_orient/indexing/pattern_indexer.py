@@ -10,21 +10,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation_map import IndexedBlock
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.core.scattering_vectors import PeakSelection
+from napari_stem_orient.core.solutions import MOST_CANDIDATES
 from napari_stem_orient.device import in_halving_batches
-from napari_stem_orient.indexing.candidates import MOST_CANDIDATES, Candidates, taken
+from napari_stem_orient.indexing.candidates import Candidates, taken
 from napari_stem_orient.indexing.model_trust import gross_error_deg, log_odds_of_missing
 from napari_stem_orient.indexing.neighbours import Coupling, distinct, padded_symmetries
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.proposals import Proposals
 from napari_stem_orient.indexing.refine import PatternFitter
-from napari_stem_orient.indexing.solution_block import may_be_two_grains, reject, solution_block
+from napari_stem_orient.indexing.solution_block import may_be_two_grains, solution_block
 from napari_stem_orient.indexing.two_grains import are_two_grains, without_explained
 from napari_stem_orient.indexing.verification import verify
 from napari_stem_orient.transformer.loss import symmetry_matrices
@@ -192,7 +193,8 @@ class PatternIndexer:
         self.device = device
         self.coupling = Coupling()
         self.symmetries = padded_symmetries(symmetry_matrices([i.crystal for i in self.indexers], device))
-        self._gross_error_deg = torch.tensor([i.gross_error_deg for i in self.indexers], device=device)
+        self.gross_error_deg = tuple(indexer.gross_error_deg for indexer in self.indexers)
+        self._gross_error_deg = torch.tensor(self.gross_error_deg, device=device)
         self._is_outside_trained_range = any(i.outside_trained_range for i in self.indexers)
         # Nearer to the origin than this, in Å⁻¹, no crystal has a reflection.
         self._direct_beam_radius = 0.6 * min(float(i.fitter.g.norm(dim=1).min()) for i in self.indexers)
@@ -296,8 +298,9 @@ class PatternIndexer:
         positions: NDArray[np.int64],
         *,
         progress: Progress,
+        pattern_evidence: Tensor | None = None,
     ) -> IndexedBlock:
-        """Answers (B,) from candidates (B, C) of patterns with ``n_disks`` (B,) disks."""
+        """Answers (B,) from candidates (B, C) of patterns with ``n_disks`` (B,) disks; see `solution_block`."""
         block = solution_block(
             found,
             n_disks=n_disks,
@@ -306,6 +309,7 @@ class PatternIndexer:
             positions=positions,
             progress=progress,
             gross_error_deg=self._gross_error_deg,
+            pattern_evidence=pattern_evidence,
         )
         if self._is_outside_trained_range:
             block.reason[block.reason == Reason.NO_PHASE_FITS] = Reason.OUTSIDE_TRAINED_RANGE
@@ -341,7 +345,7 @@ class PatternIndexer:
         second = self.solve(rest.cpu().numpy(), left.cpu().numpy())
         every = Candidates.of_all_phases([there, second])
         two = are_two_grains(fitters, every, self.symmetries, on_device[0][..., :2], on_device[1])
-        reject(block, rows[two.cpu().numpy()], Reason.TWO_GRAINS)
+        block.withdraw(rows[two.cpu().numpy()], Reason.TWO_GRAINS)
 
     def _in_batches(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,26 +11,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_stem_orient.core.answers import NOT_INDEXED, IndexedBlock
 from napari_stem_orient.core.orientation import matrix_to_quaternion
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, IndexedBlock
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
-from napari_stem_orient.indexing.candidates import Candidates
-from napari_stem_orient.indexing.verification import (
+from napari_stem_orient.core.solutions import (
+    MOST_CANDIDATES,
+    NO_CANDIDATE,
+    RUNNER_UP_DISTANCE_DEG,
     TYPICAL_GROSS_ERROR_DEG,
-    expected_error_deg,
-    probabilities,
+    WRONG_PHASE_DEG,
+    Solutions,
 )
+from napari_stem_orient.indexing.candidates import Candidates
+from napari_stem_orient.indexing.quaternions import quaternions_of
+from napari_stem_orient.indexing.verification import expected_error_deg, probabilities
 from napari_stem_orient.transformer.loss import geodesic_distance
 
 if TYPE_CHECKING:
     from napari_stem_orient.indexing.parameters import IndexParameters
-
-#: A solution this far from the best one, in degrees, is another answer.
-RUNNER_UP_DISTANCE_DEG = 10.0
-
-#: A wrong phase counts as an error of so many degrees.
-WRONG_PHASE_DEG = 45.0
 
 #: An answer whose expected error is larger, in degrees, may be taken back for two grains, given that many disks.
 UNSURE_DEG = 10.0
@@ -57,8 +57,9 @@ def solution_block(
     positions: NDArray[np.int64],
     progress: Progress,
     gross_error_deg: Tensor | None = None,
+    pattern_evidence: Tensor | None = None,
 ) -> IndexedBlock:
-    """The answers to patterns.
+    """The answers to patterns, with the candidates that they were chosen from.
 
     Parameters
     ----------
@@ -74,6 +75,8 @@ def solution_block(
     progress
     gross_error_deg
         (P,) error to expect of each phase where no candidate is right; that of good models where None.
+    pattern_evidence
+        (B, C) evidence by the patterns alone; that of ``found`` where None.
     """
     counted = torch.as_tensor(n_disks, device=found.evidence.device)
     fits = explains_enough(found, counted, parameters)
@@ -95,39 +98,65 @@ def solution_block(
     reason = np.where(fitting, reason, np.where(there, Reason.NO_PHASE_FITS, Reason.TOO_FEW_DISKS))
     block = IndexedBlock.not_indexed(positions, reason.astype(np.uint8), progress=progress)
     block.unexplained_disks[:] = n_disks
-    _write_best(block, found, best, rows=np.flatnonzero(fitting))
-    block.confidence_deg[fitting] = error.cpu().numpy()[fitting]
-    _write_runner_up(
-        block, found, other, rows=np.flatnonzero(fitting & torch.isfinite(value[:, 0]).cpu().numpy())
-    )
+    kept, runner_up = _kept(found, best, other, there_is_another=torch.isfinite(value))
+    solutions = _solutions(found, kept, found.evidence if pattern_evidence is None else pattern_evidence)
+    block = replace(block, solutions=solutions)
+    rows = np.flatnonzero(fitting)
+    block.choice[rows] = 0
+    block.runner_up[rows] = runner_up.cpu().numpy()[rows]
+    _write_best(block, found, best, rows=rows)
+    block.confidence_deg[rows] = error.cpu().numpy()[rows]
     _withdraw(block, np.flatnonzero(fitting & ~sure))
     return block
 
 
+def _kept(
+    found: Candidates, best: Tensor, other: Tensor, *, there_is_another: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Which candidates a map keeps (B, K), the best first, and the number (B,) of the runner-up among them.
+
+    These are the ones with most evidence; the runner-up at index ``other`` (B, 1) is one of them even where many are
+    nearly the same as the best.
+    """
+    number = min(found.evidence.shape[1], MOST_CANDIDATES)
+    kept = found.evidence.scatter(1, best, torch.inf).topk(number, dim=1).indices
+    left_out = there_is_another & ~(kept == other).any(dim=1, keepdim=True)
+    kept[:, -1:] = torch.where(left_out, other, kept[:, -1:])
+    place = (kept == other).int().argmax(dim=1)
+    return kept, torch.where(there_is_another[:, 0], place, NO_CANDIDATE)
+
+
+def _solutions(found: Candidates, kept: Tensor, pattern_evidence: Tensor) -> Solutions:
+    """The candidates at index ``kept`` (B, K) as a map holds them."""
+    chosen = found.take(kept)
+    phase = torch.where(torch.isfinite(chosen.evidence), chosen.phase, NO_CANDIDATE)
+    return Solutions.of(
+        quaternions_of(chosen.rotation).cpu().numpy(),
+        phase.cpu().numpy(),
+        chosen.similarity.clamp(0, 1).cpu().numpy(),
+        explained_disks=chosen.explained.cpu().numpy(),
+        evidence=chosen.evidence.cpu().numpy(),
+        pattern_evidence=pattern_evidence.gather(1, kept).cpu().numpy(),
+    )
+
+
 def _write_best(block: IndexedBlock, found: Candidates, best: Tensor, *, rows: NDArray[np.int64]) -> None:
-    block.quaternion[rows], block.score[rows], block.phase_id[rows] = _solution(found, best, rows)
-    explained = found.explained.gather(1, best)[:, 0].cpu().numpy()[rows]
+    chosen = found.take(best)
+    block.quaternion[rows] = matrix_to_quaternion(chosen.rotation[:, 0].cpu().numpy()[rows])
+    block.score[rows] = chosen.similarity[:, 0].clamp(0, 1).cpu().numpy()[rows]
+    block.phase_id[rows] = chosen.phase[:, 0].cpu().numpy()[rows]
+    explained = chosen.explained[:, 0].cpu().numpy()[rows]
     block.explained_disks[rows] = explained
     block.unexplained_disks[rows] -= explained.astype(np.uint16)
     probability = probabilities(found.evidence)
-    same = probability * (found.phase == found.phase.gather(1, best))
+    same = probability * (found.phase == chosen.phase)
     share = same.sum(dim=1) / probability.sum(dim=1).clamp_min(1e-20)
     block.phase_probability[rows] = share.cpu().numpy()[rows]
 
 
-def _write_runner_up(
-    block: IndexedBlock, found: Candidates, other: Tensor, *, rows: NDArray[np.int64]
-) -> None:
-    quaternion, score, phase = _solution(found, other, rows)
-    block.alternative_quaternion[rows] = quaternion
-    block.alternative_score[rows] = score
-    block.alternative_phase_id[rows] = phase
-
-
 def _withdraw(block: IndexedBlock, rows: NDArray[np.int64]) -> None:
-    """Take answers back that are not sure enough, and keep both."""
-    block.rejected_phase_id[rows] = block.phase_id[rows]
-    block.phase_id[rows] = -1
+    """Take answers back that are not sure enough; which they were and their runners-up stay."""
+    block.phase_id[rows] = NOT_INDEXED
     block.unexplained_disks[rows] += block.explained_disks[rows]
     block.explained_disks[rows] = 0
     block.phase_probability[rows] = np.nan
@@ -140,15 +169,6 @@ def may_be_two_grains(block: IndexedBlock) -> NDArray[np.bool_]:
     return np.asarray(unsure & (n_disks >= FEWEST_DISKS_OF_TWO))
 
 
-def reject(block: IndexedBlock, rows: NDArray[np.int64], reason: Reason) -> None:
-    """Leave rows of a block without an answer, for a reason."""
-    nothing = IndexedBlock.not_indexed(block.positions[rows], reason, progress=block.progress)
-    unexplained = block.unexplained_disks[rows] + block.explained_disks[rows]
-    for name in ARRAY_NAMES:
-        getattr(block, name)[rows] = getattr(nothing, name)
-    block.unexplained_disks[rows] = unexplained
-
-
 def angle_from_deg(found: Candidates, best: Tensor, symmetries: Tensor) -> Tensor:
     """Disorientation (B, C) in degrees of every candidate from the one at index (B, 1)."""
     chosen = found.take(best)
@@ -158,15 +178,3 @@ def angle_from_deg(found: Candidates, best: Tensor, symmetries: Tensor) -> Tenso
         degrees = geodesic_distance(found.rotation, chosen.rotation[:, 0], symmetry) * (180 / math.pi)
         angle = torch.where(same, degrees, angle)
     return angle
-
-
-def _solution(
-    found: Candidates, index: Tensor, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.int64]]:
-    """Quaternion (m, 4), similarity (m,) and phase (m,) of the candidates at index (B, 1) of patterns ``rows`` (m,)."""
-    chosen = found.take(index)
-    return (
-        matrix_to_quaternion(chosen.rotation[:, 0].cpu().numpy()[rows]),
-        chosen.similarity[:, 0].clamp(0, 1).cpu().numpy()[rows],
-        chosen.phase[:, 0].cpu().numpy()[rows],
-    )

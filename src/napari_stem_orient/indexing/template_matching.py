@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.frames import positions_without_pattern
@@ -28,9 +29,15 @@ from napari_stem_orient.core.orientation import (
     disorientation_angle_deg,
     sample_from_py4dstem,
 )
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.core.solutions import (
+    MOST_CANDIDATES,
+    NO_CANDIDATE,
+    RUNNER_UP_DISTANCE_DEG,
+    Solutions,
+)
 from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
 from napari_stem_orient.indexing.template_plan import TemplatePlan, TemplatePlans, finished
 
@@ -42,7 +49,8 @@ SECONDS_PER_BLOCK = 0.2
 SCORE_WIDTH = 0.02
 """Width (sigma) in Å⁻¹ of the disks that the score compares, whatever the kernel: one lowest score serves all cells."""
 
-RUNNER_UP_DISTANCE_DEG = 10.0
+MATCHES_OF_A_CRYSTAL = 2
+"""Solutions that each crystal gives: py4DSTEM's match, and the same turned by 180° about the beam."""
 
 
 def index_by_template_matching(
@@ -74,8 +82,8 @@ def index_by_template_matching(
     IndexedBlock
         First blocks of no positions, while templates are made: their progress is in zone axes. Then a few positions,
         about five blocks a second. confidence_deg is NaN: template matching does not know
-        it. The runner-up is the best other solution among those compared: the other crystals', and each
-        turned by 180° about the beam, the usual ambiguity of a single pattern.
+        it. The candidates are the solutions compared, best first: those of the crystals, and each turned by 180°
+        about the beam, the usual ambiguity of a single pattern. The runner-up is the best of them at least 10° away.
 
     Raises
     ------
@@ -89,7 +97,11 @@ def index_by_template_matching(
     crystals = tuple(crystals)
     _require_calibration(peaks, crystals)
     empty = OrientationMap.empty(
-        peaks, crystals, method="template", parameters=parameters.model_dump(mode="json")
+        peaks,
+        crystals,
+        method="template",
+        parameters=parameters.model_dump(mode="json"),
+        n_candidates=_room_for(len(crystals)),
     )
     orientation_map = empty if resume_from is None else resume_from.continued(empty)
     bank = yield from _as_blocks(
@@ -106,11 +118,16 @@ def index_by_template_matching(
         while start + len(solutions) < len(remaining) and time.monotonic() < deadline:
             solutions.append(solve(int(remaining[start + len(solutions)])))
         stop = start + len(solutions)
-        block = _block(remaining[start:stop], solutions, Progress(done + stop, total, "patterns"))
+        block = _block(remaining[start:stop], solutions, Progress(done + stop, total, "patterns"), bank)
         orientation_map.fill(block)
         start = stop
         yield block
     return orientation_map
+
+
+def _room_for(n_crystals: int) -> int:
+    """How many candidates a position has room for."""
+    return min(MOST_CANDIDATES, MATCHES_OF_A_CRYSTAL * n_crystals)
 
 
 def match_pattern(
@@ -135,7 +152,7 @@ def match_pattern(
     bank = finished(_plans_of(peaks, crystals, parameters, TemplatePlans() if plans is None else plans))
     flat = y * columns + x
     solution = _solve(peaks, flat, bank=bank, parameters=parameters, nothing=_without_pattern(peaks))
-    return _block(np.array([flat], dtype=np.int64), [solution], Progress(1, 1, "patterns"))
+    return _block(np.array([flat], dtype=np.int64), [solution], Progress(1, 1, "patterns"), bank)
 
 
 def pattern_cosine(measured: FloatArray, expected: FloatArray, *, width: float) -> float:
@@ -249,7 +266,7 @@ def _solve(
     ]
     if not matches or max(match.score for match in matches) < parameters.min_score:
         return Reason.NO_PHASE_FITS
-    return _ranked(matches, bank)
+    return _ranked(matches)
 
 
 def _match_phase(
@@ -290,32 +307,48 @@ def _score(
     return min(1.0, pattern_cosine(vectors, expected, width=SCORE_WIDTH))
 
 
-def _ranked(matches: list[_Match], bank: tuple[TemplatePlan, ...]) -> list[_Match]:
-    """The best of the solutions that py4DSTEM chose, and the runner-up if one is far enough away."""
+def _ranked(matches: list[_Match]) -> list[_Match]:
+    """The best of the solutions that py4DSTEM chose, then all others by their scores."""
     best = max((match for match in matches if match.chosen), key=lambda match: match.score)
-    others = [
-        match
-        for match in matches
-        if match.phase_id != best.phase_id
-        or disorientation_angle_deg(best.quaternion, match.quaternion, bank[best.phase_id].point_group)
-        >= RUNNER_UP_DISTANCE_DEG
-    ]
-    return [best, *sorted(others, key=lambda match: -match.score)[:1]]
+    others = sorted((match for match in matches if match is not best), key=lambda match: -match.score)
+    return [best, *others][:MOST_CANDIDATES]
+
+
+def _runner_up(ranked: list[_Match], bank: tuple[TemplatePlan, ...]) -> int:
+    """The number of the best solution that is far enough from the first one; NO_CANDIDATE where there is none."""
+    best = ranked[0]
+    for number, match in enumerate(ranked):
+        if match.phase_id != best.phase_id:
+            return number
+        angle = disorientation_angle_deg(best.quaternion, match.quaternion, bank[best.phase_id].point_group)
+        if angle >= RUNNER_UP_DISTANCE_DEG:
+            return number
+    return NO_CANDIDATE
 
 
 def _block(
-    positions: NDArray[np.int64], solutions: list[list[_Match] | Reason], progress: Progress
+    positions: NDArray[np.int64],
+    solutions: list[list[_Match] | Reason],
+    progress: Progress,
+    bank: tuple[TemplatePlan, ...],
 ) -> IndexedBlock:
     """One block of the solutions of some flat positions."""
+    n_candidates = _room_for(len(bank))
     block = IndexedBlock.not_indexed(positions, Reason.INDEXED, progress=progress)
+    quaternion = np.full((len(positions), n_candidates, 4), np.nan)
+    phase = np.full((len(positions), n_candidates), NO_CANDIDATE)
+    score = np.full((len(positions), n_candidates), np.nan)
     for i, solution in enumerate(solutions):
         if isinstance(solution, Reason):
             block.reason[i] = solution
             continue
-        best, *others = solution
+        best = solution[0]
         block.phase_id[i], block.quaternion[i], block.score[i] = best.phase_id, best.quaternion, best.score
-        for other in others:
-            block.alternative_phase_id[i] = other.phase_id
-            block.alternative_quaternion[i] = other.quaternion
-            block.alternative_score[i] = other.score
-    return block
+        block.choice[i], block.runner_up[i] = 0, _runner_up(solution, bank)
+        for number, match in enumerate(solution):
+            quaternion[i, number], phase[i, number], score[i, number] = (
+                match.quaternion,
+                match.phase_id,
+                match.score,
+            )
+    return replace(block, solutions=Solutions.of(quaternion, phase, score))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from napari_stem_orient.core.solutions import FINE_ERROR_DEG, TYPICAL_GROSS_ERROR_DEG
 from napari_stem_orient.indexing.refine import PatternFitter
 
 #: Similarities are taken twice: (intensity exponent, excitation width in Å⁻¹). The first trusts intensities and wants
@@ -34,10 +35,6 @@ WEIGHTS = {
 #: model: intercept, and slopes in the best candidate's weighted features and in the logarithm of the number of disks.
 #: Few disks fit well by chance.
 NONE_RIGHT = (6.81, -0.29, -1.13)
-
-#: Error in degrees where no candidate is right, and of a right answer with a dozen disks.
-TYPICAL_GROSS_ERROR_DEG = 35.0
-FINE_ERROR_DEG = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal
 from napari_stem_orient.core.crystal_setting import CrystalSetting, orix_setting
 from napari_stem_orient.core.errors import UserError
+from napari_stem_orient.core.map_kinds import numbers_of
 from napari_stem_orient.core.one_variant import one_variant_per_grain
 from napari_stem_orient.core.orientation import euler_bunge_deg
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap, unindexed_arrays
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.core.zone_axes import four_indices, has_four_indices, zone_axis_off_deg, zone_axis_uvw
 from napari_stem_orient.io.ang import write_ang
 from napari_stem_orient.io.atomic import complete_or_absent
+from napari_stem_orient.io.map_records import FIRST_ARRAYS, FIRST_HEADER, header_of, map_of
 
 if TYPE_CHECKING:
     from orix.crystal_map import CrystalMap, Phase, PhaseList
@@ -33,20 +34,10 @@ MAP_ENDINGS = (".h5", ".hdf5")
 """What the name of a saved map ends in, so that orix knows its format."""
 
 _GROUP = "napari_stem_orient"
-_FORMAT_VERSION = 1
-_JSON_FIELDS = (
-    "crystals",
-    "calibration",
-    "parameters",
-    "model",
-    "method",
-    "peaks_fingerprint",
-    "peaks_parameters",
-    "software_version",
-)
-_LATER_ARRAYS = ("explained_disks", "unexplained_disks", "phase_probability", "rejected_phase_id")
-_LATER_JSON_FIELDS = ("measured", "name", "source_fingerprint", "recipe")
-"""Arrays and texts that files of the first releases do not have."""
+_FORMAT_VERSION = 2
+"""2 since the candidates of every position are kept; files of format 1 open with the answer and its runner-up."""
+
+_CHUNK_POSITIONS = 16_384
 
 _ORIX_COLOURS = ("tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:olive", "tab:red", "tab:brown")
 
@@ -60,8 +51,8 @@ def save_orientation_map(orientation_map: OrientationMap, path: str | Path) -> N
 
     ``orix.io.load`` opens the file as a CrystalMap: rotations sample to crystal, phase_id -1 where not
     indexed, x and y in nm row by row (in positions where the scan step is not known), properties score,
-    confidence_deg, reason, explained_disks, unexplained_disks and phase_probability.
-    `open_orientation_map` restores the map with crystals, calibration, parameters, model and runners-up.
+    confidence_deg, phase_probability, reason, explained_disks, unexplained_disks, and other numbers of `map_kinds`.
+    `open_orientation_map` restores the map with crystals, calibration, parameters, model and all candidates.
 
     Parameters
     ----------
@@ -100,8 +91,7 @@ def open_orientation_map(path: str | Path) -> OrientationMap:
     try:
         with h5py.File(path, "r") as file:
             group = file.get(_GROUP)
-            needed = (set(ARRAY_NAMES) - set(_LATER_ARRAYS)).union(_JSON_FIELDS)
-            if group is None or not all(name in group for name in needed):
+            if group is None or not _holds_a_map(group):
                 raise UnreadableMap(
                     f"{path.name} holds no orientation map of this program; "
                     "open a file that Export > Save map has written"
@@ -161,12 +151,10 @@ def crystal_map(
         y=row * step[0],
         phase_list=_phase_list(orientation_map, settings),
         prop={
-            "score": orientation_map.score.astype(np.float64),
-            "confidence_deg": orientation_map.confidence_deg.astype(np.float64),
+            **{name: values.astype(np.float64) for name, values in numbers_of(orientation_map).items()},
             "reason": orientation_map.reason.astype(np.int64),
             "explained_disks": orientation_map.explained_disks.astype(np.int64),
             "unexplained_disks": orientation_map.unexplained_disks.astype(np.int64),
-            "phase_probability": orientation_map.phase_probability.astype(np.float64),
         },
         scan_unit=unit,
     )
@@ -273,9 +261,8 @@ def _table(orientation_map: OrientationMap, *, four: bool) -> dict[str, list[Any
     for name, values in zip(("phi1_deg", "Phi_deg", "phi2_deg"), euler.T, strict=True):
         columns[name] = _cells(values, where=indexed, decimals=4)
     columns.update(_zone_axis_columns(orientation_map, quaternion, four=four))
-    columns["score"] = _cells(orientation_map.score, where=indexed)
-    columns["confidence_deg"] = _cells(orientation_map.confidence_deg, where=indexed)
-    columns["phase_probability"] = _cells(orientation_map.phase_probability, where=indexed)
+    for name, values in numbers_of(orientation_map).items():
+        columns[name] = _cells(values, where=indexed)
     counted = orientation_map.explained_disks.astype(int) + orientation_map.unexplained_disks > 0
     for name in ("explained_disks", "unexplained_disks"):
         values = getattr(orientation_map, name).astype(object)
@@ -323,43 +310,58 @@ def _with_suffix(path: str | Path, suffix: str) -> Path:
     return path
 
 
+def _holds_a_map(group: Any) -> bool:
+    """Whether a group has what every map has had: of files of a later format, that is not asked."""
+    if _format_of(group) > _FORMAT_VERSION:
+        return True
+    arrays = FIRST_ARRAYS if _format_of(group) < 2 else OrientationMap.array_names()
+    return all(_place(name) in group for name in (*arrays, *FIRST_HEADER, "scan_shape"))
+
+
+def _format_of(group: Any) -> int:
+    return int(group.attrs.get("format_version", 0))
+
+
+def _place(name: str) -> str:
+    """Where an array lies in the group: "solutions.score" at solutions/score."""
+    return name.replace(".", "/")
+
+
 def _write_own_group(group: Any, orientation_map: OrientationMap) -> None:
     group.attrs["format_version"] = _FORMAT_VERSION
     group.create_dataset("scan_shape", data=np.array(orientation_map.scan_shape, dtype=np.int64))
-    for name in ARRAY_NAMES:
-        values = getattr(orientation_map, name)
-        group.create_dataset(name, data=values, compression="gzip" if len(values) > 1 else None)
-    texts = {
-        "crystals": [crystal.to_dict() for crystal in orientation_map.crystals],
-        "calibration": orientation_map.calibration.model_dump(mode="json"),
-        "parameters": orientation_map.parameters,
-        "model": orientation_map.model,
-        "method": orientation_map.method,
-        "peaks_fingerprint": orientation_map.peaks_fingerprint,
-        "peaks_parameters": orientation_map.peaks_parameters,
-        "software_version": orientation_map.software_version,
-        "measured": orientation_map.measured,
-        "name": orientation_map.name,
-        "source_fingerprint": orientation_map.source_fingerprint,
-        "recipe": dict(orientation_map.recipe),
-    }
-    for name in (*_JSON_FIELDS, *_LATER_JSON_FIELDS):
-        group.create_dataset(name, data=json.dumps(texts[name], default=str))
+    for name, values in orientation_map.arrays().items():
+        group.create_dataset(_place(name), data=values, **_packing(values))
+    for name, value in header_of(orientation_map).items():
+        group.create_dataset(name, data=json.dumps(value, default=str))
+
+
+def _packing(values: NDArray[Any]) -> dict[str, Any]:
+    """How an array is laid down: in chunks of whole positions, so that a part can be read by itself; compressed."""
+    if values.size < 2:
+        return {}
+    chunks = (min(len(values), _CHUNK_POSITIONS), *values.shape[1:])
+    return {"chunks": chunks, "compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 def _read_own_group(group: Any) -> OrientationMap:
-    version = int(group.attrs.get("format_version", 0))
+    version = _format_of(group)
     if version > _FORMAT_VERSION:
         raise UnreadableMap(
             f"{Path(group.file.filename).name} was saved by a newer version of this program "
             f"(format {version}, this one knows {_FORMAT_VERSION}); update napari-stem-orient"
         )
-    names = (*_JSON_FIELDS, *(name for name in _LATER_JSON_FIELDS if name in group))
-    fields: dict[str, Any] = {name: json.loads(group[name][()]) for name in names}
-    unknown = unindexed_arrays(len(group["phase_id"]))
-    fields.update({name: unknown[name] for name in _LATER_ARRAYS if name not in group})
-    fields.update({name: np.array(group[name][()]) for name in ARRAY_NAMES if name in group})
-    fields["crystals"] = tuple(Crystal.from_dict(crystal) for crystal in fields["crystals"])
-    fields["calibration"] = Calibration(**fields["calibration"])
+    found = {
+        place.replace("/", "."): dataset[()] for place, dataset in _datasets(group) if place != "scan_shape"
+    }
+    header = {name: json.loads(value) for name, value in found.items() if isinstance(value, bytes)}
+    arrays = {name: np.asarray(value) for name, value in found.items() if name not in header}
     scan_y, scan_x = (int(value) for value in group["scan_shape"][()])
-    return OrientationMap(scan_shape=(scan_y, scan_x), **fields)
+    return map_of(header, (scan_y, scan_x), arrays)
+
+
+def _datasets(group: Any) -> list[tuple[str, Any]]:
+    """All datasets below a group by their places in it."""
+    found: list[tuple[str, Any]] = []
+    group.visititems(lambda place, item: found.append((place, item)) if hasattr(item, "dtype") else None)
+    return found

@@ -8,20 +8,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.crystal import Crystal
-from napari_stem_orient.core.orientation_map import (
-    ARRAY_NAMES,
-    IndexedBlock,
-    OrientationMap,
-    unindexed_arrays,
-)
+from napari_stem_orient.core.answers import IndexedBlock
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.progress import Job, Progress
-from napari_stem_orient.core.reason import Reason
+from napari_stem_orient.io.map_records import header_of, map_of, upgraded
 from napari_stem_orient.runs.run_journal import (
     JournalRecord,
     RunJournal,
@@ -34,6 +27,8 @@ from napari_stem_orient.runs.run_journal import (
 )
 
 KIND = "indexing"
+
+_KNOWN_AT_THE_END = ("measured", "gross_error_deg")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,14 +49,12 @@ class KeptMap:
 
 def begin_map_journal(start: OrientationMap, *, folder: str | Path | None = None) -> RunJournal:
     """Begin the journal of the run that fills a map; what the map holds already is kept first."""
-    note = {"scan_shape": list(start.scan_shape), "name": start.name, "made_by": _header(start)}
+    note = {"scan_shape": list(start.scan_shape), "name": start.name, "made_by": header_of(start)}
     journal = RunJournal(new_journal_path(KIND, _key(start), folder), note, {})
     if start.done.any():
         positions = np.flatnonzero(start.done).astype(np.int64)
-        arrays = {name: getattr(start, name)[positions] for name in ARRAY_NAMES}
-        journal.append(
-            {"done": len(positions), "total": start.n_positions}, {"positions": positions, **arrays}
-        )
+        arrays = {"positions": positions, **start.arrays_at(positions)}
+        journal.append({"done": len(positions), "total": start.n_positions}, arrays)
     return journal
 
 
@@ -117,26 +110,9 @@ def _journals_about(scan: str | None, peaks: str | None, folder: str | Path | No
     return found
 
 
-def _header(start: OrientationMap) -> dict[str, Any]:
-    """All of a map but its arrays."""
-    return {
-        "crystals": [crystal.to_dict() for crystal in start.crystals],
-        "calibration": start.calibration.model_dump(mode="json"),
-        "method": start.method,
-        "parameters": dict(start.parameters),
-        "model": start.model,
-        "peaks_fingerprint": start.peaks_fingerprint,
-        "software_version": start.software_version,
-        "peaks_parameters": dict(start.peaks_parameters),
-        "measured": dict(start.measured),
-        "name": start.name,
-        "source_fingerprint": start.source_fingerprint,
-        "recipe": dict(start.recipe),
-    }
-
-
 def _finish(journal: RunJournal, finished: OrientationMap) -> None:
-    journal.append({"finished": True, "measured": dict(finished.measured)}, {})
+    header = header_of(finished)
+    journal.append({"finished": True, **{name: header[name] for name in _KNOWN_AT_THE_END}}, {})
 
 
 def _read_map(path: Path) -> KeptMap | None:
@@ -148,20 +124,9 @@ def _read_map(path: Path) -> KeptMap | None:
         shape = (int(note["scan_shape"][0]), int(note["scan_shape"][1]))
         ends = [record.note for record in records if "finished" in record.note]
         if ends:
-            header["measured"] = ends[-1]["measured"]
-        n_positions = shape[0] * shape[1]
-        empty = OrientationMap(
-            scan_shape=shape,
-            reason=np.full(n_positions, Reason.NOT_DONE, dtype=np.uint8),
-            **unindexed_arrays(n_positions),
-            **{
-                **header,
-                "crystals": tuple(Crystal.from_dict(crystal) for crystal in header["crystals"]),
-                "calibration": Calibration.model_validate(header["calibration"]),
-            },
-        )
-        _fill(empty, records[1:])
-        return KeptMap(path, empty, bool(ends) and empty.is_complete, path.stat().st_mtime)
+            header.update({name: ends[-1][name] for name in _KNOWN_AT_THE_END if name in ends[-1]})
+        found = _filled(map_of(header, shape), records[1:])
+        return KeptMap(path, found, bool(ends) and found.is_complete, path.stat().st_mtime)
     except (OSError, KeyError, ValueError, TypeError, IndexError):
         return None
 
@@ -187,27 +152,29 @@ def remove_interrupted_maps(
 
 
 def _keep_block(journal: RunJournal, block: IndexedBlock) -> None:
-    arrays = {name: getattr(block, name) for name in ("positions", *ARRAY_NAMES)}
+    arrays = {"positions": block.positions, **block.arrays()}
     journal.append({"done": block.progress.done, "total": block.progress.total}, arrays)
 
 
 def _replayed(path: Path, start: OrientationMap) -> OrientationMap | None:
     """The map as it was when the run ended; None where the journal is of no use."""
-    filled = start.copy()
     try:
         records = read_journal(path)
         next(records)
-        _fill(filled, records)
+        return _filled(start.copy(), records)
     except (OSError, StopIteration, KeyError, ValueError, TypeError, IndexError):
         return None
-    return filled
 
 
-def _fill(orientation_map: OrientationMap, records: Iterable[JournalRecord]) -> None:
+def _filled(orientation_map: OrientationMap, records: Iterable[JournalRecord]) -> OrientationMap:
+    """The map with the blocks of a journal, those of earlier releases as they are now; filled in place or widened."""
     for record in records:
         if "finished" not in record.note:
             progress = Progress(record.note["done"], record.note["total"], "patterns")
-            orientation_map.fill(IndexedBlock(progress=progress, **record.arrays))
+            block = IndexedBlock.of_arrays(dict(upgraded(record.arrays)), progress=progress)
+            orientation_map = orientation_map.widened(block.solutions.n_candidates)
+            orientation_map.fill(block)
+    return orientation_map
 
 
 def _key(start: OrientationMap) -> str:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_stem_orient.calibration.fit import CalibrationFit
+    from napari_stem_orient.core.answers import IndexedBlock
     from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
     from napari_stem_orient.core.calibration import Calibration, Quantity
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.datacube import DataCube
-    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.core.scan_summary import ScanSummary, SummaryBlock
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate

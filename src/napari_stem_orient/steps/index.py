@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.answers import IndexedBlock
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.py4dstem_extra import require_py4dstem
 from napari_stem_orient.indexing.methods import METHODS, IndexingRun, MethodName

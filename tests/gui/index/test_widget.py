@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QLabel
 
+from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import Crystal, load_crystal
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.index.widget import IndexWidget

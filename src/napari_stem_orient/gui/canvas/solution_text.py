@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.core.crystal import Crystal
     from napari_stem_orient.core.orientation_map import OrientationMap
-    from napari_stem_orient.core.solution import Alternative, Solution
+    from napari_stem_orient.core.solution import Candidate, Solution
 
 
 def status_text(orientation_map: OrientationMap, position: tuple[int, int], *, four: bool = False) -> str:
@@ -43,14 +43,14 @@ def status_text(orientation_map: OrientationMap, position: tuple[int, int], *, f
     return "   ".join(part for part in parts if part)
 
 
-def answers_not_taken(solution: Solution) -> tuple[Alternative, ...]:
+def answers_not_taken(solution: Solution) -> tuple[Candidate, ...]:
     """Return the answers at a position that is not indexed because two are as good; empty elsewhere."""
     if solution.indexed:
         return ()
     return tuple(answer for answer in (solution.rejected, solution.alternative) if answer is not None)
 
 
-def answer_text(answer: Solution | Alternative, *, four: bool = False) -> str:
+def answer_text(answer: Solution | Candidate, *, four: bool = False) -> str:
     """Return crystal, zone axis and score, "Cu [112] 0.84"."""
     name = "" if answer.crystal is None else answer.crystal.name
     return f"{name} {zone_axis_in_words(answer, four=four)} {answer.score:.2f}"
@@ -99,7 +99,7 @@ def overlined(text: str) -> str:
     return re.sub(digits + "\u0304", r'<span style="text-decoration: overline">\1</span>', text)
 
 
-def choice_texts(solution: Solution, *, four: bool = False) -> tuple[tuple[str, Solution | Alternative], ...]:
+def choice_texts(solution: Solution, *, four: bool = False) -> tuple[tuple[str, Solution | Candidate], ...]:
     """Return what there is to choose at a position, each with its line; empty where there is one answer or none."""
     not_taken = answers_not_taken(solution)
     words = ("Either", "Or") if len(not_taken) > 1 else ("Perhaps",)
@@ -113,7 +113,7 @@ def choice_texts(solution: Solution, *, four: bool = False) -> tuple[tuple[str, 
     )
 
 
-def _spaced(answer: Solution | Alternative, four: bool) -> str:
+def _spaced(answer: Solution | Candidate, four: bool) -> str:
     name = "" if answer.crystal is None else answer.crystal.name
     return f"{name} {zone_axis_in_words(answer, four=four)}  {answer.score:.2f}"
 

@@ -10,7 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+from napari_stem_orient.core.answers import IndexedBlock
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.index.kept_map_row import KeptMapRow
 from napari_stem_orient.gui.index.model_cards import ModelCards
 from napari_stem_orient.gui.jobs.connections import when_destroyed

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_stem_orient.core.orientation_map import ARRAY_NAMES, OrientationMap
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.core.py4dstem_extra import why_no_py4dstem
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.indexing.methods import method_title
@@ -17,10 +15,10 @@ from napari_stem_orient.indexing.template_matching import match_pattern
 from napari_stem_orient.indexing.template_plan import TemplatePlans
 
 if TYPE_CHECKING:
+    from napari_stem_orient.core.answers import IndexedBlock
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.orientation_map import IndexedBlock
     from napari_stem_orient.core.solution import Solution
     from napari_stem_orient.session.session import Session
 
@@ -133,7 +131,7 @@ def _match_in_words(
 
 def _solution_of(block: IndexedBlock, crystals: tuple[Crystal, ...], calibration: Calibration) -> Solution:
     """Return the solution of a block of one position, through a map of one position."""
-    arrays = {name: np.array(getattr(block, name)) for name in ARRAY_NAMES}
+    arrays = OrientationMap.fields_from(block.arrays())
     others = {
         "scan_shape": (1, 1),
         "crystals": crystals,

@@ -35,7 +35,7 @@ from napari_stem_orient.gui.parts.pattern_view import PatternView
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
-    from napari_stem_orient.core.solution import Alternative, Solution
+    from napari_stem_orient.core.solution import Candidate, Solution
 
 
 class SolutionPanel(QWidget):
@@ -239,9 +239,9 @@ class SolutionPanel(QWidget):
         """The choice between the solution and the runner-up."""
         return self._choice
 
-    def _chosen(self) -> Solution | Alternative | None:
+    def _chosen(self) -> Solution | Candidate | None:
         if self._choice.count():
-            chosen: Solution | Alternative = self._choice.currentData()
+            chosen: Solution | Candidate = self._choice.currentData()
             return chosen
         return self._solution
 

@@ -47,7 +47,8 @@ from napari_stem_orient.indexing.methods import method_title
 if TYPE_CHECKING:
     import napari
 
-    from napari_stem_orient.core.orientation_map import IndexedBlock, OrientationMap
+    from napari_stem_orient.core.answers import IndexedBlock
+    from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.core.solution import Solution
 
 LOWEST = 160  # of what scrolls: between two other docks on a small screen
