@@ -162,10 +162,10 @@ def test_what_makes_no_sense_is_refused_with_the_fix(
     output = str(tmp_path / "x.h5")
     with pytest.raises(SystemExit):
         main(["calibrate", str(peaks), "--steps", "pixel-size", "--output", output])
-    assert "give --crystal" in capsys.readouterr().err
+    assert "choose the crystal that is in the scan" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["calibrate", str(peaks), "--rings", "--output", output])
-    assert "--rings needs one --crystal" in capsys.readouterr().err
+    assert "choose the crystal that the standard is made of (--crystal)" in capsys.readouterr().err
     assert main(["calibrate", str(peaks), "--rings", "--crystal", "Au", "--output", output]) == 1
     assert "x.h5 must end in .json; name it x.json" in capsys.readouterr().err
     assert not Path(output).exists()

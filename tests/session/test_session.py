@@ -46,6 +46,7 @@ def make_peaks(
         calibration=make_calibration(pixel),
         origin_px=None,
         q_as_given=None,
+        recipe={},
         name="peaks",
         source_fingerprint=source,
         fingerprint=f"peaks {pixel}",
@@ -54,6 +55,7 @@ def make_peaks(
     peaks.with_calibration = lambda new: make_peaks(
         scan_shape=scan_shape, source=source, done=done, pixel=new.pixel_size_inv_angstrom
     )
+    peaks.with_recipe = lambda recipe: SimpleNamespace(**{**vars(peaks), "recipe": recipe})
     return peaks
 
 

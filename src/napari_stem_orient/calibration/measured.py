@@ -39,6 +39,11 @@ class Measurand(StrEnum):
     OFF_REFLECTIONS = "distance of disks from their reflections"
     EXPLAINED_DISKS = "explained disks"
     POSITIONS = "positions"
+    VOLTAGE = "accelerating voltage"
+    SCAN_STEP = "scan step"
+    SCAN_STEP_DOWN = "scan step down"
+    CONVERGENCE = "convergence angle"
+    PRECESSION = "precession angle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Measured:
     what : was measured
     value : in `unit`; shares are from 0 to 1
     error : its standard error in `unit`; None where it is not known, or where there is none
-    unit : "px", "1/Å", "°"; empty for a ratio or a number
+    unit : "px", "1/Å", "°", "kV", "nm", "mrad"; empty for a ratio or a number
     before : what was known or had been before, in `unit`; None where nothing was
     """
 

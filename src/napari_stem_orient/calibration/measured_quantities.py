@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ MEASURAND: dict[Quantity, Measurand] = {
     "ellipse": Measurand.ELLIPSE_RATIO,
     "pixel size": Measurand.PIXEL_SIZE,
     "rotation": Measurand.ROTATION,
+}
+
+#: What belongs to the scan and not to its detector, by the field of a calibration, with its unit.
+OF_SCAN: dict[str, tuple[Measurand, str]] = {
+    "voltage_kv": (Measurand.VOLTAGE, "kV"),
+    "scan_step_nm": (Measurand.SCAN_STEP, "nm"),
+    "scan_step_y_nm": (Measurand.SCAN_STEP_DOWN, "nm"),
+    "convergence_angle_mrad": (Measurand.CONVERGENCE, "mrad"),
+    "precession_angle_deg": (Measurand.PRECESSION, "°"),
 }
 
 #: A pixel size farther than this part from the known one is for the user to confirm: camera lengths are mostly right
@@ -77,6 +86,15 @@ def values_of(
     return (
         Measured(Measurand.ROTATION, calibration.scan_rotation_deg, unit="°"),
         Measured(Measurand.MIRRORED, float(calibration.flip)),
+    )
+
+
+def values_of_scan(calibration: Calibration, fields: Collection[str]) -> tuple[Measured, ...]:
+    """What a calibration has for some fields that belong to the scan, such as "voltage_kv"."""
+    return tuple(
+        Measured(what, value, unit=unit)
+        for name, (what, unit) in OF_SCAN.items()
+        if name in fields and (value := getattr(calibration, name)) is not None
     )
 
 

@@ -126,6 +126,10 @@ def _explained_disks(found: Found) -> str:
     return f"{disks.before or 0:,.0f} → {disks.value:,.0f} at {positions.value:,.0f} positions"
 
 
+def _plain(what: Measurand) -> Callable[[Found], str]:
+    return lambda found: f"{found[what].value:.6g} {found[what].unit}"
+
+
 def _before_and_after(what: Measurand, digits: int, unit: str = "") -> Callable[[Found], str]:
     def write(found: Found) -> str:
         before, after = found[what].before or 0.0, found[what].value
@@ -158,6 +162,11 @@ LINES: dict[Measurand, tuple[str, Callable[[Found], str]]] = {
         _before_and_after(M.OFF_REFLECTIONS, 4, " 1/Å"),
     ),
     M.EXPLAINED_DISKS: ("Explained disks", _explained_disks),
+    M.VOLTAGE: ("Accelerating voltage", _plain(M.VOLTAGE)),
+    M.SCAN_STEP: ("Scan step", _plain(M.SCAN_STEP)),
+    M.SCAN_STEP_DOWN: ("Scan step down", _plain(M.SCAN_STEP_DOWN)),
+    M.CONVERGENCE: ("Convergence angle", _plain(M.CONVERGENCE)),
+    M.PRECESSION: ("Precession angle", _plain(M.PRECESSION)),
 }
 
 

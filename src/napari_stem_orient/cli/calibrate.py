@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from napari_stem_orient.cli.choices import open_scan, scan_options
+from napari_stem_orient.cli.choices import open_choice, scan_options, with_ways_out
 from napari_stem_orient.cli.files import UsageError, check_output, reads_file, writes_file
 from napari_stem_orient.cli.jobs import follow, tell
 from napari_stem_orient.cli.options import (
     add_model_options,
     build_model,
     calibration_options,
+    checked,
     chosen_crystals,
     existing,
-    given_calibration,
     given_values,
     job_options,
 )
+from napari_stem_orient.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_stem_orient.calibration.fit import CalibrationFit
-    from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.calibration import Calibration
     from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.indexing.joint_calibration import RefinementProgress
     from napari_stem_orient.indexing.sensitivity import SensitivityProgress
+    from napari_stem_orient.steps.calibrate import CalibrateChoice
+    from napari_stem_orient.steps.calibration_run import Calibrated
+    from napari_stem_orient.virtual.diffraction import DiffractionBlock
 
-STEPS = ("origin", "ellipse", "pixel-size")
+NOTHING = "none"
 
 
 def calibrate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_calibrate`."""
-    from napari_stem_orient.calibration.origin import OriginParameters
     from napari_stem_orient.core.calibration import Quantity
     from napari_stem_orient.io.own_files import CALIBRATION, PEAKS
+    from napari_stem_orient.steps.calibrate import FITS, TAKEN, CalibrateChoice
 
     reads_file(
         parser, "file", type=Path, metavar="PEAKS", help="Bragg peaks; with --rings, a scan of a standard"
@@ -52,9 +54,10 @@ def calibrate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
         nargs="+",
-        choices=STEPS,
+        choices=[*map(_option, FITS), NOTHING],
         metavar="STEP",
-        help=f"what to fit: {', '.join(STEPS)}. Default: all that can be, without a crystal not the pixel size.",
+        help=f"what to fit: {', '.join(map(_option, FITS))}, or none. Default: all that can be, without a crystal not "
+        "the pixel size.",
     )
     reads_file(
         parser,
@@ -65,9 +68,16 @@ def calibrate_options(parser: argparse.ArgumentParser) -> None:
         help="start from the calibration (rotation and flip among it) of this scan, peaks, map or .json file",
     )
     parser.add_argument(
+        "--take",
+        nargs="+",
+        choices=[_option(name) for name in TAKEN],
+        metavar="WHAT",
+        help=f"{CalibrateChoice.model_fields['take'].description} Default: all, {', '.join(map(_option, TAKEN))}.",
+    )
+    parser.add_argument(
         "--confirm",
         nargs="+",
-        choices=[quantity.replace(" ", "-") for quantity in get_args(Quantity)],
+        choices=[_option(quantity) for quantity in get_args(Quantity)],
         default=[],
         metavar="QUANTITY",
         help="count these as calibrated though nothing is fitted: origin, ellipse, pixel-size, rotation",
@@ -94,24 +104,31 @@ def calibrate_options(parser: argparse.ArgumentParser) -> None:
     )
     job_options(parser)
     scan_options(parser)
-    add_model_options(parser, OriginParameters, title="origin", aliases={"model": "--origin-model"})
+    add_model_options(parser, CalibrateChoice, title="origin", skip=("refine", "device"))
     calibration_options(parser)
 
 
+def _option(name: str) -> str:
+    """The name of a quantity without its space."""
+    return name.replace(" ", "-")
+
+
 def run_calibrate(arguments: argparse.Namespace) -> str:
-    """Fit the calibration step by step, say what was found, and save the peaks with it."""
+    """Calibrate as it was chosen, say what was found, and save the peaks with it."""
     crystals = chosen_crystals(arguments) if arguments.crystal else ()
-    if arguments.rings:
-        return _calibrate_from_rings(arguments, crystals)
+    choice = calibrate_choice(arguments, crystals)
+    if choice.rings is not None:
+        return _calibrate_standard(arguments, choice, crystals)
     from napari_stem_orient.io.calibration_files import ENDING, save_calibration
+    from napari_stem_orient.io.maps import open_orientation_map
     from napari_stem_orient.io.peaks import open_bragg_peaks, save_bragg_peaks
+    from napari_stem_orient.steps.calibration_run import calibrate
 
     peaks = open_bragg_peaks(existing(arguments.file))
     lines = [f"before: {_in_short(peaks.calibration)}"]
-    peaks = _with_given(arguments, peaks)
-    for fit in _fits(arguments, peaks, crystals):
-        peaks = fit.applied_to(peaks)
-        lines += _told(fit)
+    orientation_map = open_orientation_map(existing(arguments.map)) if choice.refine else None
+    job = calibrate(choice, peaks, crystals=crystals, orientation_map=orientation_map)
+    peaks = follow(job, "Calibration", arguments, on_record=partial(_take, lines))
     lines.append(f"after: {_in_short(peaks.calibration)}")
     if arguments.output.suffix.lower() == ENDING:
         save_calibration(peaks.calibration, arguments.output)
@@ -120,91 +137,64 @@ def run_calibrate(arguments: argparse.Namespace) -> str:
     return "\n".join([*lines, str(arguments.output)])
 
 
-def _calibrate_from_rings(arguments: argparse.Namespace, crystals: tuple[Crystal, ...]) -> str:
-    """Fit the rings of a scan's mean pattern."""
-    import numpy as np
+def calibrate_choice(arguments: argparse.Namespace, crystals: tuple[Crystal, ...]) -> CalibrateChoice:
+    """What the options choose, with the crystals loaded."""
+    from napari_stem_orient.core.calibration import Calibration
+    from napari_stem_orient.steps.calibrate import CalibrateChoice
+    from napari_stem_orient.steps.crystals import CrystalChoice
 
-    from napari_stem_orient.calibration.ring_pattern import fit_ring_pattern
-    from napari_stem_orient.io.calibration_files import ENDING, save_calibration
-    from napari_stem_orient.virtual.diffraction import virtual_diffraction
-
-    if len(crystals) != 1:
-        raise UsageError("--rings needs one --crystal: the one that the standard is made of")
-    if arguments.steps or arguments.map:
+    build_model(arguments, Calibration)  # what is out of bounds is named by its option
+    if arguments.rings and (arguments.steps or arguments.map):
         raise UsageError("--steps and --map have no effect with --rings: leave them out")
+    values = {
+        "source": None if arguments.source is None else existing(arguments.source),
+        "given": given_values(arguments, Calibration),
+        "confirmed": _quantities(arguments.confirm),
+        "crystals": tuple(CrystalChoice.of(crystal) for crystal in crystals),
+        "fits": None if arguments.steps is None else _quantities(arguments.steps),
+        "refine": arguments.map is not None,
+        "device": arguments.device,
+    }
+    if hasattr(arguments, "origin_model"):
+        values["origin_model"] = arguments.origin_model
+    if arguments.take is not None:
+        values["take"] = _quantities(arguments.take)
+    if arguments.rings:
+        values |= {
+            "rings": existing(arguments.file),
+            "standard": open_choice(arguments).changed(calibration={}),
+            "fits": (),
+        }
+    return checked(CalibrateChoice, values)
+
+
+def _quantities(names: list[str]) -> tuple[str, ...]:
+    return tuple(name.replace("-", " ") for name in names if name != NOTHING)
+
+
+def _calibrate_standard(
+    arguments: argparse.Namespace, choice: CalibrateChoice, crystals: tuple[Crystal, ...]
+) -> str:
+    """Fit the rings of a standard, and keep what they tell of the microscope."""
+    from napari_stem_orient.io.calibration_files import ENDING, save_calibration
+    from napari_stem_orient.steps.calibration_run import calibrate_standard
+
     check_output(arguments.output, endings=(ENDING,))
-    datacube = open_scan(arguments, existing(arguments.file))
-    job = virtual_diffraction(datacube, np.ones(datacube.scan_shape, dtype=bool))
-    mean = follow(job, "Mean pattern", arguments, on_record=lambda _: None).mean
-    fit = fit_ring_pattern(mean, crystals[0], start=_from_file(arguments, datacube.calibration))
+    job = calibrate_standard(choice, crystals=crystals)
+    try:
+        fit = follow(job, "Mean pattern", arguments, on_record=lambda _: None)
+    except UserError as error:
+        raise with_ways_out(error) from None
     save_calibration(fit.calibration, arguments.output)
     return "\n".join([*_told(fit), str(arguments.output)])
 
 
-def _fits(
-    arguments: argparse.Namespace, peaks: BraggPeaks, crystals: tuple[Crystal, ...]
-) -> Iterator[CalibrationFit]:
-    """The wanted steps, each on the peaks as the ones before have left them."""
-    from napari_stem_orient.calibration.origin import OriginParameters, fit_origins
-    from napari_stem_orient.calibration.shape import fit_ellipse, fit_pixel_size, fit_shape
-
-    steps = arguments.steps or [step for step in STEPS if crystals or step != "pixel-size"]
-    if arguments.map and not arguments.steps:
-        steps = []
-    if "pixel-size" in steps and not crystals:
-        raise UsageError("the pixel size is told by the rings of a known crystal: give --crystal")
-    if "origin" in steps:
-        fit = fit_origins(peaks, parameters=build_model(arguments, OriginParameters))
-        peaks = fit.applied_to(peaks)
-        yield fit
-    if "ellipse" in steps and "pixel-size" in steps:
-        yield (fit := fit_shape(peaks, crystals))
-        peaks = fit.applied_to(peaks)
-    elif "ellipse" in steps:
-        yield (fit := fit_ellipse(peaks, crystals))
-        peaks = fit.applied_to(peaks)
-    elif "pixel-size" in steps:
-        yield (fit := fit_pixel_size(peaks, crystals))
-        peaks = fit.applied_to(peaks)
-    if arguments.map:
-        yield _refined_from_map(arguments, peaks)
-
-
-def _refined_from_map(arguments: argparse.Namespace, peaks: BraggPeaks) -> CalibrationFit:
-    from napari_stem_orient.indexing.joint_calibration import refine_calibration
-    from napari_stem_orient.io.maps import open_orientation_map
-
-    orientation_map = open_orientation_map(existing(arguments.map))
-    job = refine_calibration(peaks, orientation_map, device=arguments.device)
-    joint = follow(job, "Calibration", arguments, on_record=lambda record: record.note)
-    if joint.gains:
-        return joint.fit
-    return replace(joint.fit, calibration=peaks.calibration, origin_px=peaks.origin_px)
-
-
-def _with_given(arguments: argparse.Namespace, peaks: BraggPeaks) -> BraggPeaks:
-    """The peaks with what the user has taken from a file or given by hand."""
-    from napari_stem_orient.core.calibration import Calibration
-
-    if arguments.source is None and not arguments.confirm and not given_values(arguments, Calibration):
-        return peaks
-    return peaks.with_calibration(_from_file(arguments, peaks.calibration))
-
-
-def _from_file(arguments: argparse.Namespace, known: Calibration) -> Calibration:
-    """What is known, then what another file says, then what was given by hand; the origin is this scan's own.
-
-    What changes counts as calibrated only where the file says so, or the user confirms it.
-    """
-    from napari_stem_orient.core.merged_calibration import known_quantities, taken_from
-    from napari_stem_orient.io.calibration_files import read_calibration
-
-    if arguments.source is not None:
-        found, _ = read_calibration(existing(arguments.source))
-        told = [quantity for quantity in known_quantities(found) if quantity != "origin"]
-        known = taken_from(known, found, told, of_scan=True)
-    confirmed = [quantity.replace("-", " ") for quantity in arguments.confirm]
-    return given_calibration(arguments, known).unchecked_where_changed(known).with_checked(*confirmed)
+def _take(lines: list[str], record: Calibrated | RefinementProgress | DiffractionBlock) -> str:
+    """Note what was found; what a refinement does just now is shown beside the bar."""
+    fit = getattr(record, "fit", None)
+    if fit is not None:
+        lines += _told(fit)
+    return str(getattr(record, "note", ""))
 
 
 def _told(fit: CalibrationFit) -> list[str]:

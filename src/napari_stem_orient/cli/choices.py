@@ -59,13 +59,20 @@ def open_scan(arguments: argparse.Namespace, path: Path) -> DataCube:
     try:
         datacube = opening.open_scan(path, choice)
     except UserError as error:
-        question = opening.question_of(error)
-        if question is None or not question.refused:
-            raise
-        raise UserError(f"{error} ({_ways_out(question)})") from error
+        raise with_ways_out(error) from None
     for note in datacube.notes if getattr(arguments, "tells_notes", True) else ():
         tell(f"{path.name}: {note}")
     return datacube
+
+
+def with_ways_out(error: UserError) -> UserError:
+    """The error of a file that does not fit what was chosen, with the options that would make it fit."""
+    from napari_stem_orient.steps.open import question_of
+
+    question = question_of(error)
+    if question is None or not question.refused:
+        return error
+    return UserError(f"{error} ({_ways_out(question)})")
 
 
 def _ways_out(question: ScanShapeQuestion) -> str:

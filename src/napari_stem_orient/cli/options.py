@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 ModelType = TypeVar("ModelType", bound=BaseModel)
 
 #: Options that are not called as the field that they fill, and those that help where one field does not.
-OPTIONS_OF_FIELDS = {"radius_px": "--probe-radius-px, --origin-px"}
+OPTIONS_OF_FIELDS = {
+    "radius_px": "--probe-radius-px, --origin-px",
+    "crystals": "--crystal",
+    "confirmed": "--confirm",
+    "source": "--from",
+}
 
 PROGRAM = "napari-stem-orient"
 

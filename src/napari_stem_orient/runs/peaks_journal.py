@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,14 @@ class KeptCalibration:
         Of the peaks, and of the scan (None where it was that of the peaks).
     origin_px
         (n_positions, 2) float32; row and column of the direct beam in px, or None.
+    recipe
+        What was decided until then; empty where an earlier version kept it.
     """
 
     calibration: Calibration
     scan: Calibration | None
     origin_px: NDArray[np.float32] | None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +174,7 @@ def keep_calibration(
     note = {
         "calibration": peaks.calibration.model_dump(mode="json"),
         "scan": None if scan is None else scan.model_dump(mode="json"),
+        "recipe": dict(peaks.recipe),
     }
     arrays = {} if peaks.origin_px is None else {"origin_px": peaks.origin_px}
     append_to_journal(path, note, arrays)
@@ -274,6 +278,7 @@ def _calibrated(record: JournalRecord) -> KeptCalibration:
         calibration=Calibration.model_validate(record.note["calibration"]),
         scan=None if scan is None else Calibration.model_validate(scan),
         origin_px=record.arrays.get("origin_px"),
+        recipe=record.note.get("recipe", {}),
     )
 
 

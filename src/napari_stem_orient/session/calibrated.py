@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.calibration import Calibration
-from napari_stem_orient.core.merged_calibration import following_change, with_check, with_gaps_filled
+from napari_stem_orient.core.merged_calibration import (
+    changed_between,
+    following_change,
+    with_check,
+    with_gaps_filled,
+)
 from napari_stem_orient.session.calibration_state import CalibrationState
 from napari_stem_orient.session.history import Change, History
 from napari_stem_orient.session.state import MapResult
+from napari_stem_orient.steps.calibrate import CalibrateChoice, confirmed_title
+from napari_stem_orient.steps.open import GivenCalibration
+from napari_stem_orient.steps.recorded import recorded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +35,11 @@ if TYPE_CHECKING:
 def with_history_begun(state: ScanState) -> ScanState:
     """The state with nothing done to its calibration yet: other peaks, or another scan, are there."""
     peaks, scan = state.peaks, None if state.datacube is None else state.datacube.calibration
-    start = None if peaks is None else CalibrationState(scan, peaks.calibration, peaks.origin_px, peaks)
+    start = (
+        None
+        if peaks is None
+        else CalibrationState(scan, peaks.calibration, peaks.origin_px, peaks, peaks.recipe)
+    )
     return replace(state, history=History(start), calibration_skipped=False)
 
 
@@ -46,10 +59,32 @@ def with_entered(state: ScanState, calibration: Calibration) -> ScanState:
         cube = state.datacube
         return state if cube is None else replace(state, datacube=cube.with_calibration(calibration))
     peaks = peaks.with_calibration(following_change(peaks.calibration, before, calibration))
-    return _with_change(state, "Entered", peaks, scan=calibration)
+    return _with_change(state, "Entered", peaks, scan=calibration, choice=_entering(before, calibration))
 
 
-def with_fit(state: ScanState, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> ScanState:
+def _entering(before: Calibration | None, after: Calibration) -> CalibrateChoice:
+    """What enters again what has changed; a pixel size that follows from an angle is not entered beside it."""
+    before = before or Calibration()
+    fields = changed_between(before, after)
+    if fields & {"pixel_angle_mrad", "voltage_kv"} and after.pixel_angle_mrad is not None:
+        fields -= {"pixel_size_inv_angstrom"}
+    return CalibrateChoice(
+        given=GivenCalibration({name: getattr(after, name) for name in sorted(fields)}),
+        confirmed=tuple(q for q in after.checked if q not in before.checked),
+        unconfirmed=tuple(
+            q for q in before.checked if q not in after.checked and not after.differs_in(before, q)
+        ),
+        fits=(),
+    )
+
+
+def with_fit(
+    state: ScanState,
+    fit: CalibrationFit,
+    *,
+    applied: BraggPeaks | None = None,
+    choice: CalibrateChoice | None = None,
+) -> ScanState:
     """The state after a fit has found something; the same without peaks.
 
     Parameters
@@ -61,6 +96,8 @@ def with_fit(state: ScanState, fit: CalibrationFit, *, applied: BraggPeaks | Non
     applied
         The present peaks with it, where they have been computed already: for millions of peaks that takes longer than
         a window should wait.
+    choice
+        What the fit was asked for with.
     """
     if state.peaks is None:
         return state
@@ -68,7 +105,9 @@ def with_fit(state: ScanState, fit: CalibrationFit, *, applied: BraggPeaks | Non
     scan = peaks.calibration
     if state.datacube is not None:
         scan = with_gaps_filled(scan, state.datacube.calibration)
-    return _with_change(state, fit.title, peaks, scan=scan, measured=fit.measured, doubts=fit.doubts)
+    return _with_change(
+        state, fit.title, peaks, scan=scan, measured=fit.measured, doubts=fit.doubts, choice=choice
+    )
 
 
 def with_restored(
@@ -77,6 +116,7 @@ def with_restored(
     *,
     origin_px: NDArray[np.float32] | None,
     scan: Calibration | None,
+    recipe: Mapping[str, Any],
 ) -> ScanState:
     """The state with what peaks and scan had been calibrated with before the scan was opened again.
 
@@ -88,10 +128,13 @@ def with_restored(
         Of the peaks; origin_px (n_positions, 2) float32, row and column of the direct beam in px, or None.
     scan
         Of the scan; None where it was that of the peaks.
+    recipe
+        What was decided until then; empty where nobody knows.
     """
     if state.peaks is None:
         return state
-    peaks = CalibrationState(scan, calibration, origin_px).applied_to(state.peaks)
+    before = CalibrationState(scan, calibration, origin_px, recipe=recipe or state.peaks.recipe)
+    peaks = before.applied_to(state.peaks)
     return _with_change(state, "As it was before", peaks, scan=scan or calibration)
 
 
@@ -102,8 +145,8 @@ def with_confirmed(state: ScanState, quantity: Quantity, confirmed: bool) -> Sca
     # peaks that were opened shall keep their q, and their maps, to the last digit
     peaks = state.peaks.with_checked(with_check(state.peaks.calibration, quantity, confirmed))
     scan = None if state.datacube is None else with_check(state.datacube.calibration, quantity, confirmed)
-    title = f"{quantity.capitalize()} {'confirmed' if confirmed else 'not confirmed'}"
-    return _with_change(state, title, peaks, scan=scan)
+    choice = CalibrateChoice(**{"confirmed" if confirmed else "unconfirmed": (quantity,)}, fits=())
+    return _with_change(state, confirmed_title(choice), peaks, scan=scan, choice=choice)
 
 
 def with_undone(state: ScanState) -> ScanState:
@@ -134,11 +177,16 @@ def _with_change(
     scan: Calibration | None,
     measured: tuple[Measured, ...] = (),
     doubts: tuple[Doubt, ...] = (),
+    choice: CalibrateChoice | None = None,
 ) -> ScanState:
+    if choice is not None and state.peaks is not None:
+        peaks = peaks.with_recipe(recorded(state.peaks.recipe, choice))
     start = state.history.start
     as_at_first = start is not None and start.has_q_of(peaks)
-    after = CalibrationState(scan, peaks.calibration, peaks.origin_px, peaks=peaks if as_at_first else None)
-    history = state.history.with_change(Change(title, after, measured, doubts))
+    after = CalibrationState(
+        scan, peaks.calibration, peaks.origin_px, peaks=peaks if as_at_first else None, recipe=peaks.recipe
+    )
+    history = state.history.with_change(Change(title, after, measured, doubts, choice))
     return _with_calibrated(replace(state, history=history), peaks, scan)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from napari_stem_orient.calibration.measured import Doubt, Measured
+    from napari_stem_orient.steps.choice import Choice
 
 State = TypeVar("State")
 
@@ -21,12 +22,14 @@ class Change(Generic[State]):
     state : what there was after it
     measured : what a fit found
     doubts : what is not sure about it
+    choice : what does the same again, in a recipe; None where nothing does
     """
 
     title: str
     state: State
     measured: tuple[Measured, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from weakref import WeakSet
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.session.rules import StageState
     from napari_stem_orient.session.saved import Result
     from napari_stem_orient.session.source import OfScan
+    from napari_stem_orient.steps.calibrate import CalibrateChoice
 
 Value = TypeVar("Value")
 
@@ -243,9 +245,15 @@ class Session:
         """Apply a calibration that was entered to scan and peaks; see `calibrated.with_entered`."""
         self._become(calibrated.with_entered(self.state, calibration))
 
-    def apply_calibration(self, fit: CalibrationFit, *, applied: BraggPeaks | None = None) -> None:
+    def apply_calibration(
+        self,
+        fit: CalibrationFit,
+        *,
+        applied: BraggPeaks | None = None,
+        choice: CalibrateChoice | None = None,
+    ) -> None:
         """Apply what a fit has found to scan and peaks; see `calibrated.with_fit`."""
-        self._become(calibrated.with_fit(self.state, fit, applied=applied))
+        self._become(calibrated.with_fit(self.state, fit, applied=applied, choice=choice))
 
     def restore_calibration(
         self,
@@ -253,9 +261,13 @@ class Session:
         *,
         origin_px: NDArray[np.float32] | None,
         scan: Calibration | None,
+        recipe: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Give peaks and scan what they had been calibrated with before; see `calibrated.with_restored`."""
-        self._become(calibrated.with_restored(self.state, calibration, origin_px=origin_px, scan=scan))
+        state = calibrated.with_restored(
+            self.state, calibration, origin_px=origin_px, scan=scan, recipe=recipe
+        )
+        self._become(state)
 
     def confirm_calibration(self, quantity: Quantity, confirmed: bool = True) -> None:
         """Count a quantity of the peaks' calibration as calibrated, or no longer."""

@@ -17,14 +17,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stem_orient.calibration.words import doubts_in_words
-from napari_stem_orient.gui.calibrate.jobs import refinement_job, sensitivity_job
+from napari_stem_orient.gui.calibrate.jobs import sensitivity_job
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import JobPanel
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.calibrate import CalibrateChoice
 
 if TYPE_CHECKING:
-    from napari_stem_orient.calibration.fit import CalibrationFit
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.orientation_map import OrientationMap
     from napari_stem_orient.indexing.joint_calibration import JointCalibration
@@ -37,19 +37,13 @@ class MapChecks(QWidget):
     Parameters
     ----------
     panel : runs the jobs and shows what goes wrong
-    on_refined : takes, in the main thread, the peaks that were refined, and the fit with the peaks that have it
-        applied; returns whether it is used
+    calibrate : starts a calibration of the peaks with a choice, under a title
     """
 
-    def __init__(
-        self,
-        panel: JobPanel,
-        *,
-        on_refined: Callable[[BraggPeaks, tuple[CalibrationFit, BraggPeaks]], bool],
-    ) -> None:
+    def __init__(self, panel: JobPanel, *, calibrate: Callable[..., None]) -> None:
         super().__init__()
         self._panel = panel
-        self._on_refined = on_refined
+        self._calibrate = calibrate
         self.refine_button = QPushButton("Refine from the map")
         self.refine_button.setToolTip(
             "<qt>Fit pixel size, ellipse and direct beam together to the disks that the map explains, and say by "
@@ -101,20 +95,11 @@ class MapChecks(QWidget):
         return (session.peaks, session.current_map) if session.current_map.indexed.any() else None
 
     def _on_refine(self) -> None:
-        subject = self._subject()
-        if subject is not None:
-            peaks, orientation_map = subject
-            self._panel.run(
-                refinement_job(peaks, orientation_map),
-                title="Refining from the map",
-                stage=Stage.CALIBRATE,
-                on_done=partial(self._take, peaks),
-            )
+        if self._subject() is not None:
+            self._calibrate(CalibrateChoice(refine=True), title="Refining from the map")
 
-    def _take(self, peaks: BraggPeaks, found: tuple[JointCalibration, BraggPeaks]) -> None:
-        joint, applied = found
-        if joint.gains and not self._on_refined(peaks, (joint.fit, applied)):
-            return
+    def show_refinement(self, joint: JointCalibration) -> None:
+        """Say what a refinement has found."""
         self.report_label.setText(refinement_text(joint))
         self.report_label.show()
         self.refresh()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,20 +9,10 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
-from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.calibration.words import doubts_in_words, lines_of
 from napari_stem_orient.core.calibration import Quantity
 from napari_stem_orient.gui.calibrate.comparison import CalibrationComparison, Subject
 from napari_stem_orient.gui.calibrate.crystal_box import CrystalBox
-from napari_stem_orient.gui.calibrate.jobs import (
-    Fittable,
-    FitTask,
-    Fitted,
-    calibration_from_file,
-    calibration_from_rings,
-    fit_job,
-    read_and_applied,
-)
 from napari_stem_orient.gui.calibrate.map_checks import MapChecks
 from napari_stem_orient.gui.calibrate.rows import CalibrationRows
 from napari_stem_orient.gui.jobs.workers import JobHandle, plain_job
@@ -33,11 +22,16 @@ from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.calibrate import CalibrateChoice, Fit, entered
+from napari_stem_orient.steps.calibration_run import Calibrated, calibrate
+from napari_stem_orient.steps.crystals import CrystalChoice
+from napari_stem_orient.steps.open import GivenCalibration
 
 if TYPE_CHECKING:
     import napari
 
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
+    from napari_stem_orient.core.progress import Record
     from napari_stem_orient.session.calibration_state import CalibrationChange
 
 KINDS = "Calibration (*.json);;All files (*)"
@@ -57,8 +51,8 @@ class CalibrateWidget(StagePanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
-        self._fitted: BraggPeaks | None = None  # the peaks that the running fits are about
-        self._together: list[CalibrationChange] = []  # what the last press of a button has fitted
+        self._calibrated: BraggPeaks | None = None  # the peaks that what runs is about
+        self._together: list[CalibrationChange] = []  # what the last press of a button has done
         self._job: JobHandle[Any, Any] | None = None
         self.crystal_box = CrystalBox(
             self, tooltip="The crystal whose rings are compared with the disks: of the sample, or a standard."
@@ -66,7 +60,7 @@ class CalibrateWidget(StagePanel):
         self.rows = CalibrationRows(self.crystal_box, self.link_label({"unknown": "pixel_size_inv_angstrom"}))
         self.report_label = plain_label()
         self.comparison = CalibrationComparison(self._subject)
-        self.map_checks = MapChecks(self, on_refined=self._take_if_current)
+        self.map_checks = MapChecks(self, calibrate=self._calibrate)
         self.content.addWidget(self.rows)
         self.content.addLayout(self._fit_row())
         self.content.addWidget(self.report_label)
@@ -94,58 +88,53 @@ class CalibrateWidget(StagePanel):
         """Stay in sight until the user goes on: there is more than one thing to do here."""
         return True
 
-    # --- fitting -------------------------------------------------------------------------------------------
+    # --- calibrating ---------------------------------------------------------------------------------------
 
-    def _on_fit(self, quantity: Fittable) -> None:
-        self._fit((quantity,), title=f"Fitting the {quantity}")
+    def choice(self, **fields: Any) -> CalibrateChoice:
+        """What a button asks for: these fields, and how crystals and the direct beam are chosen here."""
+        crystals = tuple(CrystalChoice.of(crystal) for crystal in self.crystal_box.crystals)
+        return CalibrateChoice(**{"crystals": crystals, "origin_model": self.rows.origin_model, **fields})
+
+    def _on_fit(self, quantity: Fit) -> None:
+        self._calibrate(self.choice(fits=(quantity,)), title=f"Fitting the {quantity}")
 
     def _on_fit_all(self) -> None:
-        last: Fittable = "shape" if self.crystal_box.crystals else "ellipse"
-        self._fit(("origin", last), title="Calibrating")
+        self._calibrate(self.choice(), title="Calibrating")
 
-    def _fit(self, quantities: tuple[Fittable, ...], *, title: str) -> None:
-        peaks = self.session.peaks
-        if peaks is None:
+    def _calibrate(self, choice: CalibrateChoice, *, title: str) -> None:
+        session = self.session
+        if session.peaks is None:
             return
-        self._fitted = peaks
+        self._calibrated = session.peaks
         self._together = []
-        task = FitTask(
-            peaks=peaks,
-            quantities=quantities,
-            crystals=self.crystal_box.crystals,
-            origin_model=self.rows.origin_model,
-        )
-        self._job = self.run(fit_job(task), title=title, stage=Stage.CALIBRATE, on_record=self._on_fitted)
+        crystals = self.crystal_box.crystals
+        job = calibrate(choice, session.peaks, crystals=crystals, orientation_map=session.current_map)
+        self._job = self.run(job, title=title, stage=Stage.CALIBRATE, on_record=self._on_record)
 
-    def _on_fitted(self, record: Fitted) -> None:
-        if record.fit is None:
+    def _on_record(self, record: Record) -> None:
+        if not isinstance(record, Calibrated) or record.fit is None:
             return
-        if self.session.peaks is not self._fitted:
+        session = self.session
+        if session.peaks is not self._calibrated:
             if self._job is not None:
                 self._job.cancel()
             self.show_message(CHANGED)
             return
-        self._take(record.fit, applied=record.peaks)
-        self._fitted = self.session.peaks
-        self.session.lend_crystals(record.crystals)
+        if record.peaks is not session.peaks:
+            self._take(record)
+            self._calibrated = session.peaks
+            session.lend_crystals(record.crystals)
+        if record.joint is not None:
+            self.map_checks.show_refinement(record.joint)
 
-    def _take_if_current(self, peaks: BraggPeaks, found: tuple[CalibrationFit, BraggPeaks]) -> bool:
-        """Use what was found, and the peaks with it applied, unless the peaks are others by now; say whether."""
-        fit, applied = found
-        if self.session.peaks is not peaks:
-            self.show_message(CHANGED)
-            return False
-        self._together = []
-        self._take(fit, applied=applied)
-        return True
-
-    def _take(self, fit: CalibrationFit, *, applied: BraggPeaks) -> None:
-        self.session.apply_calibration(fit, applied=applied)
+    def _take(self, record: Calibrated) -> None:
+        assert record.fit is not None
+        self.session.apply_calibration(record.fit, applied=record.peaks, choice=record.part)
         self._together.append(self.session.history.done[-1])
         self._write_report()
-        if fit.doubts:
+        if record.fit.doubts:
             self.must_be_seen.emit(self.report_label)
-        self.comparison.show_change(fit.title)
+        self.comparison.show_change(record.fit.title)
 
     # --- entering, confirming, undoing -----------------------------------------------------------------------
 
@@ -156,10 +145,12 @@ class CalibrateWidget(StagePanel):
         peaks = self.session.peaks
         if peaks is None:
             return
-        entered = peaks.calibration.updated(scan_rotation_deg=rotation_deg, flip=flip)
-        if entered != peaks.calibration:
-            entered = entered.unchecked_where_changed(peaks.calibration)
-            self.session.apply_calibration(CalibrationFit("Rotation entered", entered, peaks.origin_px))
+        choice = CalibrateChoice(
+            given=GivenCalibration({"scan_rotation_deg": rotation_deg, "flip": flip}), fits=()
+        )
+        fit = entered(choice.given, peaks.calibration, origin_px=peaks.origin_px)
+        if fit.calibration != peaks.calibration:
+            self.session.apply_calibration(fit, choice=choice)
 
     def _on_undo(self) -> None:
         self.session.undo_calibration()
@@ -175,31 +166,22 @@ class CalibrateWidget(StagePanel):
     # --- files ---------------------------------------------------------------------------------------------
 
     def _on_rotation_file(self) -> None:
-        self._open("Take rotation and mirroring from a scan, peaks, map or calibration", rotation_only=True)
+        self._read("Take rotation and mirroring from a scan, peaks, map or calibration", take=("rotation",))
 
     def _on_open(self) -> None:
-        self._open("Open the calibration of a scan, peaks, map or calibration file", rotation_only=False)
-
-    def _open(self, question: str, *, rotation_only: bool) -> None:
-        self._read(question, partial(calibration_from_file, rotation_only=rotation_only))
+        self._read("Open the calibration of a scan, peaks, map or calibration file")
 
     def _on_rings(self) -> None:
         crystals = self.crystal_box.crystals
         if len(crystals) == 1:
-            question = f"Open a picture of {crystals[0].name} with rings"
-            self._read(question, partial(calibration_from_rings, crystal=crystals[0]))
+            self._read(f"Open a picture of {crystals[0].name} with rings", what="rings")
 
-    def _read(self, question: str, function: Callable[[Path, BraggPeaks], CalibrationFit]) -> None:
-        """Ask for a file and take what a function finds in it for the peaks."""
-        peaks = self.session.peaks
-        path = None if peaks is None else ask_open_file(self, question, start=self._folder())
-        if path is not None and peaks is not None:
-            self.run(
-                plain_job(partial(read_and_applied, function, path, peaks)),
-                title=f"Reading {path.name}",
-                stage=Stage.CALIBRATE,
-                on_done=partial(self._take_if_current, peaks),
-            )
+    def _read(self, question: str, *, what: str = "source", **fields: Any) -> None:
+        """Ask for a file, and take from it what the choice names."""
+        path = None if self.session.peaks is None else ask_open_file(self, question, start=self._folder())
+        if path is not None:
+            choice = self.choice(**{what: path}, fits=(), **fields)
+            self._calibrate(choice, title=f"Reading {path.name}")
 
     def _on_save(self) -> None:
         from napari_stem_orient.io.calibration_files import save_calibration

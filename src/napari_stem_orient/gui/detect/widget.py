@@ -123,7 +123,9 @@ class DetectWidget(StagePanel):
         self._on_detected(left.peaks)
         if left.calibrated is not None:
             kept = left.calibrated
-            session.restore_calibration(kept.calibration, origin_px=kept.origin_px, scan=kept.scan)
+            session.restore_calibration(
+                kept.calibration, origin_px=kept.origin_px, scan=kept.scan, recipe=kept.recipe
+            )
 
     def _run(self, plan: DetectPlan, resume_from: BraggPeaks | None) -> None:
         detection = DetectionRun(plan, resume_from=resume_from, replaces_others=True)
