@@ -6,12 +6,15 @@ from enum import StrEnum
 from typing import Any, Literal
 
 import pytest
+from magicgui.widgets import CheckBox, Container
+from magicgui.widgets.bases import ValueWidget
 from pydantic import BaseModel, ConfigDict, Field
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel
 
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.gui.parts.number_box import NumberBox
+from napari_stem_orient.gui.parts.number_widget import NumberWidget
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 
 
@@ -131,3 +134,44 @@ def test_a_calibration_with_gaps_goes_through_the_form_unchanged(qtbot: QtBot) -
     assert form.value == calibration
     number(form, "scan_step_nm").setValue(2.5)
     assert form.value == calibration.updated(scan_step_nm=2.5)
+
+
+def test_a_script_reads_and_sets_the_fields_as_widgets_of_magicgui(form: ParameterForm[Parameters]) -> None:
+    seen: list[Parameters] = []
+    form.changed.connect(seen.append)
+    controls = form.controls
+    shown = {name: control.value for name, control in controls.items()}
+    assert shown.pop("tiny") == pytest.approx(1.23456789e-5, rel=1e-6)
+    assert shown == {
+        "mode": "fast",
+        "kind": Kind.DISKS,
+        "spacing_px": 4.5,
+        "limit": None,
+        "refine": True,
+        "rank": 3,
+    }
+    assert all(
+        isinstance(control, ValueWidget) and control.name == name for name, control in controls.items()
+    )
+    controls["spacing_px"].value = 0.012345 + 1
+    controls["limit"].value = 7
+    controls["kind"].value = Kind.SPOTS
+    controls["refine"].value = False
+    assert form.value == Parameters(spacing_px=1.012345, limit=7, kind=Kind.SPOTS, refine=False)
+    controls["limit"].value = None
+    assert form.value.limit is None
+    assert len(seen) == 5
+
+
+def test_a_number_widget_stands_in_a_container_of_magicgui(qtbot: QtBot) -> None:
+    width = NumberWidget(name="width", minimum=0.0, empty_text="automatic", label="Width (1/Å)")
+    container = Container(widgets=[width, CheckBox(name="wide")])
+    qtbot.addWidget(container.native)
+    container.show()
+    told: list[object] = []
+    width.changed.connect(told.append)
+    container["width"].value = 0.012345
+    container["width"].value = None
+    assert told == [0.012345, None]
+    assert container.asdict() == {"width": None, "wide": False}
+    assert width.render().shape[2] == 4

@@ -1,35 +1,50 @@
-"""ParameterForm: a pydantic model as a form; bounds, defaults, units and tooltips come from its fields."""
+"""ParameterForm: a pydantic model as a form of magicgui's widgets; bounds, units and tooltips come from its fields."""
 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
+from magicgui.widgets.bases import ValueWidget
 from psygnal import Signal
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.parts.folding import Folding
 from napari_stem_orient.gui.parts.form_layout import form_label, form_layout
 from napari_stem_orient.gui.parts.number_box import NumberBox
+from napari_stem_orient.gui.parts.number_widget import NumberWidget
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Editor:
-    """The widget of one field, how to read and write its value, and the Qt signal of a change."""
+    """The widget of one field, in magicgui, and the signal that says that the user has changed its value."""
 
-    widget: QWidget
-    read: Callable[[], Any]
-    write: Callable[[Any], None]
+    control: ValueWidget[Any]
     changed: Any
+
+    @property
+    def widget(self) -> QWidget:
+        """The same in Qt."""
+        native: QWidget = self.control.native
+        return native
+
+    def read(self) -> Any:
+        """The value that it shows."""
+        return self.control.get_value()
+
+    def write(self, value: Any) -> None:
+        """Show a value."""
+        self.control.set_value(value)
 
 
 class ParameterForm(QWidget, Generic[ModelType]):
@@ -69,7 +84,7 @@ class ParameterForm(QWidget, Generic[ModelType]):
         body = QWidget()
         plain, folded = form_layout(), form_layout(body)
         for name, field in type(values).model_fields.items():
-            editor = None if name in skip else _editor(field, empty_text=empty_text)
+            editor = None if name in skip else _editor(name, field, empty_text=empty_text)
             if editor is None:
                 continue
             editor.widget.setObjectName(name)
@@ -97,6 +112,14 @@ class ParameterForm(QWidget, Generic[ModelType]):
     def editor(self, name: str) -> QWidget:
         """The widget of a field."""
         return self._editors[name].widget
+
+    @property
+    def controls(self) -> Mapping[str, ValueWidget[Any]]:
+        """The widgets of the fields in magicgui, by name: a script sets ``form.controls["edge_px"].value = 4``.
+
+        What it sets counts as set by the user.
+        """
+        return {name: editor.control for name, editor in self._editors.items()}
 
     def set_value(self, values: ModelType) -> None:
         """Show a model; `changed` stays silent."""
@@ -187,23 +210,25 @@ def _extra(field: FieldInfo, key: str) -> Any:
     return field.json_schema_extra.get(key) if isinstance(field.json_schema_extra, dict) else None
 
 
-def _editor(field: FieldInfo, *, empty_text: str) -> Editor | None:
+def _editor(name: str, field: FieldInfo, *, empty_text: str) -> Editor | None:
     """Make the editor that suits a field's type; None where there is none (tuples, dicts, models)."""
     kind, optional = _without_none(field.annotation)
     if get_origin(kind) is Literal:
         labels = _extra(field, "labels") or {}
-        return _choice_editor({value: str(labels.get(value, _words(value))) for value in get_args(kind)})
+        return _choice_editor(
+            name, [(str(labels.get(value, _words(value))), value) for value in get_args(kind)]
+        )
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return _choice_editor({member: _words(member.value) for member in kind})
+        return _choice_editor(name, [(_words(member.value), member) for member in kind])
     if kind is bool:
-        box = QCheckBox()
-        return Editor(box, box.isChecked, box.setChecked, box.toggled)
+        check = CheckBox(name=name, text="")
+        return Editor(check, check.native.toggled)
     if kind in (int, float):
-        number = _number_box(field, whole=kind is int, empty_text=empty_text if optional else None)
-        return Editor(number, number.number, number.set_number, number.valueChanged)
+        number = _number(name, field, whole=kind is int, empty_text=empty_text if optional else None)
+        return Editor(number, number.native.valueChanged)
     if kind is str:
-        line = QLineEdit()
-        return Editor(line, line.text, lambda text: line.setText(text or ""), line.editingFinished)
+        line = LineEdit(name=name)
+        return Editor(line, line.native.editingFinished)  # not with every letter
     return None
 
 
@@ -215,7 +240,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def _number_box(field: FieldInfo, *, whole: bool, empty_text: str | None) -> NumberBox:
+def _number(name: str, field: FieldInfo, *, whole: bool, empty_text: str | None) -> NumberWidget:
     minimum = maximum = None
     excluded = False
     for bound in field.metadata:
@@ -224,7 +249,8 @@ def _number_box(field: FieldInfo, *, whole: bool, empty_text: str | None) -> Num
             excluded = isinstance(bound, Gt)
         if isinstance(bound, (Le, Lt)):
             maximum = bound.le if isinstance(bound, Le) else bound.lt
-    return NumberBox(
+    return NumberWidget(
+        name=name,
         minimum=minimum,  # type: ignore[arg-type]
         maximum=maximum,  # type: ignore[arg-type]
         minimum_excluded=excluded,
@@ -233,18 +259,13 @@ def _number_box(field: FieldInfo, *, whole: bool, empty_text: str | None) -> Num
     )
 
 
-def _choice_editor(choices: dict[Any, str]) -> Editor:
-    box = QComboBox()
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(8)
-    values = list(choices)
-    box.addItems(list(choices.values()))
-    return Editor(
-        box,
-        lambda: values[max(0, box.currentIndex())],
-        lambda value: box.setCurrentIndex(values.index(value)),
-        box.currentIndexChanged,
-    )
+def _choice_editor(name: str, choices: list[tuple[str, Any]]) -> Editor:
+    """A box of choices (what it says, its value)."""
+    box = ComboBox(name=name, choices=choices)
+    native = box.native
+    native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    native.setMinimumContentsLength(8)
+    return Editor(box, native.currentIndexChanged)
 
 
 def _words(value: object) -> str:
