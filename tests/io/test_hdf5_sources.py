@@ -39,6 +39,16 @@ def virtual(path: Path, *sources: tuple[str, slice, tuple[int, ...]]) -> Path:
     return path
 
 
+def test_a_link_that_leads_to_itself_is_told_and_keeps_no_scan_from_opening(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["a/data"] = SCAN
+        file["a/loop"] = h5py.SoftLink("/a/loop")
+        file["a/there"], file["a/back"] = h5py.SoftLink("/a/back"), h5py.SoftLink("/a/there")
+    cube = open_datacube(tmp_path / "scan.h5")
+    assert np.array_equal(cube.data.compute(), SCAN)
+    assert "link a/loop" in " ".join(cube.notes)
+
+
 # --- links --------------------------------------------------------------------------------------------------------
 
 

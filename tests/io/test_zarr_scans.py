@@ -130,7 +130,7 @@ def test_positions_that_an_interrupted_recording_never_wrote_are_told_and_missin
     assert np.array_equal(cube.missing, expected)
     assert cube.n_missing == int(expected.sum())
     (note,) = cube.notes
-    assert f"of {array.nchunks} chunks are not in the file and read as 0" in note
+    assert f"of {array.nchunks} chunks are not in the file and count as 0" in note
     assert f"no pattern at {cube.n_missing} positions" in note
     assert array.nchunks == n_chunks or kind == "v2 nested, chunks across the detector"
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.scan_reading import CHUNK_BYTES, SLAB_BYTES
+from napari_stem_orient.io.hdf5_endless import largest_gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +78,23 @@ class NpyArray(FileArray):
 def dataset_of(file: Any, name: str) -> Any:
     """A dataset of an open file; its files of raw numbers, if it has any, are looked for beside it.
 
-    HDF5 itself looks for them where the program was started.
+    HDF5 itself looks for them where the program was started. A virtual dataset of numbered files goes on behind one
+    that is missing.
     """
     item = file[name]
-    folder = Path(item.file.filename).resolve().parent
-    if not item.external or not any((folder / os.fsdecode(part[0])).is_file() for part in item.external):
-        return item
     h5py = import_h5py()
+    if not isinstance(item, h5py.Dataset):
+        raise KeyError(f"{name} is no dataset")
+    folder = Path(item.file.filename).resolve().parent
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    if item.external and any((folder / os.fsdecode(part[0])).is_file() for part in item.external):
+        access.set_efile_prefix(os.fsencode(folder))
+    elif item.is_virtual and (gap := largest_gap(item.virtual_sources(), folder)):
+        access.set_virtual_printf_gap(gap)
+    else:
+        return item
     holder, inside = item.file, item.name
     del item
-    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_efile_prefix(os.fsencode(folder))
     return h5py.Dataset(h5py.h5d.open(holder.id, inside.encode(), access))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from napari_stem_orient.io.file_arrays import import_h5py
+from napari_stem_orient.io.file_arrays import dataset_of, import_h5py
 
 #: Groups within groups that are looked into.
 _DEEPEST = 16
@@ -33,8 +33,8 @@ def _walk(group: Any, path: str, broken: dict[str, str], above: tuple[Any, ...])
     for key in group:
         name = f"{path}/{key}".lstrip("/")
         try:
-            item = group[key]
-        except (KeyError, OSError) as error:
+            item = dataset_of(group, key) if isinstance(group.get(key), h5py.Dataset) else group[key]
+        except (KeyError, OSError, RuntimeError) as error:  # the last for links that lead to each other
             broken[name] = _where_it_leads(group, key, error)
             continue
         if isinstance(item, h5py.Dataset):

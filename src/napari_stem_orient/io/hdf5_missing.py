@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.core.frames import position_ranges
-from napari_stem_orient.io.file_arrays import import_h5py
+from napari_stem_orient.io.file_arrays import dataset_of, import_h5py
+from napari_stem_orient.io.hdf5_endless import SourcePart, endless_axis, endless_parts, numbered
 from napari_stem_orient.io.hdf5_links import beside, hdf5_trouble, missing_file
-from napari_stem_orient.io.missing_chunks import StoredChunks, missing_data
+from napari_stem_orient.io.missing_chunks import missing_data
 from napari_stem_orient.io.scan_source import MissingData
+from napari_stem_orient.io.stored_chunks import StoredChunks
 
 #: Virtual datasets within virtual datasets that are looked into.
 _DEEPEST = 8
@@ -45,7 +47,7 @@ def find_missing(path: Path, name: str) -> MissingData | None:
         The HDF5 file, and the dataset's path in it.
     """
     with import_h5py().File(path, "r") as file:
-        item = file[name]
+        item = dataset_of(file, name)
         if len(item.shape) < 3:
             return None
         if item.is_virtual:
@@ -90,24 +92,49 @@ def _sources(item: Any, depth: int) -> _Sources:
     folder = Path(item.file.filename).parent
     seen: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {}
     for mapping in item.virtual_sources():
-        covered = _covered(mapping.vspace, leading)
-        if (
-            covered is None
-        ):  # a source without an end, one file after the other: how many there are, HDF5 finds out
-            found.present[...] = True
-            continue
-        key = (mapping.file_name, mapping.dset_name)
-        if key not in seen:
-            seen[key] = _look_at(item, folder, *key, depth)
-        reason, shape = seen[key]
-        if not reason and not _fits(mapping, shape):
-            size = " x ".join(map(str, shape))
-            reason = f"{Path(mapping.file_name).name}, whose {mapping.dset_name} ends before them ({size})"
-        if reason:
-            found.lacking[reason] = found.lacking.get(reason, np.zeros(leading, dtype=bool)) | covered
-        else:
-            found.present |= covered
+        axis = endless_axis(mapping.vspace)
+        parts = (
+            (SourcePart(mapping.file_name, mapping.dset_name, _covered(mapping.vspace, leading), None),)
+            if axis is None
+            else endless_parts(mapping, item.shape, axis)
+        )
+        for part in parts:
+            key = (part.file_name, part.dset_name)
+            if key not in seen:
+                seen[key] = _look_at(item, folder, *key, depth)
+            reason, shape = seen[key]
+            lacking, short = part.covered, _ends_early(key, shape)
+            if not reason and axis is None and not _fits(mapping, shape):
+                reason = short
+            elif not reason and shape:
+                lacking, reason = part.beyond(_length(mapping, shape)), short
+                found.present |= part.covered & ~lacking
+            if reason:
+                found.lacking[reason] = found.lacking.get(reason, np.zeros(leading, dtype=bool)) | lacking
     return found
+
+
+def _ends_early(source: tuple[str, str], shape: tuple[int, ...]) -> str:
+    size = " x ".join(map(str, shape))
+    return f"{Path(source[0]).name}, whose {source[1]} ends before them ({size})"
+
+
+def _length(mapping: Any, shape: tuple[int, ...]) -> int:
+    """Size of a source along the axis on which it grows."""
+    axis = endless_axis(mapping.src_space)
+    if axis is None:
+        return shape[0]
+    return max(0, shape[axis] - int(mapping.src_space.get_regular_hyperslab()[0][axis]))
+
+
+def first_missing_source(item: Any) -> str:
+    """The first source that a virtual dataset of no length lacks, in words; "" where it is not for that."""
+    folder = Path(item.file.filename).parent
+    for mapping in item.virtual_sources():
+        reason, _ = _look_at(item, folder, numbered(mapping.file_name, 0), numbered(mapping.dset_name, 0), 0)
+        if reason:
+            return reason
+    return ""
 
 
 def _look_at(item: Any, folder: Path, file_name: str, name: str, depth: int) -> tuple[str, tuple[int, ...]]:
@@ -127,7 +154,7 @@ def _look_at(item: Any, folder: Path, file_name: str, name: str, depth: int) -> 
 
 def _inspected(file: Any, called: str, name: str, depth: int) -> tuple[str, tuple[int, ...]]:
     try:
-        source = file[name]
+        source = dataset_of(file, name)
     except (KeyError, OSError):
         return f"{called}, which has no {name}", ()
     if source.is_virtual and depth < _DEEPEST:
@@ -138,18 +165,15 @@ def _inspected(file: Any, called: str, name: str, depth: int) -> tuple[str, tupl
     return "", tuple(source.shape)
 
 
-def _covered(space: Any, leading: tuple[int, ...]) -> Mask | None:
-    """Positions that a selection of the virtual dataset reaches; None where the selection has no end."""
+def _covered(space: Any, leading: tuple[int, ...]) -> Mask:
+    """Positions that a selection of the virtual dataset reaches, which has an end."""
     h5s = import_h5py().h5s
     covered = np.zeros(leading, dtype=bool)
     kind = space.get_select_type()
     if kind == h5s.SEL_ALL:
         covered[...] = True
     elif kind == h5s.SEL_HYPERSLABS:
-        try:
-            blocks = space.get_select_hyper_blocklist()
-        except (ValueError, RuntimeError, OverflowError):
-            return None
+        blocks = space.get_select_hyper_blocklist()
         for low, high in np.asarray(blocks).reshape(-1, 2, len(leading) + 2).astype(np.int64):
             covered[tuple(slice(a, b + 1) for a, b in zip(low[:-2], high[:-2], strict=True))] = True
     return covered

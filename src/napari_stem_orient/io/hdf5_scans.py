@@ -15,7 +15,7 @@ import numpy as np
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.io.file_arrays import Hdf5Array, import_h5py
 from napari_stem_orient.io.hdf5_links import walk_datasets
-from napari_stem_orient.io.hdf5_missing import find_missing
+from napari_stem_orient.io.hdf5_missing import find_missing, first_missing_source
 from napari_stem_orient.io.py4dstem_calibration import find_py4dstem_calibration
 from napari_stem_orient.io.rosettasciio_scans import read_with_rosettasciio
 from napari_stem_orient.io.scan_kinds import is_hdf5
@@ -57,7 +57,12 @@ def _written_by(file: Any) -> str:
 
 def _arrays(file: Any, broken: dict[str, str]) -> dict[str, Any]:
     """Datasets that can hold patterns, by name; links that lead nowhere go to ``broken``."""
-    found = {name: item for name, item in walk_datasets(file, broken) if _may_hold_patterns(item)}
+    found = {}
+    for name, item in walk_datasets(file, broken):
+        if _may_hold_patterns(item):
+            found[name] = item
+        elif item.is_virtual and item.size == 0 and (missing := first_missing_source(item)):
+            broken[name] = missing
     whole = {name: item for name, item in found.items() if _useful_axes(item.shape) >= 4}
     stacks = {name: item for name, item in found.items() if _useful_axes(item.shape) == 3}
     return whole or stacks or {name: item for name, item in found.items() if _useful_axes(item.shape) == 2}
@@ -74,8 +79,7 @@ def _source(path: Path, name: str, item: Any, calibration: Calibration, notes: t
     data, told = _lazily(path, item, name), notes
     if "MATLAB_class" in item.attrs:
         # MATLAB writes its axes in reverse: what is A(ky, kx, y, x) there lies as (x, y, kx, ky) in the file
-        axes = [1, 0, 3, 2] if data.ndim == 4 else [*range(data.ndim - 2), data.ndim - 1, data.ndim - 2]
-        data = data.transpose(axes)
+        data = data.transpose(_matlab_axes(data.ndim))
         told = (
             *notes,
             f"written by MATLAB: {name} is taken as patterns along its first two axes, rows first, and the scan along "
@@ -86,14 +90,21 @@ def _source(path: Path, name: str, item: Any, calibration: Calibration, notes: t
     )
 
 
+def _matlab_axes(n_axes: int) -> tuple[int, ...]:
+    """The axes of MATLAB's array of patterns in our order: scan rows and columns, detector rows and columns."""
+    return (1, 0, 3, 2) if n_axes == 4 else (*range(n_axes - 2), n_axes - 1, n_axes - 2)
+
+
 def _missing_finder(path: Path, name: str, item: Any) -> Callable[[], MissingData | None]:
-    matlab = "MATLAB_class" in item.attrs and item.ndim == 4
+    matlab, n_axes = "MATLAB_class" in item.attrs, item.ndim
 
     def find() -> MissingData | None:
         found = find_missing(path, name)
         if found is None or not matlab:
             return found
-        return replace(found, positions=found.positions.T)
+        axes = _matlab_axes(n_axes)
+        chunks = None if found.chunks is None else found.chunks.transposed(axes)
+        return replace(found, positions=found.positions.transpose(axes[:-2]), chunks=chunks)
 
     return find
 

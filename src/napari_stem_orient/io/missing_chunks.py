@@ -2,56 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stem_orient.io.scan_source import MissingData
+from napari_stem_orient.io.stored_chunks import StoredChunks
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredChunks:
-    """The grid of chunks of an array, and which of them are stored.
+def blanked(data: da.Array, found: MissingData, value: float = 0) -> da.Array:
+    """The array with ``value`` wherever nothing is stored, whatever stands in for it there; NaN stays NaN."""
+    name = f"stored-{value:g}-{data.name}"
+    blank = partial(_blank, found=found, value=value)
+    return data.map_blocks(blank, dtype=data.dtype, name=name, meta=np.empty((0,) * data.ndim, data.dtype))
 
-    Parameters
-    ----------
-    shape, chunk_shape
-        Of the array and of one chunk.
-    stored
-        Bool, one entry a chunk of the grid.
-    fill
-        What a chunk that is not stored reads as.
-    """
 
-    shape: tuple[int, ...]
-    chunk_shape: tuple[int, ...]
-    stored: NDArray[np.bool_]
-    fill: Any
-
-    @property
-    def n_missing(self) -> int:
-        """Number of chunks that are not stored."""
-        return int((~self.stored).sum())
-
-    def empty_positions(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Positions of which no chunk is stored, and those of which some are not.
-
-        Returns
-        -------
-        Two bool arrays of the shape without the last two axes, the detector's.
-        """
-        n_leading = len(self.shape) - 2
-        detector = tuple(range(n_leading, len(self.shape)))
-        none, some = ~self.stored.any(axis=detector), ~self.stored.all(axis=detector)
-        spread = [
-            np.minimum(np.arange(size) // chunk, grid - 1)
-            for size, chunk, grid in zip(self.shape, self.chunk_shape, none.shape, strict=False)
-        ]
-        at = np.ix_(*spread)
-        return none[at], (some & ~none)[at]
+def _blank(
+    block: NDArray[Any], *, found: MissingData, value: float, block_info: dict[int | None, Any]
+) -> NDArray[Any]:
+    where = tuple(block_info[0]["array-location"])
+    absent = np.zeros(block.shape, dtype=bool)
+    absent |= found.positions[tuple(slice(*part) for part in where[:-2])][..., None, None]
+    if found.chunks is not None:
+        absent |= ~found.chunks.stored_within(where)
+    if block.dtype.kind == "f":
+        absent &= ~np.isnan(block)
+    if not absent.any():
+        return block
+    return np.where(absent, block.dtype.type(value), block)
 
 
 def missing_data(chunks: StoredChunks | None) -> MissingData | None:
@@ -59,7 +41,7 @@ def missing_data(chunks: StoredChunks | None) -> MissingData | None:
     if chunks is None or not chunks.n_missing or len(chunks.shape) < 3:
         return None
     empty, partly = chunks.empty_positions()
-    text = f"{chunks.n_missing:,} of {chunks.stored.size:,} chunks are not in the file and read as {_fill(chunks.fill)}"
+    text = f"{chunks.n_missing:,} of {chunks.stored.size:,} chunks are not in the file and {_stand_in(chunks.fill)}"
     parts = []
     if empty.any():
         parts.append(f"there is no pattern at {int(empty.sum()):,} positions ({position_text(empty)})")
@@ -71,11 +53,12 @@ def missing_data(chunks: StoredChunks | None) -> MissingData | None:
             f"{text}: {' and '.join(parts)}. The recording or the copy was interrupted, unless nothing was detected "
             "there (some programs do not store empty chunks)",
         ),
+        chunks=chunks,
     )
 
 
-def _fill(value: Any) -> str:
-    return "0" if value is None else str(value)
+def _stand_in(fill: Any) -> str:
+    return "are no numbers" if str(fill).lower() == "nan" else "count as 0"
 
 
 def position_text(missing: NDArray[np.bool_]) -> str:

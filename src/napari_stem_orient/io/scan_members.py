@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_stem_orient.io.file_arrays import import_h5py
+from napari_stem_orient.io.hdf5_endless import series_names
 from napari_stem_orient.io.rosettasciio_scans import empad_xml
 from napari_stem_orient.io.scan_kinds import is_hdf5
 from napari_stem_orient.io.scan_source import UnreadableScan
@@ -119,7 +120,7 @@ def _referred_to(path: Path) -> list[Path]:
     h5py = import_h5py()
     with h5py.File(path, "r") as file:
         names = sorted(set(_file_names(file, h5py, seen=set())))
-    return [path.parent / name for name in names]
+    return [path.parent / each for name in names for each in series_names(name, path.parent)]
 
 
 def _file_names(group: Any, h5py: Any, *, seen: set[int]) -> Iterator[str]:

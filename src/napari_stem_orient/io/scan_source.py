@@ -13,6 +13,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.datacube import scan_shape_proposals
 from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.frames import FramesDoNotFit, near_square
+from napari_stem_orient.io.stored_chunks import StoredChunks
 
 
 class UnreadableScan(UserError):  # noqa: N818 - it says what is the matter
@@ -123,12 +124,15 @@ class MissingData:
         Why the scan is not opened as long as nobody says that these positions are lost; empty where it is opened.
     refused_positions
         They, as people count them ("33-64").
+    chunks
+        Which chunks of the array are stored, where that is what is known of it.
     """
 
     positions: NDArray[Any]
     notes: tuple[str, ...]
     refusal: str = ""
     refused_positions: str = ""
+    chunks: StoredChunks | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

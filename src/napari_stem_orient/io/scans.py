@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import dask.array as da
+import numpy as np
+
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.frames import FrameChoice
 from napari_stem_orient.core.pedestal import above_pedestal, measure_pedestal, pedestal_notes
@@ -16,6 +19,7 @@ from napari_stem_orient.io.array_scans import read_npy
 from napari_stem_orient.io.empad_raw import read_empad_raw
 from napari_stem_orient.io.hdf5_links import hdf5_trouble
 from napari_stem_orient.io.hdf5_scans import read_hdf5
+from napari_stem_orient.io.missing_chunks import blanked
 from napari_stem_orient.io.rosettasciio_scans import empad_xml, read_with_rosettasciio
 from napari_stem_orient.io.scan_kinds import (
     FORMATS,
@@ -27,6 +31,7 @@ from napari_stem_orient.io.scan_kinds import (
 from napari_stem_orient.io.scan_layout import lay_out
 from napari_stem_orient.io.scan_source import (
     DatasetInfo,
+    MissingData,
     NeedsScanShape,
     ScanSource,
     UnreadableScan,
@@ -87,10 +92,10 @@ def open_datacube(
     with _reading(path):
         scan = lay_out(source, path, scan_shape, choice, absent)
         if pedestal is None:
-            pedestal = measure_pedestal(scan.data, scan.missing)
-        if pedestal:
-            source = replace(source, data=above_pedestal(source.data, pedestal))
-            scan = lay_out(source, path, scan_shape, choice, absent)
+            known = _known_values(source, absent)
+            pedestal = measure_pedestal(lay_out(known, path, scan_shape, choice, absent).data, scan.missing)
+        source = replace(source, data=_counted(source.data, pedestal, absent))
+        scan = lay_out(source, path, scan_shape, choice, absent)
     chosen = (source.dataset if len(sources) > 1 else "", choice.first, choice.last, choice.lost)
     return DataCube(
         data=scan.data,
@@ -103,6 +108,21 @@ def open_datacube(
         notes=(*source.notes, *scan.notes, *pedestal_notes(pedestal)),
         pedestal=pedestal,
     )
+
+
+def _known_values(source: ScanSource, absent: MissingData | None) -> ScanSource:
+    """The source with no numbers where something only stands in for data that are not there."""
+    if absent is None or absent.chunks is None or source.data.dtype.kind not in "iuf":
+        return source
+    small = source.data.dtype.itemsize <= 2 or source.data.dtype == np.float32
+    exact = source.data.astype(np.float32 if small else np.float64)
+    return replace(source, data=blanked(exact, absent, np.nan))
+
+
+def _counted(data: da.Array, pedestal: float, absent: MissingData | None) -> da.Array:
+    """What was counted: values above the pedestal, and 0 where the file has none."""
+    counted = above_pedestal(data, pedestal) if pedestal else data
+    return counted if absent is None else blanked(counted, absent)
 
 
 def list_datasets(path: str | Path) -> list[DatasetInfo]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_stem_orient.io.missing_chunks import StoredChunks
+from napari_stem_orient.io.stored_chunks import StoredChunks
 from napari_stem_orient.io.zarr_store import ZarrNode, ZarrStore
 
 #: What stands in the index of a shard for a chunk that is not in it.
