@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_stem_orient.core.crystal import Crystal, load_crystal
+from napari_stem_orient.core.crystal_error import CrystalError
 
 SITES = {
     "Fe": (0.1686, 0.1251, 0.0277),  # a general position
@@ -113,3 +114,42 @@ def test_a_setting_is_read_as_its_operations_say(tmp_path: Path, how: str) -> No
 def test_every_tabulated_setting_is_read_as_its_operations_say(tmp_path: Path, how: str) -> None:
     for group in TABLE:
         check(tmp_path, group, how)
+
+
+COPPER = """data_cu
+_cell_length_a {a}
+_cell_length_b {a}
+_cell_length_c {a}
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F m -3 m'
+{more}
+loop_
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Cu1 0 0 0
+"""
+
+
+def test_a_file_that_names_two_space_groups_is_refused_with_both(tmp_path: Path) -> None:
+    path = tmp_path / "cu.cif"
+    path.write_text(COPPER.format(a=3.615, more="_space_group_name_H-M_alt 'P m -3 m'"))
+    with pytest.raises(CrystalError, match=r"names two space groups, 'P m -3 m' and 'F m -3 m'"):
+        load_crystal(path)
+
+
+def test_two_names_of_one_space_group_are_no_contradiction(tmp_path: Path) -> None:
+    path = tmp_path / "cu.cif"
+    path.write_text(COPPER.format(a=3.615, more="_space_group_name_H-M_alt 'F m 3 m'"))
+    assert load_crystal(path).space_group == 225
+
+
+def test_a_cell_in_picometres_is_refused(tmp_path: Path) -> None:
+    # 4 x 63.546 u in (361.5 Å)³ are 8.9e-6 g/cm³
+    path = tmp_path / "cu.cif"
+    path.write_text(COPPER.format(a=361.5, more=""))
+    with pytest.raises(CrystalError, match=r"density is 8.9e-06 g/cm³; cell lengths must be in Å, not in pm"):
+        load_crystal(path)

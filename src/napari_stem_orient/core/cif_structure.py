@@ -15,10 +15,12 @@ from napari_stem_orient.core.cif_symmetry import Reading, declared_symmetry
 from napari_stem_orient.core.crystal_checks import (
     LARGEST_STRAIN,
     ROUNDING_STRAIN,
+    THINNEST,
     TOO_CLOSE,
     Evidence,
     cell_strain,
     composition_text,
+    density_of,
     evidence_for,
     formula_note,
 )
@@ -117,6 +119,12 @@ def _trials(
             refused.append(
                 f"with the symmetry {reading.name}, atoms {contact.first} and {contact.second} are "
                 f"{contact.distance:.2f} Å apart; correct positions, cell or space group (and its origin)"
+            )
+            continue
+        density = density_of(content)
+        if density < THINNEST:
+            refused.append(
+                f"its cell is so large that its density is {density:.2g} g/cm³; cell lengths must be in Å, not in pm"
             )
             continue
         trials.append(_Trial(reading, content, evidence))

@@ -137,6 +137,7 @@ def _of_names(block: CifBlock) -> tuple[Reading, ...]:
         found = settings_of_symbol(f"{symbol}:{choice}") if choice and ":" not in symbol else ()
         found = found or settings_of_symbol(symbol)
         if found:
+            _refuse_other_names(block, symbol, {g.number for g in found})
             return _of_symbol(block, symbol, found, number)
     if number is None:
         return ()
@@ -151,6 +152,19 @@ def _of_names(block: CifBlock) -> tuple[Reading, ...]:
         # One standard setting: that is what a number means, and nothing to be told.
         readings[0] = Reading(readings[0].operations, readings[0].name, number)
     return tuple(readings)
+
+
+def _refuse_other_names(block: CifBlock, symbol: str, numbers: set[int]) -> None:
+    """Refuse a file that names two space groups and says nothing else by which to tell which one it is."""
+    if block.operations or block.hall_symbol:
+        return
+    for other in block.symbols:
+        others = {g.number for g in settings_of_symbol(other)}
+        if others and not others & numbers:
+            raise CrystalError(
+                f"{block.file_name} names two space groups, {symbol!r} and {other!r}; remove the wrong one, or add "
+                "the symmetry operations (_space_group_symop_operation_xyz)"
+            )
 
 
 def _of_symbol(

@@ -24,6 +24,9 @@ ROUNDING_STRAIN = 1e-4
 TOO_CLOSE = 0.6
 """Two atoms nearer than this part of the sum of their covalent radii are no crystal."""
 
+THINNEST = 1e-3
+"""No crystal has a density of less g/cm³; one whose cell is in pm, taken for Å, has."""
+
 UNUSUALLY_CLOSE = 0.75
 """Nearer than this they are told of; but for light atoms, whose multiple bonds are as short."""
 
