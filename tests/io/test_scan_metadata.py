@@ -26,6 +26,8 @@ def axes(scan: tuple[object, object], detector: tuple[object, object]) -> list[d
     [
         ("1/nm", "1/nm"),
         ("1 / nm", "1/nm"),
+        ("1/nm^1", "1/nm"),
+        ("1/Å**1", "1/a"),
         ("nm^-1", "1/nm"),
         ("[n_m^-1]", "1/nm"),
         (b"nm-1", "1/nm"),

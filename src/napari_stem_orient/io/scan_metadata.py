@@ -71,6 +71,8 @@ def plain_unit(text: object) -> str:
         if unit.endswith(end):
             unit, inverse = unit[: -len(end)], True
             break
+    else:
+        unit = unit.removesuffix("**1").removesuffix("^1")
     unit = unit.removesuffix("s") if len(unit) > 3 else unit
     unit = _SPELLINGS.get(unit, unit)
     return f"1/{unit}" if inverse else unit
