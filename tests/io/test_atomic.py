@@ -15,7 +15,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_whole_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("old")
-    with complete_or_absent(tmp_path / "data.csv") as temporary:
+    with complete_or_absent(tmp_path / "data.csv", overwrite=True) as temporary:
         temporary.write_text("new")
         assert (tmp_path / "data.csv").read_text() == "old"
         assert temporary.suffix == ".csv"
@@ -24,7 +24,7 @@ def test_a_whole_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 
 def write_half(path: Path, error: BaseException) -> None:
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, overwrite=True) as temporary:
         temporary.write_text("half")
         raise error
 

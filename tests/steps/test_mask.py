@@ -68,7 +68,7 @@ def test_a_file_that_has_changed_or_is_of_another_detector_is_refused(
 ) -> None:
     path = save_mask(some_mask((1, 2)), tmp_path / "mask.npy")
     choice = mask_from_file(path)
-    save_mask(some_mask((1, 3)), path)
+    save_mask(some_mask((1, 3)), path, overwrite=True)
     with pytest.raises(UserError, match=r"mask.npy has changed since it was chosen") as raised:
         chosen_mask(choice, found, SHAPE)
     assert raised.value.field == "mask"

@@ -131,9 +131,9 @@ def run_calibrate(arguments: argparse.Namespace) -> str:
     peaks = follow(job, "Calibration", arguments, on_record=partial(_take, lines))
     lines.append(f"after: {_in_short(peaks.calibration)}")
     if arguments.output.suffix.lower() == ENDING:
-        save_calibration(peaks.calibration, arguments.output)
+        save_calibration(peaks.calibration, arguments.output, overwrite=arguments.overwrite)
     else:
-        save_bragg_peaks(peaks, arguments.output)
+        save_bragg_peaks(peaks, arguments.output, overwrite=arguments.overwrite)
     return "\n".join([*lines, str(arguments.output)])
 
 
@@ -185,7 +185,7 @@ def _calibrate_standard(
         fit = follow(job, "Mean pattern", arguments, on_record=lambda _: None)
     except UserError as error:
         raise with_ways_out(error) from None
-    save_calibration(fit.calibration, arguments.output)
+    save_calibration(fit.calibration, arguments.output, overwrite=arguments.overwrite)
     return "\n".join([*_told(fit), str(arguments.output)])
 
 

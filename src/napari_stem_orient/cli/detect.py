@@ -169,4 +169,6 @@ def _save(run: DetectionRun, peaks: BraggPeaks, output: Path) -> None:
     from napari_stem_orient.io.peaks import save_bragg_peaks
 
     n_done = int(peaks.detected.sum())
-    save_or_keep(partial(save_bragg_peaks, peaks), output, "peaks", n_done=n_done, kept=run.is_kept)
+    save_or_keep(
+        partial(save_bragg_peaks, peaks, overwrite=True), output, "peaks", n_done=n_done, kept=run.is_kept
+    )

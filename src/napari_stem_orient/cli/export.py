@@ -43,9 +43,11 @@ def run_export(arguments: argparse.Namespace) -> str:
         raise UsageError("nothing to export: give --ang, --csv or --figure")
     orientation_map = open_orientation_map(existing(arguments.map))
     if arguments.ang is not None:
-        export_ang(orientation_map, arguments.ang)
+        export_ang(orientation_map, arguments.ang, overwrite=arguments.overwrite)
     if arguments.csv is not None:
-        export_csv(orientation_map, arguments.csv, four=arguments.four_indices)
+        export_csv(orientation_map, arguments.csv, four=arguments.four_indices, overwrite=arguments.overwrite)
     if arguments.figure is not None:
-        export_figure(orientation_map, arguments.figure, kind=arguments.figure_kind)
+        export_figure(
+            orientation_map, arguments.figure, kind=arguments.figure_kind, overwrite=arguments.overwrite
+        )
     return "\n".join(str(path) for path in wanted)

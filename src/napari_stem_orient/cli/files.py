@@ -153,18 +153,13 @@ def _refuse_another_output(output: OutputOption, path: Path, other: OutputOption
 
 
 def _refuse_foreign(output: OutputOption, path: Path, *, overwrite: bool) -> None:
-    from napari_stem_orient.io.own_files import kind_of_own_file
+    from napari_stem_orient.io.own_files import what_keeps_from_replacing
 
-    # a link whose target is gone counts: somebody expects something there
-    if overwrite or not (path.exists() or path.is_symlink()):
-        return
-    kind = kind_of_own_file(path)
-    if kind in output.replaces:
-        return
-    what = f"holds {kind}" if kind else "was not written by this program, as far as it can be told"
-    raise FileExistsError(
-        f"{path} is there already and {what}: give {output.option} another name, or --overwrite"
-    )
+    what = "" if overwrite else what_keeps_from_replacing(path, output.replaces)
+    if what:
+        raise FileExistsError(
+            f"{path} is there already and {what}: give {output.option} another name, or --overwrite"
+        )
 
 
 def _outputs(arguments: argparse.Namespace) -> Iterator[tuple[OutputOption, Path]]:

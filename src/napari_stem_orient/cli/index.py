@@ -187,7 +187,7 @@ def _save(orientation_map: OrientationMap, output: Path, *, kept: bool) -> None:
     from napari_stem_orient.steps.index import safe
 
     save_or_keep(
-        partial(save_orientation_map, orientation_map),
+        partial(save_orientation_map, orientation_map, overwrite=True),
         output,
         "orientations",
         n_done=int(orientation_map.done.sum()),

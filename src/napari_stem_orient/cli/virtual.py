@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 def virtual_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run_virtual`."""
-    from napari_stem_orient.io.own_files import IMAGES
+    from napari_stem_orient.io.own_files import EXPORT, IMAGES
     from napari_stem_orient.io.virtual_files import IMAGE_ENDINGS
 
     reads_file(parser, "scan", type=Path, metavar="SCAN", help="a 4D-STEM scan of any supported format")
     writes_file(
         parser,
         "--output",
-        replaces=(IMAGES,),
+        replaces=(EXPORT, IMAGES),
         endings=IMAGE_ENDINGS,
         required=True,
         metavar="OUT",
@@ -93,8 +93,8 @@ def run_virtual(arguments: argparse.Namespace) -> str:
     if named and arguments.region is not None:
         raise UsageError("--region makes a pattern and the detectors make images: give one or the other")
     datacube = open_scan(arguments, existing(arguments.scan))
-    origins = beam_origins(datacube, _measured_origins(arguments, datacube))
     mask = _mask(arguments, datacube)
+    origins = beam_origins(datacube, _measured_origins(arguments, datacube), mask=mask)
     if arguments.region is not None:
         return _save_pattern(arguments, datacube, origins, mask)
     return _save_images(arguments, datacube, origins, mask)
@@ -123,11 +123,11 @@ def _save_images(
     except KeyboardInterrupt:
         if not done:
             raise
-        save_virtual_images(images, arguments.output)
+        save_virtual_images(images, arguments.output, overwrite=arguments.overwrite)
         raise Stopped(
             f"stopped: {arguments.output} holds {done:,} of {datacube.n_positions:,} positions; the others are NaN"
         ) from None
-    save_virtual_images(images, arguments.output)
+    save_virtual_images(images, arguments.output, overwrite=arguments.overwrite)
     names = ", ".join(detector.name for detector in detectors)
     return (
         f"{arguments.output}: {names} at {datacube.n_positions:,} positions; direct beam at row {beam[0]:.1f}, "
@@ -145,7 +145,7 @@ def _save_pattern(
     beam = None if arguments.fixed else origins
     job = virtual_diffraction(datacube, region, origin_px=beam, mask=mask)
     pattern = follow(job, "Patterns of the region", arguments, on_record=lambda _: None)
-    save_virtual_diffraction(pattern, arguments.output)
+    save_virtual_diffraction(pattern, arguments.output, overwrite=arguments.overwrite)
     return f"{arguments.output}: mean and maximum of {pattern.n_positions:,} patterns"
 
 

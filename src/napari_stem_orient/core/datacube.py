@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import dask.array as da
 import numpy as np
@@ -39,7 +41,7 @@ class ScanBlock:
     frames: NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class DataCube:
     """A 4D-STEM scan, read from its file only where asked.
 
@@ -97,6 +99,9 @@ class DataCube:
         if self.in_file is not None and self.in_file.scan != self.data.name:
             object.__setattr__(self, "in_file", None)
         object.__setattr__(self, "data", chunked_by_pattern(self.data))
+        if self.path is not None:
+            with _adding:
+                _open_scans.add(self)
 
     @property
     def scan_shape(self) -> tuple[int, int]:
@@ -214,6 +219,18 @@ class DataCube:
         in_file = FramesInFile.of(stack, data) if as_it_lies else None
         missing = None if self.missing is None else self.missing.reshape(scan_shape)
         return replace(self, data=data, in_file=in_file, missing=missing)
+
+
+# The scans of this process that are read from files, as the operating system knows of open files: no handle is held, so
+# it does not keep anybody from writing over them.
+_open_scans: WeakSet[DataCube] = WeakSet()
+_adding = threading.Lock()
+
+
+def files_in_use() -> list[Path]:
+    """The files and folders that the scans of this process are read from, as long as there is somebody to read them."""
+    with _adding:
+        return list(dict.fromkeys(scan.path for scan in _open_scans if scan.path is not None))
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

@@ -126,10 +126,10 @@ class Demo:
             self._viewer.theme = theme
             yield _after(SETTLE_TICKS)
             shown = self._viewer.screenshot(canvas_only=False, flash=False)
-            save_picture(shown, folder / f"demo-{theme}.png")
+            save_picture(shown, folder / f"demo-{theme}.png", overwrite=True)
         self._viewer.theme = before
         assert self.session.current_map is not None
-        save_orientation_map(self.session.current_map, folder / "demo-map.h5")
+        save_orientation_map(self.session.current_map, folder / "demo-map.h5", overwrite=True)
 
 
 def run_demo(*, output: Path | None = None, close: bool = False) -> str:

@@ -13,6 +13,7 @@ from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.io.atomic import complete_or_absent
+from napari_stem_orient.io.own_files import CALIBRATION
 
 #: Ending of files that hold nothing but a calibration.
 ENDING = ".json"
@@ -33,13 +34,17 @@ class _CalibrationFile(BaseModel):
     calibration: Calibration
 
 
-def save_calibration(calibration: Calibration, path: str | Path) -> Path:
-    """Write a calibration as JSON; it appears under its name only when it is whole. Returns its path."""
+def save_calibration(calibration: Calibration, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a calibration as JSON; it appears under its name only when it is whole. Returns its path.
+
+    With ``overwrite`` it replaces a file that is no calibration of this program, but for one that an open scan is read
+    from.
+    """
     path = Path(path)
     if path.suffix.lower() != ENDING:
         raise ValueError(f"{path.name} must end in {ENDING}; name it {path.stem}{ENDING}")
     text = _CalibrationFile(calibration=calibration).model_dump_json(indent=2)
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, replaces=(CALIBRATION,), overwrite=overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
 

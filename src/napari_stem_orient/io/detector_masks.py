@@ -54,11 +54,14 @@ def open_detector_mask(
     return np.asarray(values != 0, dtype=np.bool_)
 
 
-def save_detector_mask(mask: NDArray[np.bool_], path: str | Path) -> None:
-    """Write a mask (det_y, det_x) bool: .npy as bool, .tif as 8-bit image with 255 where a pixel is not usable."""
+def save_detector_mask(mask: NDArray[np.bool_], path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a mask (det_y, det_x) bool: .npy as bool, .tif as 8-bit image with 255 where a pixel is not usable.
+
+    A file that is there is replaced with ``overwrite`` alone, for it does not tell what it is.
+    """
     path = Path(path)
     _check_ending(path)
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, overwrite=overwrite) as temporary:
         if path.suffix.lower() == ".npy":
             with temporary.open(
                 "wb"

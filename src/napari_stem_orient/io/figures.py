@@ -14,6 +14,7 @@ from napari_stem_orient.core.crystal_setting import laue_class
 from napari_stem_orient.core.ipf import colour_key_image, colour_key_labels, phase_colour
 from napari_stem_orient.core.map_kinds import Legend, MapKind, map_kind, map_kinds
 from napari_stem_orient.io.atomic import complete_or_absent
+from napari_stem_orient.io.own_files import EXPORT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,12 @@ def figure_kinds() -> dict[str, str]:
 
 
 def export_figure(
-    orientation_map: OrientationMap, path: str | Path, *, kind: str = OVERVIEW, dpi: int = 200
+    orientation_map: OrientationMap,
+    path: str | Path,
+    *,
+    kind: str = OVERVIEW,
+    dpi: int = 200,
+    overwrite: bool = False,
 ) -> None:
     """Draw a map into a picture file, complete or not at all.
 
@@ -52,6 +58,7 @@ def export_figure(
     path : ends in .png, .tif, .pdf or .svg
     kind : one of `figure_kinds`: a kind of map, or "overview" for IPF-Z, IPF-X, phase and score together
     dpi : pixels an inch
+    overwrite : replace a picture of somebody else, but for one that an open scan is read from
     """
     path = Path(path)
     if path.suffix.lower() not in FIGURE_SUFFIXES:
@@ -59,7 +66,7 @@ def export_figure(
             f"{path.name} must end in {', '.join(FIGURE_SUFFIXES)}; rename it to {path.stem}.png"
         )
     figure = map_figure(orientation_map, kind=kind)
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, replaces=(EXPORT,), overwrite=overwrite) as temporary:
         save_figure(figure, temporary, dpi=dpi, **_signed(path.suffix.lower()))
 
 
@@ -98,11 +105,11 @@ def map_figure(orientation_map: OrientationMap, *, kind: str = OVERVIEW) -> Figu
     return figure
 
 
-def save_picture(pixels: NDArray[np.uint8], path: str | Path) -> None:
-    """Write pixels (h, w, 3 or 4) as a .png file, complete or not at all."""
+def save_picture(pixels: NDArray[np.uint8], path: str | Path, *, overwrite: bool = False) -> None:
+    """Write pixels (h, w, 3 or 4) as a .png file, complete or not at all; ``overwrite`` as in `export_figure`."""
     from matplotlib.image import imsave
 
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, replaces=(EXPORT,), overwrite=overwrite) as temporary:
         imsave(temporary, pixels, **_signed(".png"))
 
 

@@ -26,6 +26,7 @@ from napari_stem_orient.core.zone_axes import four_indices, has_four_indices, zo
 from napari_stem_orient.io.ang import write_ang
 from napari_stem_orient.io.atomic import complete_or_absent
 from napari_stem_orient.io.map_records import FIRST_ARRAYS, FIRST_HEADER, header_of, map_of
+from napari_stem_orient.io.own_files import EXPORT, MAP, TABLE
 
 if TYPE_CHECKING:
     from orix.crystal_map import CrystalMap, Phase, PhaseList
@@ -46,7 +47,9 @@ class UnreadableMap(UserError):  # noqa: N818 - the name says what is wrong
     """A file that is no orientation map of ours; the message names the file and the fix."""
 
 
-def save_orientation_map(orientation_map: OrientationMap, path: str | Path) -> None:
+def save_orientation_map(
+    orientation_map: OrientationMap, path: str | Path, *, overwrite: bool = False
+) -> None:
     """Save a map with everything that made it as HDF5, complete or not at all.
 
     ``orix.io.load`` opens the file as a CrystalMap: rotations sample to crystal, phase_id -1 where not
@@ -58,6 +61,7 @@ def save_orientation_map(orientation_map: OrientationMap, path: str | Path) -> N
     ----------
     orientation_map : whole or partly done; one row will do (orix itself cannot load a single position)
     path : ends in .h5 or .hdf5
+    overwrite : replace a file that holds no map of this program, but for one that an open scan is read from
     """
     import h5py
     from orix.io import save
@@ -67,7 +71,7 @@ def save_orientation_map(orientation_map: OrientationMap, path: str | Path) -> N
         raise ValueError(
             f"{path.name} must end in .h5 or .hdf5, so that orix knows it; rename it to {path.stem}.h5"
         )
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, replaces=(MAP,), overwrite=overwrite) as temporary:
         save(str(temporary), crystal_map(orientation_map), overwrite=True)
         with h5py.File(temporary, "a") as file:
             _write_own_group(file.create_group(_GROUP), orientation_map)
@@ -196,7 +200,7 @@ def _phase(crystal: Crystal, setting: CrystalSetting, index: int) -> Phase:
     )
 
 
-def export_ang(orientation_map: OrientationMap, path: str | Path) -> None:
+def export_ang(orientation_map: OrientationMap, path: str | Path, *, overwrite: bool = False) -> None:
     """Write a map as EDAX .ang, which MTEX, OIM and orix read.
 
     Coordinates are in µm, as all readers of .ang take them (1 per position where the scan step is not
@@ -204,16 +208,21 @@ def export_ang(orientation_map: OrientationMap, path: str | Path) -> None:
     equivalents throughout a grain. Phases count from 1 in the order of the map's crystals; their symmetry
     is EDAX's code of the Laue class, in a cell with the axes that the code has. Image quality and confidence
     index hold the score, fit the expected error in degrees (180 where unknown). Where not indexed: phase 0,
-    angles 4 pi, confidence index -1, fit 180.
+    angles 4 pi, confidence index -1, fit 180. With ``overwrite`` it replaces a file that this program has not written.
     """
     path = _with_suffix(path, ".ang")
     if not orientation_map.crystals:
         raise ValueError("the map has no crystals, which .ang cannot hold; index the scan first")
-    with complete_or_absent(path) as temporary, temporary.open("w", encoding="ascii") as file:
+    with (
+        complete_or_absent(path, replaces=(EXPORT,), overwrite=overwrite) as temporary,
+        temporary.open("w", encoding="ascii") as file,
+    ):
         write_ang(orientation_map, file)
 
 
-def export_csv(orientation_map: OrientationMap, path: str | Path, *, four: bool = False) -> None:
+def export_csv(
+    orientation_map: OrientationMap, path: str | Path, *, four: bool = False, overwrite: bool = False
+) -> None:
     """Write a map as a table, one row a scan position, UTF-8, with a header.
 
     Columns: y, x (scan position), y_nm, x_nm, phase (crystal's name), q_w to q_z (sample to crystal, the same
@@ -227,12 +236,13 @@ def export_csv(orientation_map: OrientationMap, path: str | Path, *, four: bool 
     orientation_map : the map
     path : ends in .csv
     four : zone axes with four indices u, v, t, w; t is empty for crystals that have three
+    overwrite : replace a file that is no table of this program, but for one that an open scan is read from
     """
     import csv
 
     columns = _table(orientation_map, four=four)
     with (
-        complete_or_absent(_with_suffix(path, ".csv")) as temporary,
+        complete_or_absent(_with_suffix(path, ".csv"), replaces=(TABLE,), overwrite=overwrite) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)

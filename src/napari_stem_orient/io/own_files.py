@@ -17,6 +17,8 @@ MODEL = "a trained model"
 SIGNATURE = b"napari-stem-orient"
 _SIGNED_ENDINGS = (".ang", ".ctf", ".pdf", ".png", ".svg", ".tif", ".tiff")
 _SIGNED_BYTES = 2**16
+# ImageJ's remarks are in UTF-16
+_SIGNATURES = (SIGNATURE, SIGNATURE.decode().encode("utf-16-le"), SIGNATURE.decode().encode("utf-16-be"))
 
 #: Group that tells what a file holds -> what that is, and what else is at the root of such a file.
 _HDF5_KINDS = {
@@ -40,6 +42,20 @@ def kind_of_own_file(path: str | Path) -> str:
         return _kind(path)
     except (OSError, RuntimeError, KeyError, ValueError):
         return ""  # damaged, locked or not allowed to be read: nobody knows what it is
+
+
+def what_keeps_from_replacing(path: Path, replaces: tuple[str, ...]) -> str:
+    """Why a file may not be replaced without being asked, as in "holds Bragg peaks"; "" where it may, or is not there.
+
+    ``replaces`` are the kinds of files of this program that may.
+    """
+    # a link whose target is gone counts: somebody expects something there
+    if not (path.exists() or path.is_symlink()) or path.is_dir():
+        return ""
+    kind = kind_of_own_file(path)
+    if kind in replaces:
+        return ""
+    return f"holds {kind}" if kind else "was not written by this program, as far as it can be told"
 
 
 def _kind(path: Path) -> str:
@@ -76,7 +92,7 @@ def _hdf5_kind(path: Path) -> str:
 def _is_signed(path: Path) -> bool:
     """Whether the beginning or the end of a file, where formats have their remarks, names this program."""
     with path.open("rb") as file:
-        if SIGNATURE in file.read(_SIGNED_BYTES):
-            return True
+        start = file.read(_SIGNED_BYTES)
         file.seek(max(0, path.stat().st_size - _SIGNED_BYTES))
-        return SIGNATURE in file.read()
+        parts = start, file.read()
+    return any(signature in part for part in parts for signature in _SIGNATURES)

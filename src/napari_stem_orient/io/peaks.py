@@ -21,6 +21,7 @@ from napari_stem_orient.core.ragged import offsets_from_counts
 from napari_stem_orient.io.atomic import complete_or_absent
 from napari_stem_orient.io.emd_tree import begin_emd_tree, emd_group
 from napari_stem_orient.io.file_arrays import import_h5py
+from napari_stem_orient.io.own_files import PEAKS
 from napari_stem_orient.io.py4dstem_calibration import (
     Py4dstemCalibration,
     py4dstem_values,
@@ -45,19 +46,35 @@ class UnreadablePeaks(UserError):  # noqa: N818 - it says what is the matter
     """A file that holds no Bragg peaks that we can read; the message tells why."""
 
 
-def save_bragg_peaks(peaks: BraggPeaks, path: str | Path) -> Path:
+def save_bragg_peaks(peaks: BraggPeaks, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write peaks to an HDF5 file that `open_bragg_peaks` and `py4DSTEM.read` open.
 
     The file appears under its name only when it is whole. Returns its path.
 
+    Parameters
+    ----------
+    peaks
+        What to write.
+    path
+        The file.
+    overwrite
+        Replace a file that holds no peaks of this program, but for one that an open scan is read from.
+
     Raises
     ------
+    FileExistsError
+        There is a file of another kind.
+    WouldDestroyScan
+        An open scan is read from the file.
     PermissionError
         The folder may not be written to; the message names it.
     """
     path = Path(path)
     h5py = import_h5py()
-    with complete_or_absent(path) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        complete_or_absent(path, replaces=(PEAKS,), overwrite=overwrite) as temporary,
+        h5py.File(temporary, "w") as file,
+    ):
         _write_bragg_vectors(file, peaks)
         _write_own(file.create_group(OWN_GROUP), peaks)
     return path

@@ -14,7 +14,7 @@ from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import Crystal, load_crystal
 from napari_stem_orient.core.scan_reading import computed
-from napari_stem_orient.io.atomic import complete_or_absent
+from napari_stem_orient.io.atomic import complete_or_absent, refuse_place
 from napari_stem_orient.io.scan_metadata import OWN_ITEM, OWN_NODE, geometry_note
 from napari_stem_orient.io.zspy_files import write_zspy
 from napari_stem_orient.simulation.grains import Polycrystal
@@ -33,7 +33,7 @@ _SAMPLE_VERSION = 1
 _TRUTH_ARRAYS = ("grain", "phase_id", "quaternion", "thickness_nm", "origin_px")
 
 
-def save_simulated_scan(scan: SimulatedScan, path: str | Path) -> None:
+def save_simulated_scan(scan: SimulatedScan, path: str | Path, *, overwrite: bool = False) -> None:
     """Save a simulated scan as HyperSpy .hspy or .zspy, which `open_datacube` reads back, and its truth beside it.
 
     The file holds all of the calibration but the mean origin and what of it counts as calibrated: other programs see
@@ -43,18 +43,21 @@ def save_simulated_scan(scan: SimulatedScan, path: str | Path) -> None:
     ----------
     scan : frames and truth
     path : ends in .hspy, or in .zspy for a new folder; the truth goes to the same name with _truth.npz
+    overwrite : replace a .hspy file that is there, and a truth
     """
     from rsciio.hspy import file_writer
 
     path = Path(path)
     if path.suffix.lower() not in (".hspy", ".zspy"):
         raise ValueError(f"{path.name} must end in .hspy or .zspy; rename it to {path.stem}.hspy")
-    with complete_or_absent(truth_path(path)) as temporary:
+    for each in (path, truth_path(path)):
+        refuse_place(each, overwrite=overwrite)
+    with complete_or_absent(truth_path(path), overwrite=True) as temporary:
         _write_truth(scan.truth, temporary)
     if path.suffix.lower() == ".zspy":
         write_zspy(path, _as_signal(scan), chunks=_chunks(scan))
         return
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, overwrite=True) as temporary:
         file_writer(
             temporary,
             _as_signal(scan),
@@ -138,7 +141,7 @@ def make_sample(folder: str | Path | None = None) -> Generator[SimulatedBlock, N
         name=SAMPLE_NAME,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_simulated_scan(scan, path)
+    save_simulated_scan(scan, path, overwrite=True)
     return path
 
 

@@ -17,6 +17,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.io.atomic import complete_or_absent
 from napari_stem_orient.io.emd_tree import begin_emd_tree, emd_group
 from napari_stem_orient.io.file_arrays import import_h5py
+from napari_stem_orient.io.own_files import EXPORT, IMAGES
 from napari_stem_orient.virtual.diffraction import VirtualDiffraction
 from napari_stem_orient.virtual.images import VirtualImages
 
@@ -49,11 +50,12 @@ class _Pictures:
     region: NDArray[np.bool_] | None = None
 
 
-def save_virtual_images(images: VirtualImages, path: str | Path) -> Path:
+def save_virtual_images(images: VirtualImages, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write virtual images, in a format that the ending of ``path`` names.
 
     ``.h5``: one RealSlice an image, which py4DSTEM reads, with the detector that made it. ``.tif``: float32, one page
     an image, as ImageJ reads it. ``.npy``: (n_images, scan_y, scan_x) float32, without a word on what made it.
+    With ``overwrite`` they replace a file of somebody else, but for one that an open scan is read from.
     """
     steps = images.calibration.scan_steps_nm
     pictures = _Pictures(
@@ -72,10 +74,12 @@ def save_virtual_images(images: VirtualImages, path: str | Path) -> Path:
         },
         detectors=[detector.model_dump(mode="json") for detector in images.detectors],
     )
-    return _save(pictures, Path(path))
+    return _save(pictures, Path(path), overwrite=overwrite)
 
 
-def save_virtual_diffraction(diffraction: VirtualDiffraction, path: str | Path) -> Path:
+def save_virtual_diffraction(
+    diffraction: VirtualDiffraction, path: str | Path, *, overwrite: bool = False
+) -> Path:
     """Write the mean and the maximum pattern of a region, as `save_virtual_images` writes images.
 
     ``.h5`` holds the region, too, as the dataset "region".
@@ -93,14 +97,14 @@ def save_virtual_diffraction(diffraction: VirtualDiffraction, path: str | Path) 
         },
         region=diffraction.region,
     )
-    return _save(pictures, Path(path))
+    return _save(pictures, Path(path), overwrite=overwrite)
 
 
-def _save(pictures: _Pictures, path: Path) -> Path:
+def _save(pictures: _Pictures, path: Path, *, overwrite: bool) -> Path:
     ending = path.suffix.lower()
     if ending not in IMAGE_ENDINGS:
         raise ValueError(f"{path.name} must end in {', '.join(IMAGE_ENDINGS)}; name it {path.stem}.h5")
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, replaces=(IMAGES, EXPORT), overwrite=overwrite) as temporary:
         if ending == ".npy":
             # to a path, numpy adds an ending where it is not in lower case
             with temporary.open("wb") as file:

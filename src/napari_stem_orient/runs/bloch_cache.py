@@ -137,7 +137,7 @@ def _keep(library: BlochLibrary, path: Path, made_with: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     _make_room(path.parent, size)
-    with complete_or_absent(path) as temporary, temporary.open("wb") as file:
+    with complete_or_absent(path, overwrite=True) as temporary, temporary.open("wb") as file:
         np.savez(file, recipe=np.array(made_with), mirrored=np.array(library.mirrored), **arrays)
 
 

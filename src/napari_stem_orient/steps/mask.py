@@ -145,11 +145,11 @@ def open_mask(path: Path, detector_shape: tuple[int, int] | None = None, *, fing
     return mask
 
 
-def save_mask(mask: Mask, path: Path) -> Path:
+def save_mask(mask: Mask, path: Path, *, overwrite: bool = False) -> Path:
     """Write a mask to a file."""
     from napari_stem_orient.io.detector_masks import save_detector_mask
 
-    save_detector_mask(mask, path)
+    save_detector_mask(mask, path, overwrite=overwrite)
     return path
 
 

@@ -193,7 +193,7 @@ class CalibrateWidget(StagePanel):
         path = ask_save_file(self, "Save the calibration", start=start, kinds=KINDS)
         if path is not None:
             self.run(
-                plain_job(partial(save_calibration, peaks.calibration, path)),
+                plain_job(partial(save_calibration, peaks.calibration, path, overwrite=True)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self.show_message(f"Saved {path.name}."),
             )

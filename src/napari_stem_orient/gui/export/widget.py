@@ -74,16 +74,18 @@ class ExportWidget(StagePanel):
         self._export("Save the map", "_map.h5", "Orientation map (*.h5)", save_result, marks=True)
 
     def _on_ang(self) -> None:
-        self._export("Export .ang", ".ang", "EBSD data (*.ang)", export_ang)
+        self._export("Export .ang", ".ang", "EBSD data (*.ang)", partial(export_ang, overwrite=True))
 
     def _on_csv(self) -> None:
-        write = partial(export_csv, four=self.session.four_indices)
+        write = partial(export_csv, four=self.session.four_indices, overwrite=True)
         self._export("Export a table", ".csv", "Table (*.csv)", write)
 
     def _on_figure(self) -> None:
         kind: str = self.figure_box.currentData()
         kinds = "Pictures (*.png *.tif *.pdf *.svg)"
-        self._export("Export a figure", f"_{kind}.png", kinds, partial(export_figure, kind=kind))
+        self._export(
+            "Export a figure", f"_{kind}.png", kinds, partial(export_figure, kind=kind, overwrite=True)
+        )
 
     def _on_peaks(self) -> None:
         peaks = self.session.peaks

@@ -168,7 +168,7 @@ class VirtualWidget(JobPanel):
         path = ask_save_file(self, "Save virtual images", start=start, kinds=FILES)
         if path is not None:
             self.run(
-                plain_job(partial(save_virtual_images, images, path)),
+                plain_job(partial(save_virtual_images, images, path, overwrite=True)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self.show_message(f"Saved {path.name}."),
             )
