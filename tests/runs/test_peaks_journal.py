@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from napari_stem_orient.detection.correlation import collect_peaks
 from napari_stem_orient.runs.peaks_journal import (
     begin_peaks_journal,
     find_interrupted_detections,
+    keep_calibration,
     kept_in_journal,
     remove_interrupted_detections,
+    remove_kept_peaks,
+    running_detections,
 )
 from napari_stem_orient.runs.run_journal import RunJournal
 
@@ -125,7 +129,7 @@ def test_the_run_that_came_furthest_is_the_first(scan: DataCube, tmp_path: Path)
     for blocks in ([block(1)], [block(1), block(2, 3)], [block(5, 6)]):
         run_until_crash(scan, tmp_path, *blocks)
     assert [run.n_done for run in find_interrupted_detections(scan, folder=tmp_path)] == [3, 2, 1]
-    remove_interrupted_detections(scan, folder=tmp_path)
+    remove_interrupted_detections(scan, description=DESCRIPTION, folder=tmp_path)
     assert find_interrupted_detections(scan, folder=tmp_path) == []
 
 
@@ -133,7 +137,7 @@ def test_runs_of_other_scans_and_running_ones_are_not_offered(scan: DataCube, tm
     journals = tmp_path / "journals"
     run_until_crash(scan, journals, block(1))
     assert find_interrupted_detections(dataclasses.replace(scan, name="other"), folder=journals) == []
-    remove_interrupted_detections(scan, folder=journals)
+    remove_interrupted_detections(scan, description=DESCRIPTION, folder=journals)
     journal = begin_peaks_journal(scan, description=DESCRIPTION, probe_image=PROBE, folder=journals)
     running = kept_in_journal(blocks_then_crash(block(1), block(2)), journal)
     next(running)
@@ -153,3 +157,84 @@ def test_a_run_that_did_nothing_and_a_scan_in_no_file_leave_nothing(scan: DataCu
     assert begin_peaks_journal(in_memory, description={}, probe_image=PROBE, folder=tmp_path) is None
     run_until_crash(in_memory, tmp_path, block(1))
     assert find_interrupted_detections(in_memory, folder=tmp_path) == []
+
+
+OTHERWISE = {"detector": "correlation", "detection": {"min_significance": 9.0}}
+
+
+def finished(
+    scan: DataCube, folder: Path, description: Mapping[str, Any], *, calibrated: float | None = None
+) -> Path:
+    """The journal of a detection of all positions, and of what its peaks were calibrated with since."""
+    journal = begin_peaks_journal(scan, description=description, probe_image=PROBE, folder=folder)
+    assert journal is not None
+    list(kept_in_journal((each for each in [block(*range(12))]), journal))
+    if calibrated is not None:
+        keep_calibration(calibrated_peaks(scan, description, calibrated), scan=None, folder=folder)
+    return journal.path
+
+
+def an_hour_old(path: Path) -> None:
+    before = path.stat().st_mtime - 3600
+    os.utime(path, (before, before))
+
+
+def calibrated_peaks(scan: DataCube, description: Mapping[str, Any], size: float | None) -> BraggPeaks:
+    peaks = collect_peaks(scan, [block(*range(12))], description=description)
+    return (
+        peaks
+        if size is None
+        else dataclasses.replace(peaks, calibration=Calibration(pixel_size_inv_angstrom=size))
+    )
+
+
+def test_a_new_run_leaves_unsaved_peaks_that_were_found_otherwise(scan: DataCube, tmp_path: Path) -> None:
+    older = finished(scan, tmp_path, OTHERWISE)
+    newer = finished(scan, tmp_path, DESCRIPTION)
+    remove_interrupted_detections(scan, description=DESCRIPTION, keep=newer, folder=tmp_path)
+    assert {run.path for run in find_interrupted_detections(scan, folder=tmp_path)} == {older, newer}
+
+
+def test_a_new_run_takes_the_place_of_the_same_but_not_of_what_was_calibrated(
+    scan: DataCube, tmp_path: Path
+) -> None:
+    plain = finished(scan, tmp_path, DESCRIPTION)
+    an_hour_old(plain)  # what is calibrated are the latest
+    measured = finished(scan, tmp_path, DESCRIPTION, calibrated=0.02)
+    newer = finished(scan, tmp_path, DESCRIPTION)
+    remove_interrupted_detections(scan, description=DESCRIPTION, keep=newer, folder=tmp_path)
+    left = {run.path for run in find_interrupted_detections(scan, folder=tmp_path)}
+    assert left == {measured, newer}
+
+
+def test_saving_peaks_forgets_them_and_no_others(scan: DataCube, tmp_path: Path) -> None:
+    other = finished(scan, tmp_path, OTHERWISE)
+    finished(scan, tmp_path, DESCRIPTION, calibrated=0.02)
+    remove_kept_peaks(calibrated_peaks(scan, DESCRIPTION, 0.02), folder=tmp_path)
+    assert [run.path for run in find_interrupted_detections(scan, folder=tmp_path)] == [other]
+
+
+def test_saving_peaks_leaves_the_same_with_another_calibration(scan: DataCube, tmp_path: Path) -> None:
+    older = finished(scan, tmp_path, DESCRIPTION, calibrated=0.02)
+    an_hour_old(older)
+    newer = finished(scan, tmp_path, DESCRIPTION)
+    remove_kept_peaks(calibrated_peaks(scan, DESCRIPTION, None), folder=tmp_path)
+    assert not newer.exists()
+    assert [run.path for run in find_interrupted_detections(scan, folder=tmp_path)] == [older]
+
+
+def test_peaks_calibrated_once_more_and_not_kept_so_are_forgotten_when_saved(
+    scan: DataCube, tmp_path: Path
+) -> None:
+    path = finished(scan, tmp_path, DESCRIPTION, calibrated=0.02)
+    remove_kept_peaks(calibrated_peaks(scan, DESCRIPTION, 0.03), folder=tmp_path)
+    assert not path.exists()
+
+
+def test_the_journal_of_a_running_detection_is_known(scan: DataCube, tmp_path: Path) -> None:
+    finished(scan, tmp_path, OTHERWISE)
+    journal = begin_peaks_journal(scan, description=DESCRIPTION, probe_image=PROBE, folder=tmp_path)
+    assert journal is not None
+    assert running_detections(scan, folder=tmp_path) == (journal.path,)
+    journal.close()
+    assert running_detections(scan, folder=tmp_path) == ()

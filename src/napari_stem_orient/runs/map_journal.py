@@ -81,22 +81,6 @@ def find_kept_maps(*, scan: str | None, peaks: str | None, folder: str | Path | 
     return sorted(found, key=lambda each: (each.finished, int(each.orientation_map.done.sum())), reverse=True)
 
 
-def remove_kept_maps(
-    *,
-    scan: str | None,
-    peaks: str | None,
-    method: str,
-    keep: Path | None = None,
-    folder: str | Path | None = None,
-) -> None:
-    """Forget the maps of a scan, or of peaks, that a method has made; but for the journal ``keep``."""
-    for path in _journals_about(scan, peaks, folder):
-        begun = next(read_journal(path), None)
-        if path != keep and begun is not None and begun.note["made_by"]["method"] == method:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
-
 def _journals_about(scan: str | None, peaks: str | None, folder: str | Path | None) -> list[Path]:
     """Journals of maps of the scan or of the peaks, newest first; those of earlier versions do not say."""
     found = []
@@ -147,7 +131,7 @@ def find_interrupted_map(start: OrientationMap, *, folder: str | Path | None = N
 def remove_interrupted_maps(
     start: OrientationMap, *, keep: Path | None = None, folder: str | Path | None = None
 ) -> None:
-    """Forget the runs that were to fill such a map, but for the journal ``keep``."""
+    """Forget the runs that were to fill such a map, but for the journal ``keep``; others have found something else."""
     remove_free_journals(KIND, _key(start), folder, which=lambda path: path != keep)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,11 +19,14 @@ from napari_stem_orient.core.frames import WITHOUT_PATTERN
 from napari_stem_orient.core.made_otherwise import made_otherwise
 from napari_stem_orient.core.progress import Job, Progress
 from napari_stem_orient.runs.run_journal import (
+    ENDING,
     JournalRecord,
     RunJournal,
     append_to_journal,
     date_in_words,
     free_journals,
+    is_being_written,
+    journal_folder,
     kept,
     new_journal_path,
     read_journal,
@@ -182,9 +186,25 @@ def keep_calibration(
 
 
 def remove_kept_peaks(peaks: BraggPeaks, *, folder: str | Path | None = None) -> None:
-    """Forget peaks that are safe elsewhere by now, or that nobody wants."""
-    for path in _journals_of(peaks, folder):
-        path.unlink(missing_ok=True)
+    """Forget peaks that are safe elsewhere by now, or that nobody wants.
+
+    Those of earlier runs that found the same go too, unless they were calibrated in another way since.
+    """
+    calibrated = {path: _last_calibration(path) for path in _journals_of(peaks, folder)}
+    same = {path for path, other in calibrated.items() if other in (None, peaks.calibration)}
+    if not any(calibrated[path] for path in same):  # calibrated after the journal was written last
+        same.update(list(calibrated)[:1])
+    for path in same:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _last_calibration(path: Path) -> Calibration | None:
+    """What peaks that were found at all positions were calibrated with last; None for others."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        found = [each for each in read_journal(path) if "calibration" in each.note]
+        return Calibration.model_validate(found[-1].note["calibration"]) if found else None
+    return None
 
 
 def _journals_of(peaks: BraggPeaks, folder: str | Path | None) -> list[Path]:
@@ -218,27 +238,37 @@ def find_interrupted_detections(
 def remove_interrupted_detections(
     datacube: DataCube,
     *,
-    description: Mapping[str, Any] | None = None,
+    description: Mapping[str, Any],
     keep: Path | None = None,
     folder: str | Path | None = None,
 ) -> None:
-    """Forget the detections of this scan; those that another program is at, and the journal ``keep``, are left alone.
+    """Forget the detections of this scan that a run like them has made needless.
 
-    With a ``description`` only those that detect in this very way: others have found what no other run has.
+    That are those that detect in this very way, for others have found what no other run has; and of these not what was
+    calibrated after its end, nor what another program is at, nor the journal ``keep``.
     """
     if datacube.path is None:
         return
 
-    def made_so(path: Path) -> bool:
+    def is_needless(path: Path) -> bool:
         if path == keep:
             return False
         begun = next(read_journal(path), None)
-        if begun is None or description is None:
+        if begun is None:
             return True
         made_by = begun.note.get("description")
-        return made_by is not None and not made_otherwise(made_by, description)
+        if made_by is None or made_otherwise(made_by, description):
+            return False
+        run = _read(path, datacube)
+        return run is None or not (run.finished and run.calibrated is not None)
 
-    remove_free_journals(KIND, datacube.fingerprint, folder, which=made_so)
+    remove_free_journals(KIND, datacube.fingerprint, folder, which=is_needless)
+
+
+def running_detections(datacube: DataCube, *, folder: str | Path | None = None) -> tuple[Path, ...]:
+    """Journals of this scan that a program, this one or another, is writing."""
+    pattern = f"{KIND}-{datacube.fingerprint}-*{ENDING}"
+    return tuple(path for path in journal_folder(folder).glob(pattern) if is_being_written(path))
 
 
 def _read(path: Path, datacube: DataCube) -> InterruptedDetection | None:

@@ -42,7 +42,7 @@ class DetectionRun:
     resume_from
         Peaks of an earlier run, made in the same way: what they have is not done again.
     replaces_others
-        Its peaks, once they are whole, take the place of whatever other runs have left of this scan.
+        Its peaks, once they are whole, take the place of what other runs like it have left of this scan.
 
     Attributes
     ----------
@@ -88,7 +88,10 @@ class DetectionRun:
             self._forget_others_like_this()  # the new journal has all that they have
         peaks = yield from with_notices(kept_in_journal(self._noted(), self._journal), self._journal)
         if self._replaces_others and self._journal is not None and self.is_kept:
-            remove_interrupted_detections(plan.datacube, keep=self._journal.path)
+            # peaks that were found otherwise stay until somebody saves or discards them
+            remove_interrupted_detections(
+                plan.datacube, description=plan.description(), keep=self._journal.path
+            )
         return peaks
 
     def _noted(self) -> Generator[DetectedBlock, None, BraggPeaks]:
@@ -189,13 +192,6 @@ def left_detections(datacube: DataCube) -> list[LeftDetection]:
 
     found = (_left(run, datacube) for run in find_interrupted_detections(datacube))
     return [left for left in found if left is not None]
-
-
-def forget_left_detections(datacube: DataCube) -> None:
-    """Remove what detections of a scan have left."""
-    from napari_stem_orient.runs.peaks_journal import remove_interrupted_detections
-
-    remove_interrupted_detections(datacube)
 
 
 @dataclass(frozen=True, slots=True)

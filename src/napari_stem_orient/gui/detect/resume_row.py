@@ -17,7 +17,7 @@ from napari_stem_orient.gui.jobs.resume_jobs import keep_calibrated
 from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
-from napari_stem_orient.steps.detection_run import LeftDetection, forget_left_detections, left_detections
+from napari_stem_orient.steps.detection_run import LeftDetection, left_detections
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -139,7 +139,7 @@ class ResumeRow(QWidget):
             )
         else:
             self._panel.run(
-                plain_job(partial(forget_left_detections, run.plan.datacube)),
+                plain_job(run.forget),
                 title="Forgetting the interrupted run",
                 about_scan=True,
                 on_done=lambda _: self.started_over.emit(),

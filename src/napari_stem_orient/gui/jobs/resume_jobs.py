@@ -45,42 +45,39 @@ def kept_map(scan: str | None, peaks: str | None) -> OfferedMap | None:
 
 
 def save_result(result: BraggPeaks | OrientationMap, path: Path) -> None:
-    """Write a result into a file; the journal that has kept it until now goes."""
+    """Write a result into a file that the user has named; the journal that has kept it until now goes."""
     from napari_stem_orient.io.maps import save_orientation_map
     from napari_stem_orient.io.peaks import save_bragg_peaks
     from napari_stem_orient.runs.map_journal import remove_interrupted_maps
     from napari_stem_orient.runs.peaks_journal import remove_kept_peaks
 
     if isinstance(result, BraggPeaks):
-        save_bragg_peaks(result, path)
+        save_bragg_peaks(result, path, overwrite=True)
         remove_kept_peaks(result)
     else:
-        save_orientation_map(result, path)
+        save_orientation_map(result, path, overwrite=True)
         remove_interrupted_maps(result)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """What journals keep of one scan: its detections, and the maps of these methods.
-
-    `peaks` are those that are there by now; `scan` and `peaks_fingerprint` tell what the maps are of.
-    """
+    """What journals keep of these peaks and maps, and of runs that are being stopped: their journals."""
 
     peaks: BraggPeaks | None
-    datacube: DataCube | None
-    scan: str | None
-    peaks_fingerprint: str | None
-    methods: tuple[str, ...]
+    maps: tuple[OrientationMap, ...]
+    running: tuple[Path, ...]
 
 
 def forget(kept: Kept) -> None:
-    """Remove the journals of results that are saved, or that nobody wants."""
-    from napari_stem_orient.runs.map_journal import remove_kept_maps
-    from napari_stem_orient.runs.peaks_journal import remove_interrupted_detections, remove_kept_peaks
+    """Remove the journals of what nobody wants; what else was found in the same scan stays."""
+    from napari_stem_orient.runs.map_journal import remove_interrupted_maps
+    from napari_stem_orient.runs.peaks_journal import remove_kept_peaks
+    from napari_stem_orient.runs.run_journal import is_being_written
 
     if kept.peaks is not None:
         remove_kept_peaks(kept.peaks)
-    if kept.datacube is not None:
-        remove_interrupted_detections(kept.datacube)
-    for method in kept.methods:
-        remove_kept_maps(scan=kept.scan, peaks=kept.peaks_fingerprint, method=method)
+    for orientation_map in kept.maps:
+        remove_interrupted_maps(orientation_map)
+    for path in kept.running:
+        if not is_being_written(path):  # by another program
+            path.unlink(missing_ok=True)

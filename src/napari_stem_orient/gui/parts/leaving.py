@@ -271,21 +271,18 @@ class _CloseFilter(QObject):
 
 def kept_of(session: Session, loss: Loss) -> Kept:
     """What journals keep of these results and runs."""
+    from napari_stem_orient.runs.peaks_journal import running_detections
+
     peaks = [each.result for each in loss.unsaved if isinstance(each.result, BraggPeaks)]
-    methods = [each.result.method for each in loss.unsaved if isinstance(each.result, OrientationMap)]
+    maps = [each.result for each in loss.unsaved if isinstance(each.result, OrientationMap)]
     stages = [stage for stage, _ in loss.running]
     if Stage.INDEX in stages and session.current_map is not None:
-        methods.append(session.current_map.method)
-    scan = session.datacube.fingerprint if session.datacube is not None else None
-    if scan is None and session.peaks is not None:
-        scan = session.peaks.source_fingerprint
-    found = bool(peaks) or Stage.DETECT in stages
+        maps.append(session.current_map)
+    datacube = session.datacube
     return Kept(
         peaks=peaks[0] if peaks else None,
-        datacube=session.datacube if found else None,
-        scan=scan,
-        peaks_fingerprint=session.peaks_fingerprint,
-        methods=tuple(dict.fromkeys(methods)),
+        maps=tuple(maps),
+        running=running_detections(datacube) if Stage.DETECT in stages and datacube is not None else (),
     )
 
 
