@@ -72,6 +72,48 @@ def test_nan_and_infinite_patterns_count_as_zero_and_are_counted() -> None:
     assert np.isfinite(summary.maximum_pattern).all()
 
 
+@pytest.mark.parametrize("times", [1, 8], ids=["small", "large"])
+def test_bad_pixels_are_in_no_image_and_not_the_direct_beam(times: int) -> None:
+    patterns = np.tile(disks(), (times, times, 1, 1))
+    clean = run(DataCube(da.from_array(patterns, chunks=(2, 8, 48, 64)), Calibration()))[1]
+    bad = np.zeros((48, 64), dtype=bool)
+    bad[1:7, 1:7] = True  # larger than any filter against single pixels
+    patterns[..., bad] = 60000
+    asked: list[int] = []
+
+    def find_bad(frames: np.ndarray) -> np.ndarray:
+        asked.append(len(frames))
+        return (frames == 60000).all(axis=0)
+
+    blocks, summary = run(
+        DataCube(da.from_array(patterns, chunks=(2, 8, 48, 64)), Calibration()), find_bad=find_bad
+    )
+    assert summary.direct_beam_px == pytest.approx((20, 30), abs=0.2)
+    assert np.allclose(summary.dark_field, clean.dark_field, rtol=1e-5)
+    assert np.allclose(summary.bright_field, clean.bright_field, rtol=1e-5)
+    assert summary.n_masked == 36
+    assert summary.maximum_pattern[3, 3] == 60000  # the detector is shown as it is
+    assert len(asked) == 1
+    assert 16 <= asked[0] <= 128
+    assert len(blocks[0].positions)  # there was an image before
+
+
+def test_missing_patterns_do_not_tell_which_pixels_are_bad() -> None:
+    patterns = disks()
+    missing = np.zeros(patterns.shape[:2], dtype=bool)
+    missing[:2] = True
+    patterns[missing] = 0
+    seen: list[np.ndarray] = []
+
+    def find_bad(frames: np.ndarray) -> np.ndarray:
+        seen.append(frames)
+        return np.zeros((48, 64), dtype=bool)
+
+    run(DataCube(da.from_array(patterns), Calibration(), missing=missing), find_bad=find_bad)
+    assert len(seen[0]) == (~missing).sum()
+    assert (seen[0].max(axis=(1, 2)) > 0).all()
+
+
 def test_a_scan_of_zeros_is_summarised_as_zeros() -> None:
     _, summary = run(DataCube(da.zeros((3, 4, 16, 16), dtype=np.uint16), Calibration()))
     assert not summary.dark_field.any()

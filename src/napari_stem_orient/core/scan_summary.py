@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
 
 Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+FindBad = Callable[[NDArray[Any]], Mask]
 
 #: Bytes read between two records: a fraction of a second from a disk.
 RECORD_BYTES = 16 * 2**20
@@ -25,6 +27,8 @@ RECORD_BYTES = 16 * 2**20
 FIRST_BYTES = 128 * 2**20
 #: Seconds that the second, finer coarse grid aims at.
 COARSE_SECONDS = 1.0
+#: Patterns from all over the scan that tell bad pixels, and the most bytes that they may take.
+SAMPLE_FRAMES, SAMPLE_BYTES = 64, 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +92,8 @@ class ScanSummary:
         Row and column of the direct beam in the first patterns read, in px.
     n_invalid
         Number of patterns that hold NaN or infinite values, which count as 0.
+    n_masked
+        Number of detector pixels that are counted in neither dark nor bright field.
     """
 
     dark_field: Float32
@@ -97,15 +103,19 @@ class ScanSummary:
     dark_field_radii_px: tuple[float, float]
     direct_beam_px: tuple[float, float]
     n_invalid: int = 0
+    n_masked: int = 0
 
 
 def summarise(
-    datacube: DataCube, *, dark_field_radii_px: tuple[float, float] | None = None
+    datacube: DataCube,
+    *,
+    dark_field_radii_px: tuple[float, float] | None = None,
+    find_bad: FindBad | None = None,
 ) -> Generator[SummaryBlock, None, ScanSummary]:
     """Virtual dark field, bright field, mean and maximum pattern of a scan.
 
     A coarse grid of positions comes first, so that there is an image at once, then the scan block by
-    block. Peak memory: about 50 MB beside dask's chunks, whatever the size of the scan.
+    block. Peak memory: about 150 MB beside dask's chunks, whatever the size of the scan.
 
     Parameters
     ----------
@@ -114,10 +124,23 @@ def summarise(
     dark_field_radii_px
         Inner and outer radius of the dark-field annulus in px; measured on the first patterns where None:
         all that lies outside the direct beam's disk.
+    find_bad
+        Gives the pixels (det_y, det_x) bool that are not to be counted, from patterns (n, det_y, det_x) of all parts of
+        the scan. It is asked once there is a first image; patterns of mean and maximum show these pixels all the same.
     """
     reader = _Reader(datacube, dark_field_radii_px)
-    if datacube.data.nbytes > 2 * RECORD_BYTES:
+    is_small = datacube.data.nbytes <= 2 * RECORD_BYTES
+    if is_small:  # read twice sooner than the first image could wait
+        summary = yield from _whole_scan(datacube, reader)
+    else:
         yield from _coarse_blocks(datacube, reader)
+    found = False if find_bad is None else reader.leave_out(find_bad)
+    if not is_small or found:
+        summary = yield from _whole_scan(datacube, reader)
+    return summary
+
+
+def _whole_scan(datacube: DataCube, reader: _Reader) -> Generator[SummaryBlock, None, ScanSummary]:
     shape = datacube.scan_shape
     dark, bright = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     done = 0
@@ -153,7 +176,10 @@ class _Reader:
 
     def __init__(self, datacube: DataCube, radii_px: tuple[float, float] | None) -> None:
         self._shape = datacube.detector_shape
-        self._radii = radii_px
+        self._missing = None if datacube.missing is None else datacube.missing.ravel()
+        self._sample: _Sample | None = _Sample(self._shape)
+        self._bad = np.zeros(self._shape, dtype=bool)
+        self._given_radii, self._radii = radii_px, radii_px
         self._beam: tuple[float, float] = (0.0, 0.0)
         self._weights: Float32 | None = None
         self._coarse, self._sum = np.zeros(self._shape), np.zeros(self._shape)
@@ -177,6 +203,8 @@ class _Reader:
         stride: tuple[int, int],
     ) -> SummaryBlock:
         """Values of the patterns ``frames`` (m, det_y, det_x)."""
+        if self._sample is not None:
+            self._sample.take(frames if self._missing is None else frames[~self._missing[positions]])
         frames = frames.astype(np.float32)
         if not np.isfinite(frames.sum()):
             invalid = ~np.isfinite(frames)
@@ -192,29 +220,78 @@ class _Reader:
         sums = frames.reshape(len(frames), -1) @ self._weights
         return SummaryBlock(positions, sums[:, 0].copy(), sums[:, 1].copy(), mean, progress, stride)
 
+    def leave_out(self, find_bad: FindBad) -> bool:
+        """Count bad pixels no more, and look for the direct beam among the others; whether there are any."""
+        assert self._sample is not None
+        frames, self._sample = self._sample.frames(), None
+        if not len(frames):
+            return False
+        self._bad = find_bad(frames)
+        if self._bad.any():  # what has been read tells where the beam is
+            mean = ((self._coarse + self._sum) / (self._n_coarse + self._n_patterns)).astype(np.float32)
+            self._radii = self._given_radii
+            self._weights = self._masks(mean)
+        return bool(self._bad.any())
+
     def summary(self, dark_field: Float32, bright_field: Float32) -> ScanSummary:
         """The result, once the whole scan has been read."""
         assert self._radii is not None
         mean = (self._sum / self._n_patterns).astype(np.float32)
         return ScanSummary(
-            dark_field, bright_field, mean, self._maximum, self._radii, self._beam, self._n_invalid
+            dark_field,
+            bright_field,
+            mean,
+            self._maximum,
+            self._radii,
+            self._beam,
+            self._n_invalid,
+            n_masked=int(self._bad.sum()),
         )
 
     def _masks(self, mean_pattern: Float32) -> Float32:
         """(n_pixels, 2) float32; what a pixel adds to dark field and to bright field."""
-        y, x, radius = direct_beam_disk(mean_pattern)
+        y, x, radius = direct_beam_disk(mean_pattern, mask=self._bad)
         self._beam = (y, x)
         if self._radii is None:
             self._radii = (1.5 * radius + 1, float(np.hypot(*self._shape)))
         inner, outer = self._radii
         rows, columns = np.indices(self._shape)
         distance = np.hypot(rows - y, columns - x).ravel()
-        masks = [(distance >= inner) & (distance <= outer), distance < inner]
+        usable = ~self._bad.ravel()
+        masks = [(distance >= inner) & (distance <= outer) & usable, (distance < inner) & usable]
         return np.asarray(np.stack(masks, axis=1), dtype=np.float32)
 
 
-def direct_beam_disk(mean_pattern: Float32) -> tuple[float, float, float]:
-    """Row, column and radius in px of the brightest disk of a mean pattern; the middle where it is empty."""
+class _Sample:
+    """Some patterns from all parts of what is read, however much that is."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._kept: list[NDArray[Any]] = []
+        self._n_seen, self._every = 0, 1
+        self._most = int(np.clip(SAMPLE_BYTES // (4 * shape[0] * shape[1]), 4, SAMPLE_FRAMES))
+
+    def take(self, frames: NDArray[Any]) -> None:
+        """Keep every few of the patterns (m, det_y, det_x), fewer the more there were."""
+        for frame in frames[-self._n_seen % self._every :: self._every]:
+            self._kept.append(frame.copy())
+        self._n_seen += len(frames)
+        while len(self._kept) > 2 * self._most:
+            self._kept = self._kept[::2]
+            self._every *= 2
+
+    def frames(self) -> NDArray[Any]:
+        """(n, det_y, det_x); what was kept."""
+        return np.stack(self._kept) if self._kept else np.empty((0, 1, 1))
+
+
+def direct_beam_disk(mean_pattern: Float32, *, mask: Mask | None = None) -> tuple[float, float, float]:
+    """Row, column and radius in px of the brightest disk of a mean pattern; the middle where it is empty.
+
+    In the place of pixels of the ``mask`` (det_y, det_x), where it is True, their nearest neighbours count.
+    """
+    if mask is not None and mask.any() and not mask.all():
+        nearest = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)
+        mean_pattern = mean_pattern[tuple(nearest)]
     smooth = ndimage.median_filter(mean_pattern, size=3) if min(mean_pattern.shape) >= 8 else mean_pattern
     low, high = float(smooth.min()), float(smooth.max())
     if not high > low:

@@ -20,6 +20,9 @@ from napari_stem_orient.steps.open import OpenChoice, ScanShapeQuestion, open_fi
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.core.progress import Record
     from napari_stem_orient.core.scan_summary import ScanSummary
@@ -162,7 +165,7 @@ class Opener:
             session.update(request=FileRequest(datacube.path))
         self._note(question=None, shape_refused=False, failed=False, said="")
         self._start(
-            summarise(datacube),
+            summarise(datacube, find_bad=_bad_pixels),
             title=f"Reading {datacube.name}",
             stage=Stage.OPEN,
             on_record=session.fill_summary,
@@ -187,3 +190,10 @@ def _opened(path: Path, choice: OpenChoice) -> Generator[_Begun, None, OpenedFil
     """Open a file, in a job: it may wait for a disk."""
     yield _Begun()
     return open_file(path, choice)
+
+
+def _bad_pixels(frames: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Hot and dead pixels (det_y, det_x) of frames (n, det_y, det_x); torch is imported in the worker that asks."""
+    from napari_stem_orient.detection.bad_pixels import find_bad_pixels
+
+    return find_bad_pixels(frames).mask

@@ -98,10 +98,11 @@ def virtual_diffraction(
         )
     if not inside.any():
         raise ValueError("the region holds no position of the scan: draw it over the map")
-    origins = np.broadcast_to(beam_origins(datacube, origin_px), (datacube.n_positions, 2))
+    usable = usable_pixels(mask, datacube.detector_shape)
+    origins = np.broadcast_to(beam_origins(datacube, origin_px, mask=~usable), (datacube.n_positions, 2))
     shifts = _shifts(origins, inside)
     beam = (origins + shifts)[inside.ravel()].mean(axis=0)
-    pile = _Pile(usable_pixels(mask, datacube.detector_shape))
+    pile = _Pile(usable)
     total, done = int(inside.sum()), 0
     for block in datacube.scan_blocks(max_bytes=RECORD_BYTES, positions=inside.ravel()):
         pile.add(finite_frames(block.frames), shifts[block.positions])

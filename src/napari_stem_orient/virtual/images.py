@@ -136,8 +136,8 @@ def virtual_images(
     """
     if not detectors:
         raise ValueError("there is no virtual detector: add at least one")
-    origins = beam_origins(datacube, origin_px)
     usable = usable_pixels(mask, datacube.detector_shape)
+    origins = beam_origins(datacube, origin_px, mask=~usable)
     counter = DetectorCounter(detectors, datacube.detector_shape, origins, usable)
     result = VirtualImages.empty(datacube, detectors)
     if coarse_first:
@@ -155,15 +155,17 @@ def virtual_images(
     return replace(result, origin_px=(float(row), float(column)), n_masked=n_masked, n_invalid=n_invalid)
 
 
-def beam_origins(datacube: DataCube, origin_px: ArrayLike | None = None) -> NDArray[np.float64]:
+def beam_origins(
+    datacube: DataCube, origin_px: ArrayLike | None = None, *, mask: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     """Row and column of the direct beam, (2,) or (n_positions, 2) float64, in px.
 
     What is given, else what the calibration knows, else what a few patterns from all over the scan show. Positions
-    where it is not known (NaN) get the mean of the others.
+    where it is not known (NaN) get the mean of the others. Pixels of the ``mask`` (det_y, det_x) show no beam.
     """
     if origin_px is None:
         known = datacube.calibration.origin_px
-        return np.asarray(_beam_of_a_sample(datacube) if known is None else known, dtype=np.float64)
+        return np.asarray(_beam_of_a_sample(datacube, mask) if known is None else known, dtype=np.float64)
     origins = np.array(origin_px, dtype=np.float64)
     if origins.shape not in ((2,), (datacube.n_positions, 2)):
         raise ValueError(
@@ -173,7 +175,7 @@ def beam_origins(datacube: DataCube, origin_px: ArrayLike | None = None) -> NDAr
     rows = origins.reshape(-1, 2)  # a view
     unknown = ~np.isfinite(rows).all(axis=1)
     if unknown.all():
-        return beam_origins(datacube)
+        return beam_origins(datacube, mask=mask)
     rows[unknown] = rows[~unknown].mean(axis=0)
     return origins
 
@@ -216,9 +218,9 @@ def _in_the_middle(size: int, count: int) -> NDArray[np.int64]:
     return np.arange(min(stride // 2, size - 1), size, stride, dtype=np.int64)
 
 
-def _beam_of_a_sample(datacube: DataCube) -> tuple[float, float]:
+def _beam_of_a_sample(datacube: DataCube, mask: NDArray[np.bool_] | None) -> tuple[float, float]:
     """Row and column in px of the brightest disk in the mean of a few patterns from all over the scan."""
     cuts = tuple(slice(size // (2 * _SAMPLE), None, max(1, size // _SAMPLE)) for size in datacube.scan_shape)
     frames = computed(datacube.data[cuts]).reshape(-1, *datacube.detector_shape)
-    row, column, _ = direct_beam_disk(finite_frames(frames).mean(axis=0))
+    row, column, _ = direct_beam_disk(finite_frames(frames).mean(axis=0), mask=mask)
     return row, column

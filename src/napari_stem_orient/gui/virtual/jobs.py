@@ -80,7 +80,7 @@ def scan_origins(session: Session) -> NDArray[np.float64] | None:
     if known is not None:
         return np.asarray(known, dtype=np.float64)
     if session.mean_pattern is not None and session.mean_pattern.shape == datacube.detector_shape:
-        return np.asarray(_brightest_disk(session.mean_pattern)[:2])
+        return np.asarray(_brightest_disk(session.mean_pattern, session.detector_mask)[:2])
     return (np.asarray(datacube.detector_shape, dtype=np.float64) - 1) / 2
 
 
@@ -107,12 +107,15 @@ def beam_radius_px(session: Session) -> float:
         except ValueError:
             pass  # voltage or pixel size are not known
     if session.mean_pattern is not None:
-        return max(_brightest_disk(session.mean_pattern)[2], 0.5)
+        return max(_brightest_disk(session.mean_pattern, session.detector_mask)[2], 0.5)
     return FALLBACK_RADIUS_PX
 
 
-def _brightest_disk(pattern: NDArray[np.float32]) -> tuple[float, float, float]:
+def _brightest_disk(
+    pattern: NDArray[np.float32], mask: NDArray[np.bool_] | None
+) -> tuple[float, float, float]:
     """Row, column and radius in px of the brightest disk, from every few pixels of a large pattern: it takes ms."""
     every = math.ceil(max(pattern.shape) / LARGEST_SEARCHED_PX)
-    row, column, radius = direct_beam_disk(pattern[::every, ::every])
+    mask = None if mask is None or mask.shape != pattern.shape else mask[::every, ::every]
+    row, column, radius = direct_beam_disk(pattern[::every, ::every], mask=mask)
     return every * row, every * column, every * radius
