@@ -124,7 +124,7 @@ class MaskRow(QWidget):
         path = ask_save_file(self._panel, "Save the detector mask", start=start, kinds=MASK_KINDS)
         if path is not None:
             self._panel.run(
-                plain_job(partial(save_mask, mask, path)),
+                plain_job(partial(save_mask, mask, path, overwrite=True)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self._panel.show_message(f"Saved {path.name}."),
             )

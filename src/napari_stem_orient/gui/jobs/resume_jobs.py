@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_stem_orient.core.calibration import Calibration
-    from napari_stem_orient.core.datacube import DataCube
     from napari_stem_orient.core.orientation_map import OrientationMap
 
 
