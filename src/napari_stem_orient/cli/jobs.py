@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from napari_stem_orient.core.errors import UserError
+
 if TYPE_CHECKING:
     from napari_stem_orient.core.progress import Record
 
@@ -19,6 +21,14 @@ RecordType = TypeVar("RecordType", bound="Record")
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C, after what was done had been saved; the message says where."""
+
+
+class PartlyDone(UserError):  # noqa: N818 - it says what is the matter
+    """Some of several jobs have failed, and the others not: ``report`` says what came out."""
+
+    def __init__(self, what: str, *, report: str) -> None:
+        super().__init__(what, fix="see the errors above")
+        self.report = report
 
 
 def tell(text: str) -> None:

@@ -28,7 +28,10 @@ from napari_stem_orient.cli.export import export_options, run_export
 from napari_stem_orient.cli.files import UsageError, check_files
 from napari_stem_orient.cli.index import index_options, run_index
 from napari_stem_orient.cli.info import info_options, run_info
+from napari_stem_orient.cli.jobs import PartlyDone
 from napari_stem_orient.cli.options import PROGRAM, one_line
+from napari_stem_orient.cli.recipe import recipe_options, run_recipe
+from napari_stem_orient.cli.run import run_options, run_run
 from napari_stem_orient.cli.train import run_train, train_options
 from napari_stem_orient.cli.virtual import run_virtual, virtual_options
 
@@ -74,6 +77,9 @@ def _run(argv: Sequence[str] | None) -> int:
         print(arguments.run(arguments))
     except UsageError as error:
         parser.error(one_line(error))
+    except PartlyDone as some:
+        print(some.report)
+        return _fail(f"error: {one_line(some)}", ERROR)
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or "stopped; nothing was saved", STOPPED)
     except BrokenPipeError:
@@ -136,6 +142,8 @@ COMMANDS: dict[
     ),
     "virtual": ("make images of virtual detectors, or the pattern of a region", virtual_options, run_virtual),
     "train": ("train a model for crystals of your own", train_options, run_train),
+    "run": ("repeat a recipe with one scan or many", run_options, run_run),
+    "recipe": ("print the recipe that a result was made with", recipe_options, run_recipe),
     "export": ("write a map as .ang, .csv or a picture", export_options, run_export),
     "demo": ("open a simulated scan in napari and index it", demo_options, run_demo),
 }

@@ -11,7 +11,7 @@ from napari_stem_orient.io.scan_kinds import is_hdf5
 
 PEAKS, MAP, IMAGES = "Bragg peaks", "an orientation map", "virtual images"
 CALIBRATION, TABLE, EXPORT = "a calibration", "a table of an orientation map", "an export of this program"
-MODEL = "a trained model"
+MODEL, RECIPE, RUN_TABLE = "a trained model", "a recipe", "a table of a run"
 
 #: What the files of other programs' formats say of who wrote them.
 SIGNATURE = b"napari-stem-orient"
@@ -28,6 +28,8 @@ _HDF5_KINDS = {
 }
 _REPORT = b"simulated patterns that it has not seen"
 _TABLE_HEADER = re.compile(r"y,x,y_nm,x_nm,phase,")
+_RUN_HEADER = re.compile(r"scan,state,positions,disks a pattern,")
+_RECIPE_HEADER = "# A recipe of napari-stem-orient"
 
 
 def kind_of_own_file(path: str | Path) -> str:
@@ -67,7 +69,11 @@ def _kind(path: Path) -> str:
         return _json_kind(set(content) if isinstance(content, dict) else set())
     if ending == ".csv":
         with path.open(encoding="utf-8") as file:
-            return TABLE if _TABLE_HEADER.match(file.readline(4096)) else ""
+            first = file.readline(4096)
+            return RUN_TABLE if _RUN_HEADER.match(first) else TABLE if _TABLE_HEADER.match(first) else ""
+    if ending in (".yaml", ".yml"):
+        with path.open(encoding="utf-8") as file:
+            return RECIPE if file.readline(4096).startswith(_RECIPE_HEADER) else ""
     if ending == ".md":
         with path.open("rb") as file:
             return MODEL if _REPORT in file.read(_SIGNED_BYTES) else ""

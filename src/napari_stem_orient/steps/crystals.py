@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,16 @@ class CrystalChoice(BaseModel):
             return None
         path = Path(self.source)
         return path if path.is_file() or "#" not in self.source else Path(self.source.rpartition("#")[0])
+
+    def with_path(self, change: Callable[[Path], Path]) -> CrystalChoice:
+        """The choice with the name of its file changed, where it has one; "#name" of a structure in it stays."""
+        if not self.source or self.source in BUILTIN_CRYSTALS:
+            return self
+        whole = change(Path(self.source))
+        if whole.is_file() or "#" not in self.source:
+            return self.model_copy(update={"source": whole.as_posix()})
+        path, _, structure = self.source.rpartition("#")
+        return self.model_copy(update={"source": f"{change(Path(path)).as_posix()}#{structure}"})
 
     def load(self) -> Crystal:
         """The structure.

@@ -16,6 +16,7 @@ from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.steps.choice import Choice, Device, Given
 from napari_stem_orient.steps.mask import FoundMask, Mask, MaskChoice, chosen_mask, find_mask
 from napari_stem_orient.steps.probe import ProbeChoice, chosen_probe
+from napari_stem_orient.steps.recorded import recorded
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
@@ -146,7 +147,12 @@ class DetectPlan:
         """Put blocks together, all of them or those done so far."""
         from napari_stem_orient.detection.correlation import collect_peaks
 
-        return collect_peaks(self.datacube, blocks, description=self.description())
+        return self.recorded_in(collect_peaks(self.datacube, blocks, description=self.description()))
+
+    def recorded_in(self, peaks: BraggPeaks) -> BraggPeaks:
+        """Peaks that were made so, which say it."""
+        scan = self.datacube
+        return peaks.with_recipe(recorded(scan.recipe, self.choice, made_from=scan.name))
 
 
 def plan_detection(

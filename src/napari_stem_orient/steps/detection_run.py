@@ -103,7 +103,7 @@ class DetectionRun:
                     block = next(job)
                 except StopIteration as finished:
                     peaks: BraggPeaks = finished.value
-                    return peaks
+                    return self.plan.recorded_in(peaks)
                 self.blocks.append(block)
                 yield block
         finally:

@@ -20,6 +20,7 @@ from napari_stem_orient.indexing.template_parameters import TemplateMatchingPara
 from napari_stem_orient.steps.choice import Choice, Device
 from napari_stem_orient.steps.crystals import CrystalChoice
 from napari_stem_orient.steps.journal_notices import JournalNotice, with_notices
+from napari_stem_orient.steps.recorded import recorded
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -53,7 +54,9 @@ class IndexChoice(Choice):
     @classmethod
     def _parameters_of_the_method(cls, values: Any) -> Any:
         """Read parameters as those of the method that is named, so that an error speaks of no other method's."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or values.get("method", MethodName.TRANSFORMER) not in tuple(
+            MethodName
+        ):
             return values
         model = METHODS[MethodName(values.get("method", MethodName.TRANSFORMER))].parameters
         given = values.get("parameters")
@@ -158,12 +161,14 @@ def indexing_run(choice: IndexChoice, peaks: BraggPeaks, crystals: tuple[Crystal
 
 def empty_map(choice: IndexChoice, run: IndexingRun) -> OrientationMap:
     """The map that a run begins with; ModelError where a crystal has no model."""
+    models = METHODS[choice.method].model_identities(run)
     return OrientationMap.empty(
         run.peaks,
         run.crystals,
         method=choice.method.value,
         parameters=choice.parameters.model_dump(mode="json"),
-        model=METHODS[choice.method].model_identities(run),
+        model=models,
+        recipe=recorded(run.peaks.recipe, choice, made_from=run.peaks.name, models=models),
     )
 
 

@@ -12,6 +12,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.frames import FrameChoice, FramesDoNotFit, position_ranges, positions_from_text
 from napari_stem_orient.steps.choice import Choice, Given
+from napari_stem_orient.steps.recorded import recorded
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -190,6 +191,7 @@ def open_scan(path: Path, choice: OpenChoice) -> DataCube:
         lost=frames.lost,
         pedestal=choice.pedestal,
     )
+    datacube = datacube.with_recipe(recorded({}, choice, made_from=datacube.name))
     if not choice.calibration.root:
         return datacube
     return datacube.with_calibration(choice.calibration.over(datacube.calibration))

@@ -35,10 +35,11 @@ def recorded(
     """
     steps = [*before.get("steps", ()), *(step_as_data(choice) for choice in choices)]
     return {
+        **before,
         "version": RECIPE_VERSION,
         "software": __version__,
         "made_from": made_from or before.get("made_from", ""),
-        "models": dict(before.get("models", {}) if models is None else models),
+        "models": {**before.get("models", {}), **(models or {})},
         "steps": steps,
     }
 
