@@ -14,7 +14,12 @@ from napari_stem_orient._version import __version__
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.core.ragged import flat_positions, gather_rows, merge_rows, offsets_from_counts
-from napari_stem_orient.core.scattering_vectors import PeakSelection, known_origin, scattering_vectors
+from napari_stem_orient.core.scattering_vectors import (
+    PeakSelection,
+    known_origin,
+    moved_origins,
+    scattering_vectors,
+)
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -134,10 +139,8 @@ class BraggPeaks:
         object.__setattr__(self, "_fingerprint", "")
         given = self.q_as_given
         if given is not None:
-            given = (
-                np.ascontiguousarray(given[0], dtype=np.float32),
-                np.ascontiguousarray(given[1], dtype=np.float32),
-            )
+            q_x, q_y = (np.ascontiguousarray(values, dtype=np.float32) for values in given)
+            given = (q_x, q_y)
         object.__setattr__(self, "q_as_given", given)
         object.__setattr__(self, "_q", given)
         object.__setattr__(self, "significance", _known_or_nan(self.significance, len(self.intensity)))
@@ -227,7 +230,11 @@ class BraggPeaks:
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> BraggPeaks:
         """The same peaks, of which it is known by now what was decided to make them."""
-        same = replace(self, recipe=recipe)
+        return self._with(recipe=recipe)
+
+    def _with(self, **changes: Any) -> BraggPeaks:
+        """A copy that differs in nothing that q and fingerprint come from."""
+        same = replace(self, **changes)
         object.__setattr__(same, "_fingerprint", self._fingerprint)
         object.__setattr__(same, "_q", self._q)
         return same
@@ -311,33 +318,19 @@ class BraggPeaks:
             (n_positions, 2) or (2,), row and column of the direct beam in px. Where None, the origins of the
             positions are kept, shifted as the calibration's mean origin is.
         """
-        origins = self._moved_origins(calibration) if origin_px is None else _per_position(origin_px, self)
+        if origin_px is None:
+            origins = moved_origins(self.origin_px, self.calibration.origin_px, calibration.origin_px)
+        else:
+            origins = np.broadcast_to(np.asarray(origin_px, dtype=np.float32), (self.n_positions, 2))
         if origins is None:
             known_origin(calibration, self.detector_shape)
         return replace(self, q_as_given=None, calibration=calibration, origin_px=origins)
 
     def with_checked(self, calibration: Calibration) -> BraggPeaks:
-        """The same peaks, q and fingerprint, with a calibration that differs in what counts as calibrated only.
-
-        Raises
-        ------
-        ValueError
-            Where it differs in more.
-        """
+        """The same peaks and q with other quantities counted as calibrated; ValueError where more differs."""
         if calibration.updated(checked=self.calibration.checked) != self.calibration:
             raise ValueError("another calibration needs other scattering vectors: use with_calibration")
-        same = replace(self, calibration=calibration)
-        object.__setattr__(same, "_q", self._q)
-        object.__setattr__(same, "_fingerprint", self._fingerprint)
-        return same
-
-    def _moved_origins(self, calibration: Calibration) -> Float32 | None:
-        new, old = calibration.origin_px, self.calibration.origin_px
-        if self.origin_px is None or new is None or new == old:
-            return self.origin_px
-        reference = self.origin_px.mean(axis=0, dtype=np.float64) if old is None else np.asarray(old)
-        moved: Float32 = (self.origin_px + (np.asarray(new) - reference)).astype(np.float32)
-        return moved
+        return self._with(calibration=calibration)
 
     @classmethod
     def from_lists(
@@ -452,7 +445,3 @@ def _known_or_nan(values: Float32 | None, number: int) -> Float32:
     if values is None:
         return np.full(number, np.nan, dtype=np.float32)
     return np.asarray(values, dtype=np.float32)
-
-
-def _per_position(origin_px: ArrayLike, peaks: BraggPeaks) -> Float32:
-    return np.broadcast_to(np.asarray(origin_px, dtype=np.float32), (peaks.n_positions, 2))

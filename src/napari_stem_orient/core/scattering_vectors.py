@@ -39,6 +39,17 @@ class PeakSelection:
         return np.diff(self.offsets)
 
 
+def moved_origins(
+    origins: Float32 | None, old: tuple[float, float] | None, new: tuple[float, float] | None
+) -> Float32 | None:
+    """The direct beams (n_positions, 2) of all positions, moved as their mean is from the old to the new one."""
+    if origins is None or new is None or new == old:
+        return origins
+    reference = origins.mean(axis=0, dtype=np.float64) if old is None else np.asarray(old)
+    moved: Float32 = (origins + (np.asarray(new) - reference)).astype(np.float32)
+    return moved
+
+
 def known_origin(calibration: Calibration, detector_shape: tuple[int, int] | None) -> tuple[float, float]:
     """Row and column of the direct beam: calibrated, or else the middle of the detector."""
     if calibration.origin_px is not None:
