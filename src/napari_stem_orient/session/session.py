@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.session.saved import Result
     from napari_stem_orient.session.source import OfScan
     from napari_stem_orient.steps.calibrate import CalibrateChoice
+    from napari_stem_orient.steps.choice import Choice
 
 Value = TypeVar("Value")
 
@@ -130,9 +131,12 @@ class Session:
 
     def choose(self, kind: type[ChoiceType], **fields: Any) -> None:
         """Take what the user has decided about a step, validated: ``session.choose(DetectChoice, device="cpu")``."""
-        choice = self.state.choice(kind).changed(**fields)
-        if choice != self.state.choice(kind):
-            self.update(choices={**self.state.choices, kind.step: choice})
+        self.set_choice(self.state.choice(kind).changed(**fields))
+
+    def set_choice(self, choice: Choice) -> None:
+        """Take all that was decided about a step."""
+        if choice != self.state.choice(type(choice)):
+            self.update(choices={**self.state.choices, choice.step: choice})
 
     def _become(self, after: ScanState) -> None:
         require_main_thread()

@@ -17,8 +17,8 @@ from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.gui.parts.number_box import NumberBox
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
-from napari_stem_orient.steps.detect import DetectPlan
-from napari_stem_orient.steps.probe import ProbeSource
+from napari_stem_orient.steps.detect import DetectChoice, DetectPlan
+from napari_stem_orient.steps.probe import ProbeChoice, ProbeSource
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel
@@ -297,3 +297,14 @@ def test_a_new_calibration_during_the_run_is_that_of_the_peaks(
     assert of_peaks.pixel_size_inv_angstrom == 0.05
     assert of_peaks.origin_px != (1.0, 1.0)  # measured with the peaks, and not checked yet
     assert of_peaks.checked == ("pixel size",)
+
+
+def test_what_is_decided_about_detecting_is_in_the_session_and_followed_from_there(
+    ready: DetectWidget, until: Until
+) -> None:
+    session = ready.session
+    assert ready.planner.choice == session.state.choice(DetectChoice)
+    session.choose(DetectChoice, probe=ProbeChoice(radius_px=5.5))
+    until(lambda: session.probe is not None and session.probe.radius_px == 5.5)
+    assert ready.chooser.source_box.currentData() == "synthetic"
+    assert ready.chooser.radius_box.value() == 5.5

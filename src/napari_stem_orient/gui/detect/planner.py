@@ -29,7 +29,7 @@ MEASURED_FOR = ("probe", "mask", "false_disks_per_pattern")
 
 
 class DetectPlanner:
-    """Keeps the choice of the Detect stage, has measured what it leaves open, and tells the Session what follows.
+    """Has measured what the choice of the Detect stage leaves open, and tells the Session what follows.
 
     Once the first patterns of a scan are read, it measures; and again whenever template or mask are chosen otherwise.
 
@@ -40,12 +40,10 @@ class DetectPlanner:
 
     Attributes
     ----------
-    choice
-        What the user has decided.
     plan
         What follows for the open scan; None before it has been measured.
     changed
-        Emitted when either is another one.
+        Emitted when plan or choice is another one.
     planned
         Emitted when a plan has been measured.
     """
@@ -55,7 +53,7 @@ class DetectPlanner:
 
     def __init__(self, panel: StagePanel) -> None:
         self._panel, self._session = panel, panel.session
-        self.choice = DetectChoice()
+        self._known = self.choice  # that has been acted upon
         self.plan: DetectPlan | None = None
         self._painted: NDArray[np.bool_] | None = None  # what a choice names by its fingerprint
         self._opening: int | None = None  # for which a plan was last asked for
@@ -66,11 +64,17 @@ class DetectPlanner:
         )
         when_destroyed(panel, LatestJob.close, self._measuring)
         panel.watch(("opening",), self._on_opening)
+        panel.watch(("choices",), self._on_choice)
         panel.watch(("datacube",), self._on_datacube_changed)
         panel.watch(("detector_mask",), self._on_mask_changed)
         panel.watch(("mean_pattern",), self._on_mean_pattern)
         panel.watch(("summary",), self._on_summary)
         self._on_mean_pattern()
+
+    @property
+    def choice(self) -> DetectChoice:
+        """What the user has decided."""
+        return self._session.state.choice(DetectChoice)
 
     @property
     def ready(self) -> bool:
@@ -85,22 +89,14 @@ class DetectPlanner:
 
     def choose(self, *, painted: NDArray[np.bool_] | None = None, **fields: Any) -> None:
         """Take what the user has decided; ``painted`` (det_y, det_x) bool is the mask that a choice of one means."""
-        before = self.choice
         self._painted = self._painted if painted is None else painted
-        self.choice = before.changed(**fields)
-        if self.choice == before:
-            return
-        if not _alike(self.choice, before):
-            self._show_mask()
-            self.measure()
-        elif self.plan is not None:
-            self._take(self._as_chosen(self.plan))
-        self.changed.emit()
+        self._session.choose(DetectChoice, **fields)
 
     def take(self, plan: DetectPlan) -> None:
         """Take a plan as it was made earlier, in place of what is chosen."""
         self._measuring.forget()
-        self.choice, self._painted = plan.choice, plan.mask
+        self._known, self._painted = plan.choice, plan.mask
+        self._session.set_choice(plan.choice)
         self._take(replace(plan, datacube=self._session.datacube or plan.datacube))
         self.changed.emit()
 
@@ -169,6 +165,18 @@ class DetectPlanner:
 
     # --- what changes elsewhere ----------------------------------------------------------------------------
 
+    def _on_choice(self) -> None:
+        """Follow what was decided, here or elsewhere."""
+        before, self._known = self._known, self.choice
+        if self._known == before:
+            return
+        if not _alike(self._known, before):
+            self._show_mask()
+            self.measure()
+        elif self.plan is not None:
+            self._take(self._as_chosen(self.plan))
+        self.changed.emit()
+
     def _on_opening(self) -> None:
         """Begin anew with another scan; the engine is not about the scan, and stays."""
         self._measuring.forget()
@@ -176,7 +184,9 @@ class DetectPlanner:
         kept = self._session.detector_mask  # of the same scan, opened again
         self._painted = self._own_mask = kept
         mask = MaskChoice() if kept is None else painted_mask(kept)
-        self.choice = DetectChoice(mask=mask, detector=self.choice.detector, device=self.choice.device)
+        choice = self.choice
+        self._known = DetectChoice(mask=mask, detector=choice.detector, device=choice.device)
+        self._session.set_choice(self._known)
         self.changed.emit()
 
     def _on_mean_pattern(self) -> None:
