@@ -91,10 +91,11 @@ class _Making:
 
     def _say(self, message: str) -> None:
         viewer = self._viewer()
-        if viewer is not None and self._adopted:
+        if viewer is not None:
             from napari_stem_orient.gui.jobs.sessions import session_of
             from napari_stem_orient.gui.parts.opener import opener_of
 
+            open_widget_of(viewer)  # there is something to be read
             opener_of(session_of(viewer)).say(message)
 
     def _on_ended(self) -> None:
