@@ -21,7 +21,6 @@ from napari_stem_orient.gui.detect.probe_chooser import ProbeChooser
 from napari_stem_orient.gui.detect.resume_row import ResumeRow
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
-from napari_stem_orient.gui.jobs.resume_jobs import save_result
 from napari_stem_orient.gui.jobs.workers import error_message, plain_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
 from napari_stem_orient.gui.parts.form_layout import form_label, form_layout, narrow_box
@@ -34,6 +33,7 @@ from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
 from napari_stem_orient.steps.detect import DetectPlan, GivenDetectionParameters, look_at_pattern
 from napari_stem_orient.steps.detection_run import DetectionRun, LeftDetection, plan_to_go_on
+from napari_stem_orient.steps.export import save_result
 from napari_stem_orient.steps.journal_notices import JournalNotice
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class DetectWidget(StagePanel):
         path = ask_save_file(self, "Save Bragg peaks", start=start, kinds=PEAKS_KINDS)
         if path is not None:
             self.run(
-                plain_job(partial(save_result, peaks, path)),
+                plain_job(partial(save_result, peaks, path, overwrite=True)),
                 title=f"Saving {path.name}",
                 on_done=lambda _: self._on_saved(peaks, path.name),
             )

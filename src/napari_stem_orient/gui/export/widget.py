@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton
 
-from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.gui.jobs.resume_jobs import save_result
+from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
@@ -18,14 +17,24 @@ from napari_stem_orient.gui.parts.form_layout import narrow_box
 from napari_stem_orient.gui.parts.opened_results import take_result
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
-from napari_stem_orient.io.figures import export_figure, figure_kinds
-from napari_stem_orient.io.maps import export_ang, export_csv, open_orientation_map
+from napari_stem_orient.io.figures import figure_kinds
+from napari_stem_orient.io.maps import open_orientation_map
 from napari_stem_orient.session.saved import Result
 from napari_stem_orient.session.state import Stage
 from napari_stem_orient.session.unsaved import unsaved_results
+from napari_stem_orient.steps.export import ExportChoice, Exported, export
 
 if TYPE_CHECKING:
     import napari
+
+FILES: dict[Exported, tuple[str, str]] = {
+    Exported.MAP: ("Save the map", "Orientation map (*.h5)"),
+    Exported.PEAKS: ("Save Bragg peaks", "Bragg peaks (*.h5 *.emd)"),
+    Exported.ANG: ("Export .ang", "EBSD data (*.ang)"),
+    Exported.TABLE: ("Export a table", "Table (*.csv)"),
+    Exported.FIGURE: ("Export a figure", "Pictures (*.png *.tif *.pdf *.svg)"),
+}
+"""What the question for a file is called, and the kinds of files that it offers."""
 
 
 class ExportWidget(StagePanel):
@@ -71,30 +80,19 @@ class ExportWidget(StagePanel):
     # --- what the user does --------------------------------------------------------------------------------
 
     def _on_save(self) -> None:
-        self._export("Save the map", "_map.h5", "Orientation map (*.h5)", save_result, marks=True)
+        self._export(ExportChoice(what=Exported.MAP))
 
     def _on_ang(self) -> None:
-        self._export("Export .ang", ".ang", "EBSD data (*.ang)", partial(export_ang, overwrite=True))
+        self._export(ExportChoice(what=Exported.ANG))
 
     def _on_csv(self) -> None:
-        write = partial(export_csv, four=self.session.four_indices, overwrite=True)
-        self._export("Export a table", ".csv", "Table (*.csv)", write)
+        self._export(ExportChoice(what=Exported.TABLE, four_indices=self.session.four_indices))
 
     def _on_figure(self) -> None:
-        kind: str = self.figure_box.currentData()
-        kinds = "Pictures (*.png *.tif *.pdf *.svg)"
-        self._export(
-            "Export a figure", f"_{kind}.png", kinds, partial(export_figure, kind=kind, overwrite=True)
-        )
+        self._export(ExportChoice(what=Exported.FIGURE, figure=self.figure_box.currentData()))
 
     def _on_peaks(self) -> None:
-        peaks = self.session.peaks
-        if peaks is None:
-            self.show_message("There are no Bragg peaks to save: detect or open some first.")
-            return
-        path = self._ask("Save Bragg peaks", "_peaks.h5", "Bragg peaks (*.h5 *.emd)")
-        if path is not None:
-            self._write(partial(save_result, peaks), path, saved=peaks)
+        self._export(ExportChoice(what=Exported.PEAKS))
 
     def _on_open(self) -> None:
         path = ask_open_file(
@@ -110,37 +108,38 @@ class ExportWidget(StagePanel):
 
     # --- writing -------------------------------------------------------------------------------------------
 
-    def _export(
-        self,
-        title: str,
-        ending: str,
-        kinds: str,
-        write: Callable[[OrientationMap, Path], object],
-        *,
-        marks: bool = False,
-    ) -> None:
-        current = self.session.current_map
-        if current is None:
-            self.show_message("There is no orientation map yet: index, or open one.")
+    def _export(self, choice: ExportChoice) -> None:
+        wants_peaks = choice.what is Exported.PEAKS
+        result = self.session.peaks if wants_peaks else self.session.current_map
+        if result is None:
+            peaks, no_map = (
+                "Bragg peaks to save: detect or open some first",
+                "orientation map yet: index, or open one",
+            )
+            self.show_message(f"There {f'are no {peaks}' if wants_peaks else f'is no {no_map}'}.")
             return
-        path = self._ask(title, ending, kinds)
+        path = self._ask(choice)
         if path is not None:
-            self._write(partial(write, current.copy()), path, saved=current if marks else None)
+            written = result if isinstance(result, BraggPeaks) else result.copy()  # it may still be painted
+            saved = result if choice.what in (Exported.MAP, Exported.PEAKS) else None
+            self._write(choice.for_name(path), written, path, saved)
 
-    def _ask(self, title: str, ending: str, kinds: str) -> Path | None:
-        start = (self._start_folder() or Path.home()) / f"{self._name()}{ending}"
+    def _ask(self, choice: ExportChoice) -> Path | None:
+        title, kinds = FILES[choice.what]
+        start = (self._start_folder() or Path.home()) / f"{self._name()}{choice.file_ending}"
         path = ask_save_file(self, title, start=start, kinds=kinds)
         if path is not None:
             self._folder = path.parent
         return path
 
-    def _write(self, write: Callable[[Path], object], path: Path, *, saved: Result | None = None) -> None:
+    def _write(self, choice: ExportChoice, result: Result, path: Path, saved: Result | None) -> None:
         def tell(_: object) -> None:
             if saved is not None:
                 self.session.mark_saved(saved)
             self.show_message(f"Saved {path.name}.")
 
-        self.run(plain_job(partial(write, path)), title=f"Saving {path.name}", on_done=tell)
+        write = partial(export, choice, result, path, overwrite=True)  # the user has been asked
+        self.run(plain_job(write), title=f"Saving {path.name}", on_done=tell)
 
     def _start_folder(self) -> Path | None:
         datacube = self.session.datacube

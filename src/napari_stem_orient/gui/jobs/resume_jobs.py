@@ -43,21 +43,6 @@ def kept_map(scan: str | None, peaks: str | None) -> OfferedMap | None:
     return None if found is None else OfferedMap(found.orientation_map, str(found), found.path)
 
 
-def save_result(result: BraggPeaks | OrientationMap, path: Path) -> None:
-    """Write a result into a file that the user has named; the journal that has kept it until now goes."""
-    from napari_stem_orient.io.maps import save_orientation_map
-    from napari_stem_orient.io.peaks import save_bragg_peaks
-    from napari_stem_orient.runs.map_journal import remove_interrupted_maps
-    from napari_stem_orient.runs.peaks_journal import remove_kept_peaks
-
-    if isinstance(result, BraggPeaks):
-        save_bragg_peaks(result, path, overwrite=True)
-        remove_kept_peaks(result)
-    else:
-        save_orientation_map(result, path, overwrite=True)
-        remove_interrupted_maps(result)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
     """What journals keep of these peaks and maps, and of runs that are being stopped: their journals."""

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox, QPushButton, QWidget
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.jobs.connections import when_destroyed
-from napari_stem_orient.gui.jobs.resume_jobs import Kept, forget, save_result
+from napari_stem_orient.gui.jobs.resume_jobs import Kept, forget
 from napari_stem_orient.gui.jobs.workers import JobHandle, plain_job, start_job
 from napari_stem_orient.gui.parts.file_dialogs import ask_save_file
 from napari_stem_orient.session.saved import Result
@@ -31,6 +31,7 @@ from napari_stem_orient.session.unsaved import (
     loss_on_opening,
     scan_name,
 )
+from napari_stem_orient.steps.export import save_result
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
@@ -292,7 +293,7 @@ def _forget(panels: list[Panel], panel: Panel) -> None:
 
 def _save_all(files: list[tuple[Result, Path]]) -> None:
     for result, path in files:
-        save_result(result, path)
+        save_result(result, path, overwrite=True)
 
 
 def _is_torn_down(window: QMainWindow) -> bool:
