@@ -46,6 +46,12 @@ def indexed(inspect, session, scene):
 def go_to(inspect, session, qtbot, position) -> None:
     session.set_position(position)
     qtbot.waitUntil(lambda: inspect.shown_position == position and inspect.panel.view.pattern is not None)
+    settle(inspect, qtbot)
+
+
+def settle(inspect, qtbot) -> None:
+    """Wait until everything that was asked for is drawn."""
+    qtbot.waitUntil(lambda: not inspect.busy, timeout=60_000)
 
 
 # --- one position ------------------------------------------------------------------------------------------
@@ -131,6 +137,7 @@ def test_the_runner_up_can_be_chosen(indexed, session, scene, qtbot):
     choices = indexed.panel.choices
     assert choices.count() == 2
     choices.setCurrentIndex(1)
+    settle(indexed, qtbot)
     runner_up = indexed.panel.view.reflections
     # turned by 180° about the beam: each reflection goes to the other side
     strongest = int(np.argmax(np.all(runner_up.hkl == best.hkl[0], axis=1)))
@@ -151,6 +158,7 @@ def test_the_picture_stays_in_its_place_while_positions_and_answers_change(index
         go_to(indexed, session, qtbot, position)
         for choice in range(max(1, indexed.panel.choices.count())):
             indexed.panel.choices.setCurrentIndex(choice)
+            settle(indexed, qtbot)
             qtbot.wait(50)
             heights.append((indexed.panel.view.geometry().top(), indexed.panel.view.height()))
     assert len(heights) == 4
@@ -175,6 +183,7 @@ def test_the_panel_says_how_sure_it_is(indexed, session, scene, qtbot):
     for part in (probability, f"± {solution.confidence_deg:.1f}°", "15 of 18 explained"):
         assert part in indexed.panel.text
     indexed.panel.choices.setCurrentIndex(1)  # what is known of the best says nothing of the runner-up
+    settle(indexed, qtbot)
     for part in ("%", "±", "explained"):
         assert part not in indexed.panel.text
 
@@ -197,10 +206,12 @@ def test_where_two_orientations_fit_equally_well_both_can_be_looked_at(indexed, 
     session.set_map(ambiguous_at(scene, (10, 12)))
     panel = indexed.panel
     qtbot.waitUntil(lambda: Reason.AMBIGUOUS.sentence in panel.text)
+    settle(indexed, qtbot)
     assert "Disks detected here: 18" in panel.text
     assert [panel.choices.itemText(i).split(":")[0] for i in range(panel.choices.count())] == ["Either", "Or"]
     np.testing.assert_allclose(panel.view.reflections.x_px, best.x_px)
     panel.choices.setCurrentIndex(1)
+    settle(indexed, qtbot)
     assert "Cu2O" in panel.text
     assert Reason.AMBIGUOUS.sentence in panel.text
     strongest = int(np.argmax(np.all(panel.view.reflections.hkl == best.hkl[0], axis=1)))
@@ -273,6 +284,7 @@ def test_that_the_neighbours_decided_is_said_beside_the_expected_error(indexed, 
     assert lines[error + 1] == "The runner-up fits this pattern as well: the neighbours decided."
     assert "by its neighbours" in status_text(orientation_map, (10, 12))
     indexed.panel.choices.setCurrentIndex(1)  # of the runner-up there is no expected error
+    settle(indexed, qtbot)
     assert "the neighbours decided" not in indexed.panel.text
     go_to(indexed, session, qtbot, (10, 13))  # no runner-up
     assert "the neighbours decided" not in indexed.panel.text
@@ -283,6 +295,7 @@ def test_peaks_without_a_scan_show_circles_and_solution(inspect, session, scene,
     show_map(session, scene)
     session.set_position((3, 4))
     qtbot.waitUntil(lambda: inspect.shown_position == (3, 4))
+    settle(inspect, qtbot)
     assert inspect.panel.view.pattern is None
     assert len(inspect.panel.view.disk_positions()) > 4
     assert inspect.panel.view.reflections is not None
@@ -333,6 +346,7 @@ def test_another_map_is_shown_beside(indexed, viewer, session, scene, qtbot):
     indexed.compare_box.setChecked(True)
     assert map_layers_of(viewer, session).framing.waiting  # the panel takes the canvas some of its width
     qtbot.waitUntil(lambda: "Cu" in indexed.comparison.text)
+    settle(indexed, qtbot)
     assert indexed.comparison.view.reflections is not None
     np.testing.assert_array_equal(indexed.comparison.view.pattern, indexed.panel.view.pattern)
     assert indexed.comparison.title == "Transformer · 0.0° away"
@@ -374,6 +388,7 @@ def test_without_another_map_this_one_pattern_is_matched(indexed, session, qtbot
     go_to(indexed, session, qtbot, (3, 4))
     indexed.compare_box.setChecked(True)
     qtbot.waitUntil(lambda: "Cu" in indexed.comparison.text, timeout=60_000)
+    settle(indexed, qtbot)
     assert indexed.comparison.view.reflections is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -25,21 +26,15 @@ from napari_stem_orient.gui.inspect.colour_key_widget import ColourKeyWidget
 from napari_stem_orient.gui.inspect.display_controls import DisplayControls
 from napari_stem_orient.gui.inspect.lent_width import LentWidth, room_beside
 from napari_stem_orient.gui.inspect.pattern_matcher import PatternMatcher
+from napari_stem_orient.gui.inspect.reflection_reader import Prepared, ReflectionReader, Wanted
 from napari_stem_orient.gui.inspect.rejection_legend import RejectionLegend
+from napari_stem_orient.gui.inspect.resolved import Inspected, differs, resolve
 from napari_stem_orient.gui.inspect.solution_panel import SolutionPanel
+from napari_stem_orient.gui.inspect.text import header_text
 from napari_stem_orient.gui.jobs.connections import Connections, when_destroyed
 from napari_stem_orient.gui.jobs.pattern_reader import PatternReader
 from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.parts.missing_values import asking_label
-from napari_stem_orient.gui.parts.pattern_overlay import (
-    Disks,
-    detected_disks,
-    detector_shape_of,
-    disk_radius_px,
-    pattern_origin_px,
-    preview_disks,
-    simulated_reflections,
-)
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
 from napari_stem_orient.gui.parts.wheel_guard import guard_wheel
 from napari_stem_orient.indexing.methods import method_title
@@ -49,7 +44,7 @@ if TYPE_CHECKING:
 
     from napari_stem_orient.core.answers import IndexedBlock
     from napari_stem_orient.core.orientation_map import OrientationMap
-    from napari_stem_orient.core.solution import Solution
+    from napari_stem_orient.gui.parts.pattern_overlay import Reflections
 
 LOWEST = 160  # of what scrolls: between two other docks on a small screen
 UPDATE_INTERVAL_MS = 15
@@ -61,9 +56,6 @@ LATE_MS = 250
 """After this time without its pattern, a position is shown without it."""
 
 Position = tuple[int, int]
-
-_NOTHING_OPEN = "Open a 4D-STEM scan, Bragg peaks or a map in the dock “Orientation mapping”."
-_CLICK = "Click or drag over a map to see single patterns."
 
 
 class InspectWidget(QWidget):
@@ -80,7 +72,8 @@ class InspectWidget(QWidget):
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
         self._layers = map_layers_of(napari_viewer, self._session)
-        self._shown: Position | None = None
+        self._drawn: Inspected | None = None  # what is to be seen now
+        self._is_new = True  # a panel has come up that nothing is drawn in yet
         self._comparison_title = ""
         self._reader = PatternReader(self._on_pattern)
         self._matcher = PatternMatcher(self._session, self._draw_comparison)
@@ -90,6 +83,11 @@ class InspectWidget(QWidget):
         label, other_label = (asking_label(napari_viewer, self._session, self._connections) for _ in range(2))
         self._header, self._body, self._scroll = label, QWidget(), QScrollArea()
         self._panel, self._comparison = SolutionPanel(), SolutionPanel(other_label)
+        prepared: set[Prepared] = set()
+        self._simulated = {
+            panel: ReflectionReader(partial(self._on_reflections, panel), prepared)
+            for panel in (self._panel, self._comparison)
+        }
         self._splitter = QSplitter(Qt.Orientation.Horizontal)
         self._mean_button = QPushButton("Mean pattern")
         self._compare, self._side_by_side = QCheckBox("Compare methods"), QCheckBox("Maps side by side")
@@ -101,7 +99,6 @@ class InspectWidget(QWidget):
         self._listen()
         self._fit_width()
         self._on_theme_changed()
-        self._draw_mask()
         self._update()
 
     # --- building ------------------------------------------------------------------------------------------
@@ -168,8 +165,7 @@ class InspectWidget(QWidget):
         shown = ("opening", "peaks", "probe", "calibration", "position", "current_result")
         watch(session, shown, self._schedule)
         watch(session, ("mean_pattern", "summary"), self._on_mean_pattern_changed)
-        watch(session, ("preview",), self._draw_disks)
-        watch(session, ("detector_mask",), self._draw_mask)
+        watch(session, ("preview", "detector_mask"), self._redraw)
         watch(session, ("four_indices",), self._on_four_indices_changed)
         connect(session.map_filled, self._on_map_filled)
         for panel in (self._panel, self._comparison):
@@ -184,6 +180,8 @@ class InspectWidget(QWidget):
         self.colour_keys.disconnect_all()
         self._reader.close()
         self._matcher.close()
+        for reader in self._simulated.values():
+            reader.close()
 
     # --- for tests and neighbours --------------------------------------------------------------------------
 
@@ -200,7 +198,12 @@ class InspectWidget(QWidget):
     @property
     def shown_position(self) -> Position | None:
         """The position whose pattern is drawn now; None for the mean pattern."""
-        return self._shown
+        return None if self._drawn is None else self._drawn.position
+
+    @property
+    def busy(self) -> bool:
+        """Whether a pattern is being read or simulated."""
+        return self._reader.busy or any(reader.busy for reader in self._simulated.values())
 
     @property
     def header_text(self) -> str:
@@ -231,7 +234,7 @@ class InspectWidget(QWidget):
             self._late_timer.stop()
             self._draw(position, self._session.mean_pattern if position is None else None)
             return
-        if position != self._shown:
+        if position != self.shown_position:
             self._late_timer.start()
         self._reader.request(datacube, position)
 
@@ -245,7 +248,7 @@ class InspectWidget(QWidget):
     def _on_late(self) -> None:
         """Show disks and solution of a position whose pattern is slow to come."""
         position = self._session.position
-        if position is not None and position != self._shown:
+        if position is not None and position != self.shown_position:
             self._draw(position, None, message="Reading the pattern …")
 
     def _on_mean_pattern_changed(self) -> None:
@@ -257,8 +260,8 @@ class InspectWidget(QWidget):
             panel.set_four_indices(self._session.four_indices)
 
     def _on_map_filled(self, orientation_map: OrientationMap, block: IndexedBlock) -> None:
-        if self._shown is not None:
-            index = self._shown[0] * orientation_map.scan_shape[1] + self._shown[1]
+        if (shown := self.shown_position) is not None:
+            index = shown[0] * orientation_map.scan_shape[1] + shown[1]
             if index in block.positions:
                 self._schedule()
 
@@ -278,6 +281,7 @@ class InspectWidget(QWidget):
         else:
             self._lent_width.give_back()
         self._comparison.setVisible(shown)
+        self._is_new = True
         self._fit_width()
         self._layers.framing.frame_soon()
         self._schedule()
@@ -315,91 +319,60 @@ class InspectWidget(QWidget):
         self, position: Position | None, pattern: NDArray[np.float32] | None, *, message: str = ""
     ) -> None:
         """Draw everything of one position, so that picture, disks and solution always belong together."""
-        self._shown = position
-        self._write_header(message)
+        resolved = resolve(self._session.state, position)
+        self._write_header(resolved, message)
         for panel in self._panels():
-            self._set_frame(panel)
+            self._set_frame(panel, resolved)
             panel.view.set_pattern(pattern)
-        self._draw_disks()
-        self._panel.set_solution(self._solution(self._session.current_map))
-        current = self._session.current_map
+        self._draw_difference(resolved)
+
+    def _redraw(self) -> None:
+        """Draw what has changed about the position that is shown; its pattern is there."""
+        self._draw_difference(resolve(self._session.state, self.shown_position))
+
+    def _draw_difference(self, resolved: Inspected) -> None:
+        """Draw what is not there already; the frame, which all places follow, is set by now."""
+        before, self._drawn = None if self._is_new else self._drawn, resolved
+        self._is_new = False
+        moved = differs("frame", before, resolved)
+        if moved or any(differs(name, before, resolved) for name in ("disks", "is_preview")):
+            for panel in self._panels():
+                panel.view.set_disks(resolved.disks, preview=resolved.is_preview)
+            self.legend.explain(resolved.disks)
+        if moved or differs("mask", before, resolved):
+            for panel in (self._panel, self._comparison):
+                panel.view.set_mask(resolved.mask)
+        if differs("solution", before, resolved):
+            self._panel.set_solution(resolved.solution)
         for panel in self._panels():
-            panel.exploratory.show_for(None if current is None else current.calibration)
-        title = " " if current is None else method_title(current.method)  # as high in both panels
+            panel.exploratory.show_for(resolved.checked_calibration)
+        title = method_title(resolved.method) if resolved.method else " "  # as high in both panels
         self._panel.set_title("" if self._comparison.isHidden() else title)
         self._draw_comparison()
 
-    def _write_header(self, message: str) -> None:
-        session = self._session
-        self._mean_button.setEnabled(self._shown is not None and session.mean_pattern is not None)
-        nothing_open = session.scan_shape is None
-        self._scroll.setVisible(not nothing_open)
-        self._mean_button.setVisible(not nothing_open)
-        if nothing_open:
-            self._header.setText(_NOTHING_OPEN)
-            return
-        if self._shown is None:
-            known = session.mean_pattern is not None
-            self._header.setText(f"Mean pattern. {_CLICK}" if known else _CLICK)
-            return
-        y, x = self._shown
-        text = f"Row {y}, column {x}"
-        steps_nm = None if session.calibration is None else session.calibration.scan_steps_nm
-        if steps_nm is not None:
-            text += f"\ny {y * steps_nm[0]:.4g} nm, x {x * steps_nm[1]:.4g} nm"  # always two lines: the picture stays
-        self._header.setText(f"{text}\n{message}" if message else text)
+    def _write_header(self, resolved: Inspected, message: str) -> None:
+        self._mean_button.setEnabled(resolved.position is not None and resolved.has_mean)
+        self._scroll.setVisible(resolved.is_open)
+        self._mean_button.setVisible(resolved.is_open)
+        text = header_text(resolved)
+        self._header.setText(f"{text}\n{message}" if message and resolved.position is not None else text)
 
     def _panels(self) -> tuple[SolutionPanel, ...]:
         return (self._panel,) if self._comparison.isHidden() else (self._panel, self._comparison)
 
-    def _set_frame(self, panel: SolutionPanel) -> None:
-        session = self._session
-        shape = detector_shape_of(session.datacube, session.peaks)
-        calibration = session.calibration
-        if shape is None or calibration is None:
-            return
-        panel.view.set_frame(
-            origin_px=self._origin_px(shape),
-            pixel_size_inv_angstrom=calibration.pixel_size_inv_angstrom,
-            detector_shape=shape,
-        )
-
-    def _origin_px(self, shape: tuple[int, int]) -> tuple[float, float]:
-        session = self._session
-        assert session.calibration is not None
-        return pattern_origin_px(
-            self._shown, peaks=session.peaks, calibration=session.calibration, detector_shape=shape
-        )
-
-    def _radius_px(self) -> float:
-        calibration = self._session.calibration
-        return 0.0 if calibration is None else disk_radius_px(self._session.probe, calibration)
-
-    def _draw_disks(self) -> None:
-        """Draw the preview of the Detect stage where there is one, else the disks that were detected."""
-        session = self._session
-        disks = self._detected()
-        preview = session.preview if self._shown == session.position else None
-        if self._shown is not None and preview is not None:
-            disks = preview_disks(preview, radius_px=self._radius_px())
-        for panel in self._panels():
-            panel.view.set_disks(disks, preview=preview is not None)
-        self.legend.explain(disks)
-
-    def _draw_mask(self) -> None:
-        for panel in (self._panel, self._comparison):
-            panel.view.set_mask(self._session.detector_mask)
-
-    def _detected(self) -> Disks | None:
-        peaks = self._session.peaks
-        if self._shown is None or peaks is None:
-            return None
-        return detected_disks(peaks, self._shown, radius_px=self._radius_px())
+    def _set_frame(self, panel: SolutionPanel, resolved: Inspected) -> None:
+        frame = resolved.frame
+        if frame is not None:
+            panel.view.set_frame(
+                origin_px=frame.origin_px,
+                pixel_size_inv_angstrom=frame.pixel_size_inv_angstrom,
+                detector_shape=frame.detector_shape,
+            )
 
     def _draw_comparison(self) -> None:
         """Show the other method's map here, or match this pattern where there is none."""
         if not self._comparison.isHidden():
-            comparison = self._matcher.answer(self._shown)
+            comparison = self._matcher.answer(self.shown_position)
             self._comparison_title = comparison.title
             self._comparison.set_solution(comparison.solution, message=comparison.message)
         room = any(panel.says_something for panel in self._panels())
@@ -408,35 +381,31 @@ class InspectWidget(QWidget):
         self._draw_reflections()
 
     def _draw_reflections(self) -> None:
-        session = self._session
-        shape = detector_shape_of(session.datacube, session.peaks)
         for panel in self._panels():
-            chosen = panel.chosen()
-            reflections = None
-            if chosen is not None and shape is not None and session.calibration is not None:
-                crystal, quaternion = chosen
-                reflections = simulated_reflections(
-                    crystal,
-                    quaternion,
-                    calibration=self._calibration_of_map(),
-                    origin_px=self._origin_px(shape),
-                    detector_shape=shape,
-                    disks=self._detected(),
-                )
-            panel.view.set_reflections(reflections, radius_px=self._radius_px())
+            self._simulated[panel].request(self._wanted(panel))
         if not self._comparison.isHidden():
             difference = difference_text(self._panel.chosen(), self._comparison.chosen())
             self._comparison.set_title(" · ".join(filter(None, (self._comparison_title, difference))) or " ")
 
-    def _calibration_of_map(self) -> Any:
-        """Return the calibration that the map was made with: the overlay shows what was found, then."""
-        current = self._session.current_map
-        return self._session.calibration if current is None else current.calibration
-
-    def _solution(self, orientation_map: OrientationMap | None) -> Solution | None:
-        if orientation_map is None or self._shown is None:
+    def _wanted(self, panel: SolutionPanel) -> Wanted | None:
+        """What is to be simulated over the pattern of a panel: what is chosen in it, as the map found it."""
+        chosen, drawn = panel.chosen(), self._drawn
+        if chosen is None or drawn is None or drawn.frame is None or drawn.map_calibration is None:
             return None
-        return orientation_map.at(*self._shown)
+        crystal, quaternion = chosen
+        return Wanted(
+            crystal,
+            quaternion,
+            calibration=drawn.map_calibration,
+            origin_px=drawn.frame.origin_px,
+            detector_shape=drawn.frame.detector_shape,
+            disks=drawn.found,
+        )
+
+    def _on_reflections(self, panel: SolutionPanel, reflections: Reflections | None) -> None:
+        panel.view.set_reflections(
+            reflections, radius_px=0.0 if self._drawn is None else self._drawn.radius_px
+        )
 
 
 def _close(widget_reference: ref[InspectWidget]) -> None:

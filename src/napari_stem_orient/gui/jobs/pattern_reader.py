@@ -15,10 +15,10 @@ from napari_stem_orient.gui.jobs.latest_job import LatestJob
 if TYPE_CHECKING:
     from napari_stem_orient.core.datacube import DataCube
 
-QUICK_S = 0.008
+QUICK_S = 0.005
 """A scan whose last pattern took less than this is read in the main thread: a thread would only delay it."""
 
-SLOW_S = 0.03
+SLOW_S = 0.005
 """A read in the main thread that took longer than this sends the next ones back to the thread."""
 
 Position = tuple[int, int]
