@@ -29,8 +29,14 @@ def make_datacube(
         calibration=make_calibration(pixel),
         opened_as=fingerprint,
         name=fingerprint,
+        recipe={},
     )
-    cube.with_calibration = lambda new: SimpleNamespace(**{**vars(cube), "calibration": new})
+    return _changeable(cube)
+
+
+def _changeable(cube: Any) -> Any:
+    cube.with_calibration = lambda new: _changeable(SimpleNamespace(**{**vars(cube), "calibration": new}))
+    cube.with_recipe = lambda new: _changeable(SimpleNamespace(**{**vars(cube), "recipe": new}))
     return cube
 
 

@@ -38,7 +38,7 @@ class ScanTask:
 
     def job(self) -> Generator[StepStarted | Record, None, Replayed]:
         """Do it."""
-        return replay(self.recipe, self.scan, self.outputs, go_on=self.go_on)
+        return replay(self.recipe, self.scan, self.outputs, go_on=self.go_on, overwrite=self.overwrite)
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able."""

@@ -32,4 +32,4 @@ def run_recipe(arguments: argparse.Namespace) -> str:
     recipe = open_recipe(arguments.file)
     if arguments.output is None:
         return recipe_as_text(recipe).rstrip()
-    return str(save_recipe(recipe, arguments.output))
+    return str(save_recipe(recipe, arguments.output, overwrite=arguments.overwrite))

@@ -88,7 +88,7 @@ def run_run(arguments: argparse.Namespace) -> str:
         tell(f"{doubt}. The maps may be wrong: compare one with template matching, or look at some patterns")
     tasks = _tasks(arguments, ready.recipe)
     arguments.output.mkdir(exist_ok=True)
-    run = _Run(tasks, arguments.output / TABLE_NAME)
+    run = _Run(tasks, arguments.output / TABLE_NAME, overwrite=arguments.overwrite)
     left = [task for task in tasks if not run.took_earlier(task, go_on=arguments.go_on)]
     try:
         if arguments.jobs == 1:
@@ -109,9 +109,10 @@ def run_run(arguments: argparse.Namespace) -> str:
 class _Run:
     """The rows of a run as they come, each in the table at once."""
 
-    def __init__(self, tasks: list[ScanTask], table: Path) -> None:
+    def __init__(self, tasks: list[ScanTask], table: Path, *, overwrite: bool) -> None:
         self.rows: dict[Path, ScanRow] = {}
         self.table = table
+        self._overwrite = overwrite
         self._scans = [task.scan for task in tasks]
 
     def in_order(self) -> list[ScanRow]:
@@ -123,7 +124,7 @@ class _Run:
         from napari_stem_orient.steps.run_table import save_table
 
         self.rows[Path(row.scan)] = row
-        save_table(self.in_order(), self.table)
+        save_table(self.in_order(), self.table, overwrite=self._overwrite)
         what = row.error if row.state == "failed" else _in_short(row)
         tell(f"{row.name}: {row.state}{', ' + what if what else ''}")
 

@@ -18,7 +18,7 @@ from napari_stem_orient.session.calibration_state import CalibrationState
 from napari_stem_orient.session.history import Change, History
 from napari_stem_orient.session.state import MapResult
 from napari_stem_orient.steps.calibrate import CalibrateChoice, confirmed_title
-from napari_stem_orient.steps.open import GivenCalibration
+from napari_stem_orient.steps.open import GivenCalibration, entered_when_opened
 from napari_stem_orient.steps.recorded import recorded
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def with_entered(state: ScanState, calibration: Calibration) -> ScanState:
         calibration = calibration.unchecked_where_changed(before)
     if peaks is None:
         cube = state.datacube
-        return state if cube is None else replace(state, datacube=cube.with_calibration(calibration))
+        if cube is None:
+            return state
+        entered = entered_when_opened(cube.recipe, cube.calibration, calibration)
+        return replace(state, datacube=cube.with_calibration(calibration).with_recipe(entered))
     peaks = peaks.with_calibration(following_change(peaks.calibration, before, calibration))
     return _with_change(state, "Entered", peaks, scan=calibration, choice=_entering(before, calibration))
 

@@ -9,6 +9,7 @@ from napari_stem_orient.core.merged_calibration import with_gaps_filled
 from napari_stem_orient.session.calibrated import with_checks, with_entered, with_history_begun
 from napari_stem_orient.session.source import Source
 from napari_stem_orient.session.state import MapResult
+from napari_stem_orient.steps.open import entered_when_opened
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -35,7 +36,8 @@ def with_scan(state: ScanState, datacube: DataCube | None) -> ScanState:
 def _with_scan_again(state: ScanState, datacube: DataCube, in_force: Calibration) -> ScanState:
     """The state with the same scan opened again: once it has been read, it is only read on from where it lies now."""
     known = with_gaps_filled(in_force, datacube.calibration)
-    datacube, mask = datacube.with_calibration(in_force), state.detector_mask
+    entered = entered_when_opened(datacube.recipe, datacube.calibration, in_force)
+    datacube, mask = datacube.with_calibration(in_force).with_recipe(entered), state.detector_mask
     if state.summary is not None:
         return with_entered(replace(state, datacube=datacube), known)
     state = _without_patterns(state)

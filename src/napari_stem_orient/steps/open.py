@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.core.frames import FrameChoice, FramesDoNotFit, position_ranges, positions_from_text
+from napari_stem_orient.core.merged_calibration import changed_between
 from napari_stem_orient.steps.choice import Choice, Given
 from napari_stem_orient.steps.recorded import recorded
 
@@ -195,6 +197,25 @@ def open_scan(path: Path, choice: OpenChoice) -> DataCube:
     if not choice.calibration.root:
         return datacube
     return datacube.with_calibration(choice.calibration.over(datacube.calibration))
+
+
+def entered_when_opened(recipe: Mapping[str, Any], before: Calibration, after: Calibration) -> dict[str, Any]:
+    """The recipe of a scan whose calibration was changed by hand: what was entered belongs to how it is read.
+
+    A pixel size that follows from an angle is not entered beside it.
+    """
+    fields = changed_between(before, after)
+    if fields & {"pixel_angle_mrad", "voltage_kv"} and after.pixel_angle_mrad is not None:
+        fields -= {"pixel_size_inv_angstrom"}
+    steps = list(recipe.get("steps", ()))
+    first = dict(steps[0]) if steps and steps[0].get("step") == OpenChoice.step else {}
+    given = GivenCalibration(first.get("calibration", {}))
+    given = given.with_values(**{name: getattr(after, name) for name in sorted(fields)})
+    first["calibration"] = given.model_dump(mode="json")
+    choice = OpenChoice.model_validate({name: value for name, value in first.items() if name != "step"})
+    others = steps[1:] if steps and steps[0].get("step") == OpenChoice.step else steps
+    begun = recorded({**recipe, "steps": []}, choice)
+    return {**begun, "steps": [*begun["steps"], *others]}
 
 
 def open_file(path: Path, choice: OpenChoice) -> OpenedFile:

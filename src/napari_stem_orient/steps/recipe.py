@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 
 from napari_stem_orient._version import __version__
 from napari_stem_orient.core.errors import UserError
+from napari_stem_orient.steps.calibrate import CalibrateChoice
 from napari_stem_orient.steps.choice import Choice
 from napari_stem_orient.steps.crystals import CrystalChoice
 from napari_stem_orient.steps.detect import DetectChoice
@@ -24,7 +25,7 @@ ChoiceType = TypeVar("ChoiceType", bound=Choice)
 Data = Mapping[str, Any]
 
 STEPS: Mapping[str, type[Choice]] = MappingProxyType(
-    {choice.step: choice for choice in (OpenChoice, DetectChoice, IndexChoice)}
+    {choice.step: choice for choice in (OpenChoice, DetectChoice, CalibrateChoice, IndexChoice)}
 )
 """Name of each step that a recipe can have -> its choice, in the order in which they come."""
 

@@ -84,11 +84,15 @@ def recipe_from_text(text: str, *, folder: Path | None = None) -> Recipe:
     return with_paths(recipe, lambda path: Path(os.path.normpath(base / path)))
 
 
-def save_recipe(recipe: Recipe, path: Path) -> Path:
-    """Write a recipe to a file, whole or not at all; files in it are named from there."""
-    from napari_stem_orient.io.atomic import complete_or_absent
+def save_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> Path:
+    """Write a recipe to a file, whole or not at all; files in it are named from there.
 
-    with complete_or_absent(path) as temporary:
+    It takes the place of an earlier recipe that this program has written, and with ``overwrite`` of anything.
+    """
+    from napari_stem_orient.io.atomic import complete_or_absent
+    from napari_stem_orient.io.own_files import RECIPE
+
+    with complete_or_absent(path, replaces=(RECIPE,), overwrite=overwrite) as temporary:
         temporary.write_text(recipe_as_text(recipe, folder=path.absolute().parent), encoding="utf-8")
     return path
 

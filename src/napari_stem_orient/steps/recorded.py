@@ -44,6 +44,15 @@ def recorded(
     }
 
 
+def with_scan_of(recipe: Mapping[str, Any], scan: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of a result in which the scan is read as another recipe says, that of the scan as it is now."""
+    opened = [step for step in scan.get("steps", ()) if step["step"] == "open"]
+    return {
+        **recipe,
+        "steps": [*opened, *(step for step in recipe.get("steps", ()) if step["step"] != "open")],
+    }
+
+
 def step_as_data(choice: Choice) -> dict[str, Any]:
     """A choice JSON-able with the name of its step: all that was decided, the program's own choices among it.
 

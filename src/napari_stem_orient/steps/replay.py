@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_stem_orient._version import __version__
 from napari_stem_orient.core.progress import Progress, Record
 from napari_stem_orient.detection.detectors import DETECTORS
 from napari_stem_orient.indexing.methods import METHODS
 from napari_stem_orient.steps import index as indexing
+from napari_stem_orient.steps.calibrate import CalibrateChoice
+from napari_stem_orient.steps.calibration_run import calibrate
 from napari_stem_orient.steps.crystals import loaded
 from napari_stem_orient.steps.detect import DetectChoice, plan_detection
 from napari_stem_orient.steps.detection_run import DetectionRun, resumable
@@ -99,6 +102,16 @@ def prepared(recipe: Recipe) -> Prepared:
     doubts: list[str] = []
     models: dict[str, dict[str, str]] = {}
     for choice in steps:
+        if isinstance(choice, CalibrateChoice):
+            loaded(choice.crystals)
+            for path in filter(None, (choice.source, choice.rings)):
+                if not path.exists():
+                    raise RecipeError(
+                        f"there is no file {path}, which the recipe calibrates with",
+                        value=str(path),
+                        fix="bring it back, or correct its name in the recipe",
+                        field="source",
+                    )
         if isinstance(choice, IndexChoice):
             crystals = loaded(choice.crystals)
             doubts += indexing.check(choice, crystals)
@@ -126,7 +139,7 @@ def _refuse_other_models(recipe: Recipe, found: dict[str, dict[str, str]]) -> No
 
 
 def replay(
-    recipe: Recipe, scan: Path, outputs: Outputs, *, go_on: bool = False
+    recipe: Recipe, scan: Path, outputs: Outputs, *, go_on: bool = False, overwrite: bool = False
 ) -> Generator[StepStarted | Record, None, Replayed]:
     """Repeat a recipe with one scan.
 
@@ -140,6 +153,8 @@ def replay(
         Where the results go: whole or not at all, first the peaks, then the map.
     go_on
         Go on from what a run that broke off has left of this scan.
+    overwrite
+        Whether the results may take the place of files that this program has not written.
 
     Raises
     ------
@@ -160,27 +175,34 @@ def replay(
     peaks = yield from run.job()
     maps: list[OrientationMap] = []
     for choice in recipe.steps:
-        if isinstance(choice, IndexChoice):
+        if isinstance(choice, CalibrateChoice):
+            yield StepStarted("calibrate", Progress(0, 1, "parts"))
+            peaks = yield from calibrate(choice, peaks, orientation_map=maps[-1] if maps else None)
+        elif isinstance(choice, IndexChoice):
             yield StepStarted("index", Progress(0, peaks.n_positions, "patterns"))
             leftovers = indexing.Leftovers.TAKE if go_on else indexing.Leftovers.IGNORE
             job = indexing.index(choice, peaks, loaded(choice.crystals), leftovers=leftovers)
             maps.append((yield from job))
     yield StepStarted("save", Progress(0, 1, "files"))
-    made = Replayed(peaks, maps[-1] if maps else None)
-    _save(made, outputs)
+    # the last result says that this recipe has made it; a refinement that has gained nothing is not in what it knows
+    whole = {**recipe.to_data(), "software": __version__, "made_from": datacube.name}
+    made = Replayed(
+        peaks if maps else peaks.with_recipe(whole), replace(maps[-1], recipe=whole) if maps else None
+    )
+    _save(made, outputs, overwrite=overwrite)
     run.forget()
     for each in maps:
         indexing.safe(each)
     return made
 
 
-def _save(made: Replayed, outputs: Outputs) -> None:
+def _save(made: Replayed, outputs: Outputs, *, overwrite: bool) -> None:
     from napari_stem_orient.io.maps import save_orientation_map
     from napari_stem_orient.io.peaks import save_bragg_peaks
 
-    save_bragg_peaks(made.peaks, outputs.peaks)
+    save_bragg_peaks(made.peaks, outputs.peaks, overwrite=overwrite)
     if made.orientation_map is not None and outputs.map is not None:
-        save_orientation_map(made.orientation_map, outputs.map)
+        save_orientation_map(made.orientation_map, outputs.map, overwrite=overwrite)
 
 
 def made_before(recipe: Recipe, scan: Path, outputs: Outputs) -> Replayed:

@@ -152,11 +152,12 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     ]
 
 
-def save_table(rows: Sequence[ScanRow], path: Path) -> None:
-    """Write the table as CSV, whole or not at all."""
+def save_table(rows: Sequence[ScanRow], path: Path, *, overwrite: bool = False) -> None:
+    """Write the table as CSV, whole or not at all; in place of an earlier one, or with ``overwrite`` of anything."""
     from napari_stem_orient.io.atomic import complete_or_absent
+    from napari_stem_orient.io.own_files import RUN_TABLE
 
-    with complete_or_absent(path) as temporary:
+    with complete_or_absent(path, replaces=(RUN_TABLE,), overwrite=overwrite) as temporary:
         temporary.write_text(as_csv(rows), encoding="utf-8", newline="")
 
 

@@ -35,6 +35,7 @@ from napari_stem_orient.steps.detect import DetectPlan, GivenDetectionParameters
 from napari_stem_orient.steps.detection_run import DetectionRun, LeftDetection, plan_to_go_on
 from napari_stem_orient.steps.export import save_result
 from napari_stem_orient.steps.journal_notices import JournalNotice
+from napari_stem_orient.steps.recorded import with_scan_of
 
 if TYPE_CHECKING:
     import napari
@@ -174,11 +175,13 @@ class DetectWidget(StagePanel):
 
     def _take(self, peaks: BraggPeaks) -> None:
         """Hand the peaks to the Session, in the calibration of now: it may have changed during the run."""
-        calibration = self.session.calibration
+        calibration, scan = self.session.calibration, self.session.datacube
         if calibration is not None:
             calibration = with_measured_origin(calibration, peaks.calibration)
             if calibration != peaks.calibration:
                 peaks = peaks.with_calibration(calibration)
+                if scan is not None:
+                    peaks = peaks.with_recipe(with_scan_of(peaks.recipe, scan.recipe))
         self.session.set_peaks(peaks, of_open_scan=True)
 
     def _plan_to_go_on(self) -> DetectPlan | None:
