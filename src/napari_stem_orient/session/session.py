@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.core.scan_summary import ScanSummary, SummaryBlock
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
+    from napari_stem_orient.session.recorder import OpenedRecipe
     from napari_stem_orient.session.rules import StageState
     from napari_stem_orient.session.saved import Result
     from napari_stem_orient.session.source import OfScan
@@ -137,6 +138,12 @@ class Session:
         """Take all that was decided about a step."""
         if choice != self.state.choice(type(choice)):
             self.update(choices={**self.state.choices, choice.step: choice})
+
+    def take_recipe(self, opened: OpenedRecipe) -> None:
+        """Choose for detection and indexing what a recipe says; see `recorder.with_choices_of`."""
+        from napari_stem_orient.session.recorder import with_choices_of
+
+        self._become(with_choices_of(self.state, opened))
 
     def _become(self, after: ScanState) -> None:
         require_main_thread()

@@ -34,7 +34,13 @@ MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = MappingPr
 
 
 class RecipeError(UserError):
-    """A recipe that cannot be read, or repeated; ``field`` names the place in it ("steps.1.parameters.edge_px")."""
+    """A recipe that cannot be read, or repeated; ``place`` says where in it ("steps.1.parameters.edge_px")."""
+
+    def __init__(
+        self, what: str, *, value: object = None, fix: str = "", field: str = "", place: str = ""
+    ) -> None:
+        super().__init__(what, value=value, fix=fix, field=field)
+        self.place = place
 
 
 class Recipe(BaseModel):
@@ -56,9 +62,9 @@ class Recipe(BaseModel):
         names = [choice.step for choice in self.steps]
         for name, before in (("open", ()), ("detect", ("open",))):
             if names.count(name) > 1:
-                raise RecipeError(f"the step {name} is there twice", fix="keep one", field="steps")
+                raise RecipeError(f"the step {name} is there twice", fix="keep one", place="steps")
             if name in names and set(names[: names.index(name)]) - set(before):
-                raise RecipeError(f"the step {name} comes too late", fix="put it further up", field="steps")
+                raise RecipeError(f"the step {name} comes too late", fix="put it further up", place="steps")
         return self
 
     @classmethod
@@ -133,7 +139,7 @@ def migrated(data: Data) -> dict[str, Any]:
         raise RecipeError(
             f"the recipe has the version {version!r}",
             fix=f"give a number, 1 to {RECIPE_VERSION}",
-            field="version",
+            place="version",
         )
     found = dict(data)
     if version > RECIPE_VERSION:
@@ -142,7 +148,7 @@ def migrated(data: Data) -> dict[str, Any]:
             f"program, {__version__}, knows {RECIPE_VERSION}",
             value=version,
             fix="update napari-stem-orient",
-            field="version",
+            place="version",
         )
     while version < RECIPE_VERSION:
         found = {**MIGRATIONS[version](found), "version": version + 1}
@@ -185,13 +191,13 @@ def _parsed(data: dict[str, Any]) -> dict[str, Any]:
     steps = data["steps"]
     if not isinstance(steps, Sequence) or isinstance(steps, str):
         raise RecipeError(
-            "the steps of the recipe are no list", fix="begin each with '- step: '", field="steps"
+            "the steps of the recipe are no list", fix="begin each with '- step: '", place="steps"
         )
     found = {**data, "steps": tuple(_parsed_step(step, number) for number, step in enumerate(steps))}
     unknown = set(found) - set(Recipe.model_fields)
     if unknown:
         name = sorted(map(str, unknown))[0]
-        raise RecipeError(f"a recipe has nothing called {name!r}", fix="leave it out", field=name)
+        raise RecipeError(f"a recipe has nothing called {name!r}", fix="leave it out", place=name)
     return found
 
 
@@ -202,7 +208,7 @@ def _parsed_step(step: Any, number: int) -> Choice:
     name = step.get("step") if isinstance(step, Mapping) else step
     if not isinstance(step, Mapping) or not isinstance(name, str) or name not in STEPS:
         raise RecipeError(
-            f"step {number + 1} is {name!r}", value=name, fix=f"use one of {', '.join(STEPS)}", field=place
+            f"step {number + 1} is {name!r}", value=name, fix=f"use one of {', '.join(STEPS)}", place=place
         )
     try:
         return STEPS[name].model_validate({key: value for key, value in step.items() if key != "step"})
@@ -229,7 +235,7 @@ def _of_field(error: ValidationError, name: str, place: str) -> RecipeError:
         says = str(ours or item["msg"])
         value = "" if isinstance(item["input"], Mapping) else f" {item['input']!r}"
         what, fix = f"{where}{value}: {says[:1].lower()}{says[1:]}", ""
-    return RecipeError(what, value=item["input"], fix=fix, field=".".join(filter(None, [place, *places])))
+    return RecipeError(what, value=item["input"], fix=fix, place=".".join(filter(None, [place, *places])))
 
 
 # --- other values ----------------------------------------------------------------------------------------------------

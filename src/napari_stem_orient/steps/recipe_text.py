@@ -75,7 +75,7 @@ def recipe_from_text(text: str, *, folder: Path | None = None) -> Recipe:
     try:
         recipe = Recipe.from_data(migrated(data))
     except UserError as error:
-        line = _line_of(node, getattr(error, "field", ""))
+        line = _line_of(node, getattr(error, "place", ""))
         where = f"line {line}: " if line else ""
         raise RecipeError(
             f"{where}{error.what}", value=error.value, fix=error.fix, field=error.field

@@ -71,7 +71,9 @@ def as_data(model: BaseModel) -> dict[str, Any]:
             if whole[name]:
                 found[name] = whole[name]
         elif isinstance(value, BaseModel):
-            found[name] = as_data(value)
+            part = as_data(value)
+            if part:
+                found[name] = part
         elif isinstance(value, tuple) and value and all(isinstance(each, BaseModel) for each in value):
             found[name] = [as_data(each) for each in value]
         elif not _is_open(whole[name]) or field.get_default(call_default_factory=True) != value:

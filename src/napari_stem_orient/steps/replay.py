@@ -96,7 +96,7 @@ def prepared(recipe: Recipe) -> Prepared:
             f"the detector mask {detect.mask.fingerprint} was painted, and is in no file",
             value=detect.mask.fingerprint,
             fix="save the recipe in the window, which keeps the mask beside it, or name a mask file",
-            field="mask",
+            place="mask",
         )
     steps = recipe.steps if recipe.choice(OpenChoice) else (OpenChoice(), *recipe.steps)
     doubts: list[str] = []
@@ -110,7 +110,7 @@ def prepared(recipe: Recipe) -> Prepared:
                         f"there is no file {path}, which the recipe calibrates with",
                         value=str(path),
                         fix="bring it back, or correct its name in the recipe",
-                        field="source",
+                        place="source",
                     )
         if isinstance(choice, IndexChoice):
             crystals = loaded(choice.crystals)
@@ -134,7 +134,7 @@ def _refuse_other_models(recipe: Recipe, found: dict[str, dict[str, str]]) -> No
                 f"{wanted.get('name')} with {wanted.get('weights')} when the recipe was recorded",
                 value=here.get("weights"),
                 fix="bring the former model back, or take it out of 'models:' to use this one",
-                field=f"models.{crystal}",
+                place=f"models.{crystal}",
             )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.gui.export.recipe_box import RecipeBox
 from napari_stem_orient.gui.jobs.workers import plain_job
 from napari_stem_orient.gui.parts.exploratory_note import ExploratoryNote
 from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_file
@@ -73,6 +74,8 @@ class ExportWidget(StagePanel):
         self.exploratory = ExploratoryNote()
         self.unsaved_label = plain_label()
         self._lay_out()
+        self.recipe_box = RecipeBox(self)
+        self.content.addWidget(self.recipe_box)
         self.content.addWidget(self.unsaved_label)
         self.content.addWidget(self.exploratory)
         self.refresh()
