@@ -67,6 +67,7 @@ def test_without_a_change_the_map_comes_out_again_and_with_large_ones_it_does_no
 def test_the_table_reads_as_text_and_the_steps_tell_which_change_it_is_at() -> None:
     records, result = table()
     assert len(result.header()) == len(result.rows()[0]) == 7
+    assert len(result.header(phases=False)) == len(result.rows(phases=False)[0]) == 6
     assert [row[0] for row in result.rows()] == ["-6 %", "as it is", "+0.5 %"]
     assert {record.note for record in records} == {
         "pixel size -6 %",

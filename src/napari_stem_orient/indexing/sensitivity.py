@@ -94,10 +94,10 @@ class SensitivityTable:
     entries: tuple[SensitivityRow, ...]
     n_positions: int
 
-    def header(self) -> tuple[str, ...]:
-        """Names of the columns."""
+    def header(self, *, phases: bool = True) -> tuple[str, ...]:
+        """Names of the columns; without that of the phases where there is one only."""
         near, far = MOVED_DEG
-        return (
+        names = (
             "Pixel size",
             "Median turn (°)",
             f"Moved > {near:g}°",
@@ -106,10 +106,11 @@ class SensitivityTable:
             "Mean score",
             "Other phase",
         )
+        return names if phases else names[:-1]
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """One row of texts a change."""
-        return [
+    def rows(self, *, phases: bool = True) -> list[tuple[str, ...]]:
+        """One row of texts a change, under `header`."""
+        rows: list[tuple[str, ...]] = [
             (
                 "as it is" if entry.change_percent == 0 else f"{entry.change_percent:+g} %",
                 f"{entry.median_disorientation_deg:.2f}",
@@ -121,6 +122,7 @@ class SensitivityTable:
             )
             for entry in self.entries
         ]
+        return rows if phases else [row[:-1] for row in rows]
 
 
 def calibration_sensitivity(

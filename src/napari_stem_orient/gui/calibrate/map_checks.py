@@ -124,8 +124,7 @@ class MapChecks(QWidget):
             self._panel.show_message("Map or calibration changed meanwhile: ask again.")
             return
         phases = len(subject[1].crystals) > 1
-        kept = [index for index, name in enumerate(found.header()) if phases or "phase" not in name]
-        header, *rows = [[row[index] for index in kept] for row in (found.header(), *found.rows())]
+        header, rows = found.header(phases=phases), found.rows(phases=phases)
         self.table.clear()
         self.table.setColumnCount(len(header))
         self.table.setRowCount(len(rows))
