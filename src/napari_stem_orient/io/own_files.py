@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 
-from napari_stem_orient.io.file_arrays import import_h5py
 from napari_stem_orient.io.scan_kinds import is_hdf5
 
 PEAKS, MAP, IMAGES = "Bragg peaks", "an orientation map", "virtual images"
@@ -87,6 +86,10 @@ def _json_kind(names: set[str]) -> str:
 
 
 def _hdf5_kind(path: Path) -> str:
+    from napari_stem_orient.io.file_arrays import (
+        import_h5py,
+    )  # which needs dask: not before a window is there
+
     with import_h5py().File(path, "r") as file:
         names = set(file)
         for group, (kind, others) in _HDF5_KINDS.items():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.steps.open import ScanShapeQuestion
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class FileRequest:
     """The file that was chosen last.
 

@@ -237,5 +237,5 @@ def _same(one: object, other: object) -> bool:
     """Whether two values are equal: plain ones by value, arrays, results and jobs only where they are one object."""
     if one is other:
         return True
-    plain = (str, int, tuple, frozenset, Enum, PurePath, BaseModel, Source, CrystalsToIndex)
+    plain = (str, int, tuple, frozenset, Enum, PurePath, BaseModel, Source, CrystalsToIndex, FileRequest)
     return isinstance(one, plain) and type(one) is type(other) and one == other

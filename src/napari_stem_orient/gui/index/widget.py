@@ -239,7 +239,9 @@ class IndexWidget(StagePanel):
         self.session.choose(IndexChoice, method=name, parameters=self.forms[name].value)
 
     def _on_device_chosen(self, _: int) -> None:
-        self.session.choose(IndexChoice, device=self.device_box.currentData())
+        device = self.device_box.currentData()
+        if device is not None:  # as long as there is none to choose
+            self.session.choose(IndexChoice, device=device)
 
     def _show_choice(self) -> None:
         """Show what is decided about indexing."""
