@@ -14,6 +14,7 @@ from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.io.peaks import save_bragg_peaks
+from napari_stem_orient.steps import virtual as virtual_step
 from napari_stem_orient.virtual import images as virtual_images_module
 
 ORIGINS = np.array([[15.0, 14.0 + (i // 4)] for i in range(12)], dtype=np.float32)
@@ -116,7 +117,7 @@ def test_a_stopped_run_saves_what_is_done(
         yield next(job)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(virtual_images_module, "virtual_images", stopped)
+    monkeypatch.setattr(virtual_step, "virtual_images", stopped)
     monkeypatch.setattr(virtual_images_module, "RECORD_BYTES", 4 * 32 * 32 * 2)
     output = tmp_path / "images.npy"
     assert run(scan, "--bright-field", "4", "--output", output) == 130

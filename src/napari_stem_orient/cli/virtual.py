@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_stem_orient.cli.choices import mask_choice, mask_lines, mask_options, open_scan, scan_options
 from napari_stem_orient.cli.files import UsageError, reads_file, writes_file
@@ -12,10 +13,14 @@ from napari_stem_orient.cli.jobs import Stopped, follow, tell
 from napari_stem_orient.cli.options import calibration_options, existing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_stem_orient.core.bragg_peaks import BraggPeaks
     from napari_stem_orient.core.datacube import DataCube
+    from napari_stem_orient.steps.virtual import VirtualChoice, VirtualScene
     from napari_stem_orient.virtual.detector import VirtualDetector
     from napari_stem_orient.virtual.images import VirtualBlock
 
@@ -85,7 +90,7 @@ def virtual_options(parser: argparse.ArgumentParser) -> None:
 
 def run_virtual(arguments: argparse.Namespace) -> str:
     """Save the images of virtual detectors, or the pattern of a region of the scan."""
-    from napari_stem_orient.virtual.images import beam_origins
+    from napari_stem_orient.steps.virtual import scene_of
 
     named = arguments.bright_field or arguments.annular or arguments.disk
     if not named and arguments.region is None:
@@ -94,22 +99,36 @@ def run_virtual(arguments: argparse.Namespace) -> str:
         raise UsageError("--region makes a pattern and the detectors make images: give one or the other")
     datacube = open_scan(arguments, existing(arguments.scan))
     mask = _mask(arguments, datacube)
-    origins = beam_origins(datacube, _measured_origins(arguments, datacube), mask=mask)
+    scene = scene_of(datacube, peaks=_peaks(arguments), mask=mask)
+    choice = virtual_choice(arguments, scene)
+    return (
+        _save_pattern(arguments, choice, scene) if choice.region else _save_images(arguments, choice, scene)
+    )
+
+
+def virtual_choice(arguments: argparse.Namespace, scene: VirtualScene) -> VirtualChoice:
+    """What the options choose in a scene: places on the detector are told from its direct beam."""
+    from napari_stem_orient.steps.virtual import VirtualChoice, region_text
+
+    region = ""
     if arguments.region is not None:
-        return _save_pattern(arguments, datacube, origins, mask)
-    return _save_images(arguments, datacube, origins, mask)
+        region = region_text(_region(arguments.region, scene.datacube.scan_shape))
+    return VirtualChoice(
+        detectors=() if region else _detectors(arguments, scene.origins.reshape(-1, 2).mean(axis=0)),
+        region=region,
+        pattern_follows_beam=not (region and arguments.fixed),
+        mask=mask_choice(arguments),
+    )
 
 
-def _save_images(
-    arguments: argparse.Namespace, datacube: DataCube, origins: FloatArray, mask: BoolArray | None
-) -> str:
+def _save_images(arguments: argparse.Namespace, choice: VirtualChoice, scene: VirtualScene) -> str:
     """Compute and save the images; those of a stopped run are NaN where it has not been."""
     from napari_stem_orient.io.virtual_files import save_virtual_images
-    from napari_stem_orient.virtual.images import VirtualImages, virtual_images
+    from napari_stem_orient.steps.virtual import images_of
+    from napari_stem_orient.virtual.images import VirtualImages
 
-    beam = origins.reshape(-1, 2).mean(axis=0)
-    detectors = _detectors(arguments, beam)
-    images = VirtualImages.empty(datacube, detectors)
+    n_positions = scene.datacube.n_positions
+    images = VirtualImages.empty(scene.datacube, choice.detectors)
     done = 0
 
     def fill(block: VirtualBlock) -> None:
@@ -118,52 +137,41 @@ def _save_images(
         done = block.progress.done
 
     try:
-        job = virtual_images(datacube, detectors, origin_px=origins, mask=mask)
-        images = follow(job, "Virtual images", arguments, on_record=fill)
+        images = follow(images_of(choice, scene), "Virtual images", arguments, on_record=fill)
     except KeyboardInterrupt:
         if not done:
             raise
         save_virtual_images(images, arguments.output, overwrite=arguments.overwrite)
         raise Stopped(
-            f"stopped: {arguments.output} holds {done:,} of {datacube.n_positions:,} positions; the others are NaN"
+            f"stopped: {arguments.output} holds {done:,} of {n_positions:,} positions; the others are NaN"
         ) from None
     save_virtual_images(images, arguments.output, overwrite=arguments.overwrite)
-    names = ", ".join(detector.name for detector in detectors)
-    return (
-        f"{arguments.output}: {names} at {datacube.n_positions:,} positions; direct beam at row {beam[0]:.1f}, "
-        f"column {beam[1]:.1f} px"
-    )
+    names = ", ".join(detector.name for detector in choice.detectors)
+    row, column = scene.origins.reshape(-1, 2).mean(axis=0)
+    where = f"direct beam at row {row:.1f}, column {column:.1f} px"
+    return f"{arguments.output}: {names} at {n_positions:,} positions; {where}"
 
 
-def _save_pattern(
-    arguments: argparse.Namespace, datacube: DataCube, origins: FloatArray, mask: BoolArray | None
-) -> str:
+def _save_pattern(arguments: argparse.Namespace, choice: VirtualChoice, scene: VirtualScene) -> str:
     from napari_stem_orient.io.virtual_files import save_virtual_diffraction
-    from napari_stem_orient.virtual.diffraction import virtual_diffraction
+    from napari_stem_orient.steps.virtual import pattern_of
 
-    region = _region(arguments.region, datacube.scan_shape)
-    beam = None if arguments.fixed else origins
-    job = virtual_diffraction(datacube, region, origin_px=beam, mask=mask)
+    job = pattern_of(choice, scene)
     pattern = follow(job, "Patterns of the region", arguments, on_record=lambda _: None)
     save_virtual_diffraction(pattern, arguments.output, overwrite=arguments.overwrite)
     return f"{arguments.output}: mean and maximum of {pattern.n_positions:,} patterns"
 
 
-def _measured_origins(arguments: argparse.Namespace, datacube: DataCube) -> NDArray[np.float32] | None:
-    """Row and column of the direct beam at every position, (n_positions, 2) in px, where peaks know it."""
+def _peaks(arguments: argparse.Namespace) -> BraggPeaks | None:
+    """The peaks that tell where the direct beam is, at every position or as a mean."""
     from napari_stem_orient.io.peaks import open_bragg_peaks
 
     if arguments.peaks is None:
         return None
     peaks = open_bragg_peaks(existing(arguments.peaks))
-    if peaks.scan_shape != datacube.scan_shape:
-        raise ValueError(
-            f"{arguments.peaks} has {peaks.scan_shape[0]} x {peaks.scan_shape[1]} positions, the scan "
-            f"{datacube.scan_shape[0]} x {datacube.scan_shape[1]}: give the peaks of this scan"
-        )
-    if peaks.origin_px is None:
+    if peaks.origin_px is None and peaks.calibration.origin_px is None:
         raise ValueError(f"{arguments.peaks} does not say where the direct beam is: leave --peaks out")
-    return peaks.origin_px
+    return peaks
 
 
 def _mask(arguments: argparse.Namespace, datacube: DataCube) -> BoolArray | None:
@@ -178,35 +186,29 @@ def _mask(arguments: argparse.Namespace, datacube: DataCube) -> BoolArray | None
     return mask
 
 
-def _detectors(arguments: argparse.Namespace, beam: FloatArray) -> list[VirtualDetector]:
+def _detectors(arguments: argparse.Namespace, beam: FloatArray) -> tuple[VirtualDetector, ...]:
     """The detectors that the user named, in px from the direct beam, or in their place for --fixed."""
-    detectors = [
-        _detector("--bright-field", f"Bright field {radius:g} px", outer_radius_px=radius)
-        for radius in arguments.bright_field or ()
-    ]
-    for inner, outer in arguments.annular or ():
-        name = f"Annular dark field {inner:g} to {outer:g} px"
-        detectors.append(
-            _detector("--annular", name, shape="annulus", inner_radius_px=inner, outer_radius_px=outer)
-        )
+    from napari_stem_orient.virtual.detector import VirtualDetector, annular_dark_field, bright_field
+
+    detectors = [_made("--bright-field", bright_field, radius) for radius in arguments.bright_field or ()]
+    detectors += [_made("--annular", annular_dark_field, *radii) for radii in arguments.annular or ()]
     for row, column, radius in arguments.disk or ():
-        name, offset = f"Disk at {row:g}, {column:g}", (row - float(beam[0]), column - float(beam[1]))
-        detectors.append(_detector("--disk", name, centre_px=offset, outer_radius_px=radius))
+        offset = (row - float(beam[0]), column - float(beam[1]))
+        disk = partial(VirtualDetector, name="Disk", centre_px=offset, outer_radius_px=radius)
+        detectors.append(_made("--disk", disk))
     if not arguments.fixed:
-        return detectors
-    return [
+        return tuple(detectors)
+    return tuple(
         detector.updated(follows_beam=False, centre_px=tuple(detector.place_px(beam)))
         for detector in detectors
-    ]
+    )
 
 
-def _detector(option: str, name: str, **values: Any) -> VirtualDetector:
+def _made(option: str, make: Callable[..., VirtualDetector], *values: float) -> VirtualDetector:
     from pydantic import ValidationError
 
-    from napari_stem_orient.virtual.detector import VirtualDetector
-
     try:
-        return VirtualDetector(name=name, **values)
+        return make(*values)
     except ValidationError as error:
         wrong = error.errors()[0]
         message = str(wrong["msg"]).removeprefix("Value error, ")

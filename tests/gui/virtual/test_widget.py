@@ -19,10 +19,11 @@ from napari_stem_orient.core.progress import Progress
 from napari_stem_orient.gui.canvas.layers import LayerKind, layer_identity
 from napari_stem_orient.gui.canvas.scan_region import DIFFRACTION_REGION
 from napari_stem_orient.gui.virtual import imager as virtual_imager
-from napari_stem_orient.gui.virtual import jobs as virtual_jobs
 from napari_stem_orient.gui.virtual.layers import VirtualLayers, spread
 from napari_stem_orient.gui.virtual.pattern import Source
 from napari_stem_orient.gui.virtual.widget import VirtualWidget
+from napari_stem_orient.steps import virtual as virtual_step
+from napari_stem_orient.steps.virtual import VirtualChoice
 from napari_stem_orient.virtual.detector import VirtualDetector, bright_field
 from napari_stem_orient.virtual.images import VirtualBlock
 from opened_scan import read_scan
@@ -227,8 +228,10 @@ def test_a_renamed_detector_renames_its_layer_unless_the_user_has(ready: Virtual
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the virtual images come row by row, without an end before someone stops."""
 
-    def rows(self: Any, detectors: Any) -> Any:
+    def rows(choice: VirtualChoice, scene: Any, **_: Any) -> Any:
         import time
+
+        detectors = choice.detectors
 
         for y in range(SCAN[0] - 1):
             counts = np.ones((len(detectors), 8), dtype=np.float32)
@@ -237,7 +240,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.01)
             yield VirtualBlock(np.arange(8), counts, Progress(40, 48, "patterns"))
 
-    monkeypatch.setattr("napari_stem_orient.gui.virtual.jobs.VirtualTask.images", rows)
+    monkeypatch.setattr("napari_stem_orient.gui.virtual.imager.images_of", rows)
 
 
 def test_a_cancelled_computation_leaves_what_was_counted(
@@ -337,7 +340,7 @@ def test_a_region_that_is_not_read_to_its_end_is_not_waited_for(
         yield SimpleNamespace(mean=np.ones(DETECTOR, np.float32), progress=Progress(1, 48, "patterns"))
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(virtual_jobs, "virtual_diffraction", broken)
+    monkeypatch.setattr(virtual_step, "virtual_diffraction", broken)
     ready.viewer.add_labels(np.ones(SCAN, dtype=int))
     ready.chooser.use_button.click()
     until(lambda: "the disk is gone" in ready.message_label.text())

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
+from napari_stem_orient.steps.virtual import free_name
 from napari_stem_orient.virtual.detector import VirtualDetector
 
 if TYPE_CHECKING:
@@ -121,10 +122,8 @@ class VirtualDetectors:
         self.select(None)
 
     def _free_name(self, name: str, *, but: int | None = None) -> str:
-        taken = {entry.detector.name for entry in self.entries if entry.key != but}
-        if name not in taken:
-            return name
-        return next(f"{name} {number}" for number in count(2) if f"{name} {number}" not in taken)
+        taken = [entry.detector.name for entry in self.entries if entry.key != but]
+        return free_name(name, taken)
 
     def _on_session_changed(self, before: ScanState, after: ScanState) -> None:
         datacube = after.datacube

@@ -14,8 +14,9 @@ from napari_stem_orient.gui.jobs.throttle import Throttle
 from napari_stem_orient.gui.jobs.workers import JobHandle
 from napari_stem_orient.gui.parts.stage_panel import JobPanel
 from napari_stem_orient.gui.virtual.detectors import DetectorEntry, VirtualDetectors
-from napari_stem_orient.gui.virtual.jobs import VirtualTask, origin_at, virtual_task
+from napari_stem_orient.gui.virtual.jobs import origin_at, virtual_choice, virtual_scene
 from napari_stem_orient.gui.virtual.layers import VirtualLayers
+from napari_stem_orient.steps.virtual import VirtualScene, images_of
 from napari_stem_orient.virtual.detector import VirtualDetector
 from napari_stem_orient.virtual.images import VirtualBlock, VirtualImages
 
@@ -45,10 +46,10 @@ class VirtualImager(QObject):
         super().__init__(panel)
         self._panel, self._detectors, self._layers = panel, detectors, layers
         self.live = False
-        self._made_with: dict[int, tuple[VirtualDetector, VirtualTask]] = {}
+        self._made_with: dict[int, tuple[VirtualDetector, VirtualScene]] = {}
         self._results: dict[int, NDArray[np.float32]] = {}
         self._job: JobHandle[VirtualBlock, VirtualImages] | None = None
-        self._task: VirtualTask | None = None
+        self._scene: VirtualScene | None = None
         self._running: tuple[DetectorEntry, ...] = ()
         self._wanted: set[int] = set()  # keys of the images that are owed
         self._soon = Throttle(self._compute_wanted, interval_ms=LIVE_INTERVAL_MS, parent=self)
@@ -80,16 +81,16 @@ class VirtualImager(QObject):
     def images(self) -> VirtualImages | None:
         """Return all images that are up to date; None where there are none."""
         entries = [entry for entry in self._detectors.entries if self.up_to_date(entry)]
-        task = virtual_task(self._panel.session)
-        if not entries or task is None:
+        scene = virtual_scene(self._panel.session)
+        if not entries or scene is None:
             return None
-        scan = task.datacube
+        scan = scene.datacube
         return VirtualImages(
             tuple(entry.detector for entry in entries),
             np.stack([self._results[entry.key] for entry in entries]),
             scan.calibration,
-            origin_px=origin_at(task.origins, None, scan.scan_shape),
-            n_masked=0 if task.mask is None else int(task.mask.sum()),
+            origin_px=origin_at(scene.origins, None, scan.scan_shape),
+            n_masked=0 if scene.mask is None else int(scene.mask.sum()),
             name=scan.name,
             source_fingerprint=scan.fingerprint,
         )
@@ -132,8 +133,8 @@ class VirtualImager(QObject):
 
     def compare_surroundings(self) -> None:
         """Mark images that were made with the direct beam elsewhere, or with another mask, as out of date."""
-        task = virtual_task(self._panel.session)
-        gone = [key for key, (_, made_with) in self._made_with.items() if not made_with.same_scene(task)]
+        scene = virtual_scene(self._panel.session)
+        gone = [key for key, (_, made_with) in self._made_with.items() if not made_with.same_as(scene)]
         for key in gone:
             del self._made_with[key]
             self.want(key)
@@ -148,16 +149,17 @@ class VirtualImager(QObject):
             self._start(entries, live=True)
 
     def _start(self, entries: tuple[DetectorEntry, ...], *, live: bool) -> None:
-        task = virtual_task(self._panel.session)
-        if task is None or not entries:
+        scene = virtual_scene(self._panel.session)
+        if scene is None or not entries:
             self._panel.show_message("Open a scan and add a detector first.")
             return
         if self._job is not None:
             self._job.discard()
-        self._task, self._running = task, entries
-        self._layers.start(entries, task.datacube.scan_shape, task.datacube.calibration)
+        self._scene, self._running = scene, entries
+        self._layers.start(entries, scene.datacube.scan_shape, scene.datacube.calibration)
+        choice = virtual_choice(self._panel.session, tuple(entry.detector for entry in entries))
         self._job = self._panel.run(
-            task.images(tuple(entry.detector for entry in entries)),
+            images_of(choice, scene, coarse_first=True),
             title="Virtual images",
             on_record=self._layers.fill,
             on_done=self._on_done,
@@ -174,10 +176,10 @@ class VirtualImager(QObject):
             self._panel.job_bar.watch(self._job)
 
     def _on_done(self, images: VirtualImages) -> None:
-        assert self._task is not None
+        assert self._scene is not None
         self._layers.paint()
         for entry, image in zip(self._running, images.images, strict=True):
-            self._made_with[entry.key] = (entry.detector, self._task)
+            self._made_with[entry.key] = (entry.detector, self._scene)
             self._results[entry.key] = image
             now = self._detectors.entry(entry.key)
             if now is None or _same_place(now.detector, entry.detector):
@@ -198,7 +200,7 @@ class VirtualImager(QObject):
         self._end()
 
     def _end(self) -> None:
-        self._job, self._task, self._running = None, None, ()
+        self._job, self._scene, self._running = None, None, ()
         self._late.stop()
         self.changed.emit()
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.core.scan_summary import direct_beam_disk
+from napari_stem_orient.steps.detect import DetectChoice
+from napari_stem_orient.steps.mask import Mask
+from napari_stem_orient.steps.virtual import VirtualChoice, VirtualScene, known_beam, region_text
 from napari_stem_orient.virtual.detector import VirtualDetector
-from napari_stem_orient.virtual.diffraction import (
-    DiffractionBlock,
-    VirtualDiffraction,
-    virtual_diffraction,
-)
-from napari_stem_orient.virtual.images import VirtualBlock, VirtualImages, beam_origins, virtual_images
 
 if TYPE_CHECKING:
     from napari_stem_orient.session.session import Session
@@ -26,42 +20,23 @@ if TYPE_CHECKING:
 FALLBACK_RADIUS_PX = 3.0
 LARGEST_SEARCHED_PX = 320
 
-Mask = NDArray[np.bool_]
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class VirtualTask:
-    """Everything that virtual images need, fixed when they start: scan, where its beam is, and the mask."""
-
-    datacube: DataCube
-    origins: NDArray[np.float64]
-    mask: Mask | None = None
-
-    def same_scene(self, other: VirtualTask | None) -> bool:
-        """Whether beam and mask are the same, so that results are too; the scan is not compared."""
-        if other is None or not np.array_equal(self.origins, other.origins):
-            return False
-        if self.mask is None or other.mask is None:
-            return self.mask is other.mask
-        return np.array_equal(self.mask, other.mask)
-
-    def images(self, detectors: tuple[VirtualDetector, ...]) -> Generator[VirtualBlock, None, VirtualImages]:
-        """Compute the images of some detectors, coarsely first."""
-        return virtual_images(
-            self.datacube, detectors, origin_px=self.origins, mask=self.mask, coarse_first=True
-        )
-
-    def diffraction(self, region: Mask) -> Generator[DiffractionBlock, None, VirtualDiffraction]:
-        """Average the patterns of a region (scan_y, scan_x)."""
-        return virtual_diffraction(self.datacube, region, origin_px=self.origins, mask=self.mask)
-
-
-def virtual_task(session: Session) -> VirtualTask | None:
+def virtual_scene(session: Session) -> VirtualScene | None:
     """Take a snapshot of what is open; None without a scan."""
     origins = scan_origins(session)
     if session.datacube is None or origins is None:
         return None
-    return VirtualTask(session.datacube, origins, session.detector_mask)
+    return VirtualScene(session.datacube, origins, session.detector_mask)
+
+
+def virtual_choice(session: Session, detectors: tuple[VirtualDetector, ...]) -> VirtualChoice:
+    """The choice of images of some detectors, with the mask of the detection."""
+    return VirtualChoice(detectors=detectors, mask=session.state.choice(DetectChoice).mask)
+
+
+def region_choice(session: Session, region: Mask) -> VirtualChoice:
+    """The choice of the pattern of a region (scan_y, scan_x), with the mask of the detection."""
+    return VirtualChoice(region=region_text(region), mask=session.state.choice(DetectChoice).mask)
 
 
 def scan_origins(session: Session) -> NDArray[np.float64] | None:
@@ -70,15 +45,12 @@ def scan_origins(session: Session) -> NDArray[np.float64] | None:
     Of the peaks, else of the calibration, else the brightest disk of the mean pattern, else the middle of the detector;
     None without a scan.
     """
-    datacube, peaks = session.datacube, session.peaks
+    datacube = session.datacube
     if datacube is None:
         return None
-    if peaks is not None and peaks.origin_px is not None and np.isfinite(peaks.origin_px).any():
-        return beam_origins(datacube, peaks.origin_px)
-    known = None if peaks is None else peaks.calibration.origin_px
-    known = datacube.calibration.origin_px if known is None else known
+    known = known_beam(datacube, session.peaks)
     if known is not None:
-        return np.asarray(known, dtype=np.float64)
+        return known
     if session.mean_pattern is not None and session.mean_pattern.shape == datacube.detector_shape:
         return np.asarray(_brightest_disk(session.mean_pattern, session.detector_mask)[:2])
     return (np.asarray(datacube.detector_shape, dtype=np.float64) - 1) / 2

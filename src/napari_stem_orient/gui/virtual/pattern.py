@@ -19,8 +19,9 @@ from napari_stem_orient.gui.jobs.pattern_reader import PatternReader
 from napari_stem_orient.gui.parts.form_layout import narrow_box
 from napari_stem_orient.gui.parts.pattern_view import IntensityScale
 from napari_stem_orient.gui.parts.stage_panel import JobPanel
-from napari_stem_orient.gui.virtual.jobs import VirtualTask, origin_at, scan_origins, virtual_task
+from napari_stem_orient.gui.virtual.jobs import origin_at, region_choice, scan_origins, virtual_scene
 from napari_stem_orient.gui.virtual.pattern_window import open_in_a_window, pattern_layer
+from napari_stem_orient.steps.virtual import VirtualScene, pattern_of
 from napari_stem_orient.virtual.diffraction import DiffractionBlock, VirtualDiffraction
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class PatternChooser(QWidget):
         self._position: tuple[int, int] | None = None  # that it is of
         self._region: VirtualDiffraction | None = None
         self._so_far: NDArray[np.float32] | None = None  # mean of a region that is being read
-        self._asked: tuple[VirtualTask, NDArray[np.bool_]] | None = (
+        self._asked: tuple[VirtualScene, NDArray[np.bool_]] | None = (
             None  # the region (scan_y, scan_x), and in what
         )
         self._job: JobHandle[DiffractionBlock, VirtualDiffraction] | None = None
@@ -147,27 +148,27 @@ class PatternChooser(QWidget):
 
     def use_region(self) -> None:
         """Average the patterns of what is drawn, and show them."""
-        task = virtual_task(self._session)
-        if task is None:
+        scene = virtual_scene(self._session)
+        if scene is None:
             self._panel.show_message("Open a scan first: the region is averaged over its patterns.")
             return
-        scan = task.datacube
+        scan = scene.datacube
         mask = self._panel.attempt(
             partial(
                 DIFFRACTION_REGION.drawn, self._panel.viewer, scan.scan_shape, calibration=scan.calibration
             )
         )
         if mask is not None:
-            self._start(task, mask)
+            self._start(scene, mask)
 
-    def _start(self, task: VirtualTask, mask: NDArray[np.bool_]) -> None:
+    def _start(self, scene: VirtualScene, mask: NDArray[np.bool_]) -> None:
         if self._job is not None:
             self._job.discard()
-        self._so_far, self._asked = None, (task, mask)
+        self._so_far, self._asked = None, (scene, mask)
         if self.source not in REGION_SOURCES:
             self.source_box.setCurrentText(Source.REGION)
         self._job = self._panel.run(
-            task.diffraction(mask),
+            pattern_of(region_choice(self._session, mask), scene),
             title="Averaging the region",
             on_record=self._on_block,
             on_done=self._on_region,
@@ -194,9 +195,9 @@ class PatternChooser(QWidget):
         """Average the region anew where the direct beam is elsewhere by now, or other pixels count."""
         if self._asked is None or self.source not in REGION_SOURCES:
             return
-        (made_in, region), task = self._asked, virtual_task(self._session)
-        if task is not None and not made_in.same_scene(task):
-            self._start(task, region)
+        (made_in, region), scene = self._asked, virtual_scene(self._session)
+        if scene is not None and not made_in.same_as(scene):
+            self._start(scene, region)
 
     def _on_draw(self) -> None:
         calibration = self._session.calibration
@@ -215,15 +216,15 @@ class PatternChooser(QWidget):
 
     def _on_edited(self) -> None:
         """Average again when the shapes have been left alone for a moment."""
-        task = virtual_task(self._session)
-        if task is None or self.source not in REGION_SOURCES:
+        scene = virtual_scene(self._session)
+        if scene is None or self.source not in REGION_SOURCES:
             return
-        scan = task.datacube
+        scan = scene.datacube
         try:
             mask = DIFFRACTION_REGION.drawn(self._panel.viewer, scan.scan_shape, calibration=scan.calibration)
         except ValueError:
             return  # the last shape was deleted
-        self._start(task, mask)
+        self._start(scene, mask)
 
     def _on_open(self) -> None:
         """Open what is shown in a window of its own."""
