@@ -225,7 +225,7 @@ def test_the_names_of_both_methods_do_not_push_cancel_out_of_sight(
     opening.dataset_row.show()
     for section in desk.sections.values():
         section.set_unfolded(True)
-    assert not indexing.map_row.isHidden()
+    assert not indexing.results.isHidden()
     inside, bar = desk.scroll_area.widget(), desk.scroll_area.verticalScrollBar()
     assert inside is not None
     assert bar is not None

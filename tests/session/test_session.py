@@ -77,6 +77,9 @@ def make_map(
     return SimpleNamespace(
         scan_shape=scan_shape,
         method=method,
+        key=method,
+        result_name="",
+        made_otherwise=lambda _: (),
         calibration=make_calibration(),
         peaks_fingerprint="peaks 0.02",
         source_fingerprint=source,

@@ -45,6 +45,7 @@ class OrientationMap(Answers):
     name : of the scan; empty where a file does not tell
     source_fingerprint : of the scan's data, by which maps of scans of one shape are told apart; None where unknown
     recipe : what was decided to make it, step by step; JSON-able, `steps.recipe` reads it; empty where nobody knows
+    result_name : among the results of a session, which gives it; in no file
     gross_error_deg : (crystals,) error to expect of each crystal where no candidate is right, in degrees; empty where
         unknown
     """
@@ -63,6 +64,7 @@ class OrientationMap(Answers):
     source_fingerprint: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     gross_error_deg: tuple[float, ...] = ()
+    result_name: str = ""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not cover the scan."""
@@ -103,6 +105,11 @@ class OrientationMap(Answers):
             recipe=recipe or {},
             **cls.blank_fields(peaks.n_positions, n_candidates),
         )
+
+    @property
+    def key(self) -> str:
+        """What tells the map's layers from those of others: its name among the results, else its method."""
+        return self.result_name or self.method
 
     @property
     def n_positions(self) -> int:

@@ -44,7 +44,7 @@ FIRST_ARRAYS = (
 
 def header_of(orientation_map: OrientationMap) -> dict[str, Any]:
     """Return all of a map but its arrays and its scan shape, JSON-able."""
-    names = {item.name for item in fields(orientation_map)} - {"scan_shape", *_array_fields()}
+    names = {item.name for item in fields(orientation_map)} - {"scan_shape", "result_name", *_array_fields()}
     header = {name: getattr(orientation_map, name) for name in sorted(names)}
     header["crystals"] = [crystal.to_dict() for crystal in orientation_map.crystals]
     header["calibration"] = orientation_map.calibration.model_dump(mode="json")
@@ -61,7 +61,7 @@ def map_of(
     What a header of an earlier release lacks is unknown, and of what one of a later release has too much nothing is
     known here. KeyError or ValueError (of pydantic) where it is damaged.
     """
-    known = {item.name for item in fields(OrientationMap)} - {"scan_shape", *_array_fields()}
+    known = {item.name for item in fields(OrientationMap)} - {"scan_shape", "result_name", *_array_fields()}
     values: dict[str, Any] = {name: value for name, value in header.items() if name in known}
     values["crystals"] = tuple(Crystal.from_dict(crystal) for crystal in values["crystals"])
     values["calibration"] = Calibration.model_validate(values["calibration"])

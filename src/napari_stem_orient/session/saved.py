@@ -24,7 +24,7 @@ class Saved:
     ----------
     peaks : fingerprints of peaks that are in a file
     opened : the pixels of peaks that come from a file: no journal keeps what is changed of them
-    maps : the answers of maps that are in a file, by their method; what is confirmed later makes no other map of them
+    maps : the answers of maps that are in a file, by their names; what is confirmed later makes no other map of them
     not_kept : kinds of results whose journal can be kept no longer
     """
 
@@ -37,7 +37,7 @@ class Saved:
         """A result is in a file, as it is now."""
         if isinstance(result, BraggPeaks):
             return replace(self, peaks=self.peaks | {result.fingerprint})
-        return replace(self, maps={**self.maps, result.method: result.phase_id})
+        return replace(self, maps={**self.maps, result.key: result.phase_id})
 
     def with_opened(self, peaks: BraggPeaks) -> Saved:
         """Peaks come from a file."""
@@ -51,7 +51,7 @@ class Saved:
         """Whether a result is in a file as it is now."""
         if isinstance(result, BraggPeaks):
             return result.fingerprint in self.peaks
-        return self.maps.get(result.method) is result.phase_id
+        return self.maps.get(result.key) is result.phase_id
 
     def is_kept(self, result: Result) -> bool:
         """Whether a journal keeps a result that is in no file."""

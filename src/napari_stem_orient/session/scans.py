@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from napari_stem_orient.core.merged_calibration import with_gaps_filled
 from napari_stem_orient.session.calibrated import with_checks, with_entered, with_history_begun
+from napari_stem_orient.session.results import with_current
 from napari_stem_orient.session.source import Source
-from napari_stem_orient.session.state import MapResult
 from napari_stem_orient.steps.open import entered_when_opened
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def with_peaks(state: ScanState, peaks: BraggPeaks | None, *, of_open_scan: bool
 def with_map(state: ScanState, orientation_map: OrientationMap) -> ScanState:
     """The state with a finished, stopped or opened map as the current one; that of another scan is let go."""
     state = _joined_by(state, orientation_map)
-    return _with_current(state, with_checks(state, orientation_map))
+    return with_current(state, with_checks(state, orientation_map))
 
 
 def with_started_map(state: ScanState, orientation_map: OrientationMap) -> ScanState:
     """The state with an empty or resumed map as the current one; to index with crystals that were lent chooses them."""
     choice = state.to_index
     choice = replace(choice, chosen=choice.chosen or bool(choice.crystals), carried=False)
-    return _with_current(replace(state, to_index=choice), orientation_map)
+    return with_current(replace(state, to_index=choice), orientation_map)
 
 
 def without_scan(state: ScanState) -> ScanState:
@@ -113,8 +113,3 @@ def _joined_by(state: ScanState, result: BraggPeaks | OrientationMap) -> ScanSta
     if state.belongs(result) is False:
         state = without_scan(state)
     return replace(state, source=state.source.joined_by(result))
-
-
-def _with_current(state: ScanState, orientation_map: OrientationMap) -> ScanState:
-    results = {**state.results, orientation_map.method: MapResult(orientation_map)}
-    return replace(state, results=results, current=orientation_map.method)

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from psygnal import Signal
 
-from napari_stem_orient.session import calibrated, rules, scans
+from napari_stem_orient.session import calibrated, results, rules, scans
 from napari_stem_orient.session.state import ChoiceType, RunningJob, ScanState, Stage
 
 if TYPE_CHECKING:
@@ -352,6 +352,10 @@ class Session:
         self.discard_job(Stage.INDEX)
         opened = scans.with_map(self.state, orientation_map)
         self._become(_with_saved(opened, opened.current_map))
+
+    def remove_result(self, name: str) -> None:
+        """Let a result go, and its layers with it; files of it stay."""
+        self._become(results.without_result(self.state, name))
 
     # --- files ---------------------------------------------------------------------------------------------
 

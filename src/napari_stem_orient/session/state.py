@@ -110,8 +110,8 @@ class ScanState:
     to_index : the crystals to index with
     model_folders : of models that the user chose or trained, the newest first, beside the shipped ones
     model_needed : what the chosen method lacks to index the crystals, or None
-    results : the maps by their id: the last one of each method ("transformer", "template")
-    current : id of the map that the panels are about, or None
+    results : the maps by their names, the newest last; see `results.named`
+    current : name of the map that the panels are about, or None
     exported_map : the map that was saved last, or None
     saved : which results are in a file
     four_indices : whether zone axes of hexagonal crystals are shown and written with four indices
@@ -172,7 +172,7 @@ class ScanState:
 
     @property
     def orientation_maps(self) -> dict[str, OrientationMap]:
-        """The maps by their id."""
+        """The maps by their names."""
         return {key: result.orientation_map for key, result in self.results.items()}
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.orientation_map import OrientationMap
-from napari_stem_orient.indexing.methods import method_title
+from napari_stem_orient.session.results import file_suffix, named, result_title
 from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
@@ -29,6 +29,13 @@ class Unsaved:
     def file_name(self) -> str:
         """What it may be called, without a suffix."""
         return "peaks" if isinstance(self.result, BraggPeaks) else "map"
+
+    @property
+    def told_apart(self) -> str:
+        """What tells its file from those of other results: "_transformer_2"; empty for peaks."""
+        if isinstance(self.result, BraggPeaks):
+            return ""
+        return file_suffix(self.result)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +72,8 @@ def unsaved_results(state: ScanState) -> tuple[Unsaved, ...]:
     found: list[Unsaved] = []
     for result in maps:
         if not state.saved.has(result):
-            method = f" ({method_title(result.method).lower()})" if len(maps) > 1 else ""
+            which = result_title(result)
+            method = f" ({which[:1].lower()}{which[1:]})" if len(maps) > 1 else ""
             done = _positions(int(result.done.sum()), result.n_positions)
             words = f"Map of {scan_name(state)}{method}, {done}"
             found.append(Unsaved(result, words, state.saved.is_kept(result)))
@@ -104,10 +112,11 @@ def loss_on_opening(state: ScanState, content: DataCube | Result) -> Loss:
         return Loss((), everything.running) if state.summary is None else Loss()
     if isinstance(content, BraggPeaks):
         return Loss(tuple(each for each in everything.unsaved if isinstance(each.result, BraggPeaks)))
+    replaced = named(state, content).key
     same = [
         each
         for each in everything.unsaved
-        if isinstance(each.result, OrientationMap) and each.result.method == content.method
+        if isinstance(each.result, OrientationMap) and each.result.key == replaced
     ]
     return Loss(tuple(same), tuple(run for run in everything.running if run[0] is Stage.INDEX))
 

@@ -135,7 +135,7 @@ def test_painting_block_by_block_equals_painting_at_once(kind):
 
 def test_a_name_tells_the_method_once_there_are_several():
     assert map_layer(example_map(), map_kind("ipf_z"))[1]["name"] == "IPF-Z"
-    named = map_layer(example_map(), map_kind("confidence"), method_in_name=True)[1]["name"]
+    named = map_layer(example_map(), map_kind("confidence"), name_of_result=True)[1]["name"]
     assert named == "Expected error (°) (transformer)"
 
 

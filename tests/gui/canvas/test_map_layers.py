@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -493,3 +494,25 @@ def test_after_closing_napari_has_its_status_and_mouse_back(maps, viewer, sessio
     assert "score" not in hover(viewer, 10, 10)
     drag(viewer, [(5, 5)])
     assert session.position is None
+
+
+def test_results_of_several_runs_have_layers_of_their_own_by_name(maps, viewer, session, scene):
+    session.set_peaks(scene.peaks)
+    show_map(session, scene)
+    first = maps.layer("ipf_z", "transformer")
+    other = replace(scene.truth.copy(), parameters={"n_candidates": 4})
+    other.phase_id[:] = -1
+    session.set_map(other)
+    maps.show_all()
+    assert first in viewer.layers
+    assert first.name == "IPF-Z (transformer)"
+    second = maps.layer("ipf_z", "transformer 2")
+    assert second.name == "IPF-Z (transformer 2)"
+    assert not second.data[..., :3].any()
+    assert first.data[..., :3].any()
+    assert maps.layer("score", "transformer 2").name == "Score (transformer 2)"
+    session.remove_result("transformer 2")
+    assert maps.layer("ipf_z", "transformer 2") is None
+    assert maps.layer("score", "transformer 2") is None
+    assert first.name == "IPF-Z"
+    assert session.current_map is session.orientation_maps["transformer"]

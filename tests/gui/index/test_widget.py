@@ -293,12 +293,12 @@ def test_maps_of_both_methods_stay_and_either_can_be_shown(
     monkeypatch.setattr("napari_stem_orient.gui.index.widget.index", slow_indexing)
     ready.run_button.click()
     until(lambda: stopped(ready))
-    assert ready.map_row.isHidden()
+    assert ready.results.isHidden()
     ready.method_box.setCurrentIndex(ready.method_box.findData("template"))
     ready.run_button.click()
     until(lambda: stopped(ready) and len(ready.session.orientation_maps) == 2)
-    assert not ready.map_row.isHidden()
-    ready.map_box.setCurrentIndex(ready.map_box.findData("transformer"))
+    assert not ready.results.isHidden()
+    ready.results.box.setCurrentIndex(ready.results.box.findData("transformer"))
     assert ready.session.current_map is ready.session.orientation_maps["transformer"]
 
 

@@ -69,15 +69,15 @@ def scan_grid(calibration: Calibration) -> dict[str, Any]:
     return {"scale": steps_nm, "units": ("nm", "nm"), "axis_labels": ("y", "x")}
 
 
-def layer_name(kind: MapKind, method: str | None) -> str:
-    """Return the name of a map's layer; with a method, "IPF-Z (transformer)"."""
-    return kind.name_with_unit if method is None else f"{kind.name_with_unit} ({method})"
+def layer_name(kind: MapKind, result: str | None) -> str:
+    """Return the name of a map's layer; with the name of its result, "IPF-Z (transformer)"."""
+    return kind.name_with_unit if result is None else f"{kind.name_with_unit} ({result})"
 
 
 def layer_identity(layer: Layer) -> tuple[str, str] | None:
-    """Return what a layer of ours shows and by which method, or None for the user's layers.
+    """Return what a layer of ours shows and of which result, or None for the user's layers.
 
-    What it shows is the key of a kind of map, or a LayerKind, whose method is "".
+    What it shows is the key of a kind of map, or a LayerKind, whose result is "".
     """
     entry = layer.metadata.get(METADATA_KEY)
     known = {*LayerKind, *(kind.key for kind in map_kinds())}
@@ -191,14 +191,14 @@ def without_gaps(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(image[rows, columns])
 
 
-def map_layer(orientation_map: OrientationMap, kind: MapKind, *, method_in_name: bool = False) -> LayerTuple:
+def map_layer(orientation_map: OrientationMap, kind: MapKind, *, name_of_result: bool = False) -> LayerTuple:
     """Return one layer of an orientation map: data painted with all that is known so far, and its keywords.
 
     Parameters
     ----------
     orientation_map : finished, stopped or still being filled
     kind : of map
-    method_in_name : name the method, because maps of several methods are open
+    name_of_result : name the result, because there are several
 
     Returns
     -------
@@ -210,8 +210,8 @@ def map_layer(orientation_map: OrientationMap, kind: MapKind, *, method_in_name:
     paint(data, orientation_map, kind, positions=np.arange(orientation_map.n_positions))
     keywords = {
         **scan_grid(orientation_map.calibration),
-        "name": layer_name(kind, orientation_map.method if method_in_name else None),
-        "metadata": identity_metadata(kind.key, orientation_map.method),
+        "name": layer_name(kind, orientation_map.key if name_of_result else None),
+        "metadata": identity_metadata(kind.key, orientation_map.key),
         **_appearance(kind, orientation_map.crystals, whole=orientation_map.is_complete),
     }
     return data, keywords, "labels" if kind.legend is Legend.PHASES else "image"

@@ -137,10 +137,10 @@ class MapLayers:
         if viewer is None:
             return
         self.refresh()
-        method, all_kinds = orientation_map.method, layers_of_map(orientation_map)
+        method, all_kinds = orientation_map.key, layers_of_map(orientation_map)
         known = {kind.key for kind in kinds_of(orientation_map)}
         self._remove(lambda key, made_by: made_by == method and key not in known)  # of the map before
-        self._to_come.keep(lambda waiting: waiting[0].method != method)
+        self._to_come.keep(lambda waiting: waiting[0].key != method)
         alone = not any(layer_identity(layer) is not None for layer in viewer.layers)
         kinds = kinds or all_kinds
         missing = [kind for kind in kinds if self.layer(kind.key, method) is None]
@@ -188,9 +188,9 @@ class MapLayers:
         directed = [kind for kind in kinds_of(current) if kind.direction is not None]
         for kind in directed:
             wanted = kind.direction == direction
-            if wanted and self.layer(kind.key, current.method) is None:
+            if wanted and self.layer(kind.key, current.key) is None:
                 self.show_map(current, kinds=(kind,))
-            layer = self.layer(kind.key, current.method)
+            layer = self.layer(kind.key, current.key)
             if layer is not None:
                 layer.visible = wanted
                 if wanted:
@@ -210,7 +210,7 @@ class MapLayers:
                 identity = layer_identity(layer)
                 if identity is not None:
                     self._visible_before.setdefault(layer, bool(layer.visible))
-                    layer.visible = identity[1] == current.method and identity[0] in beside
+                    layer.visible = identity[1] == current.key and identity[0] in beside
         if not shown:
             for layer in [layer for layer in viewer.layers if layer in self._visible_before]:
                 layer.visible = self._visible_before[layer]
@@ -237,7 +237,7 @@ class MapLayers:
         maps = {id(orientation_map): orientation_map for orientation_map, _ in pending}
         for key, orientation_map in maps.items():
             positions = np.concatenate([part for source, part in pending if id(source) == key])
-            for layer in self._layers_of(orientation_map.method):
+            for layer in self._layers_of(orientation_map.key):
                 kind = kind_of_layer(layer)
                 if kind is not None and layer.data.shape[:2] == orientation_map.scan_shape:
                     paint(layer.data, orientation_map, kind, positions=positions)
@@ -255,7 +255,7 @@ class MapLayers:
         watch(session, ("summary", "patterns"), self._on_summary_changed)
         watch(session, ("peaks",), self._on_peaks_changed)
         watch(session, ("calibration",), self._on_calibration_changed)
-        watch(session, ("current_result",), self._on_map_changed)
+        watch(session, ("current_result", "results"), self._on_map_changed)
         connect(session.summary_filled, self._on_summary_filled)
         connect(session.map_filled, self._on_map_filled)
         watch(session, ("opening", "runs"), self._on_runs_changed)
@@ -319,11 +319,11 @@ class MapLayers:
         if orientation_map is None:
             return
         self.refresh()
-        for layer in self._layers_of(orientation_map.method):
+        for layer in self._layers_of(orientation_map.key):
             show_whole(layer, orientation_map)
             make_thumbnail(layer)
-        painted = self._painted.get(orientation_map.method)
-        there = self.layer(layers_of_map(orientation_map)[0].key, orientation_map.method) is not None
+        painted = self._painted.get(orientation_map.key)
+        there = self.layer(layers_of_map(orientation_map)[0].key, orientation_map.key) is not None
         if painted is None or not there or not painted.has_same_answers(orientation_map):
             self.show_map(orientation_map)
 
@@ -364,7 +364,7 @@ class MapLayers:
     def _make_hidden(self, waiting: tuple[OrientationMap, MapKind]) -> None:
         """Make one of the layers to come, unless its map was let go, or the viewer closed, meanwhile."""
         viewer, (orientation_map, kind) = self._viewer(), waiting
-        if viewer is not None and viewer.layers and orientation_map.method in self._session.orientation_maps:
+        if viewer is not None and viewer.layers and orientation_map.key in self._session.orientation_maps:
             self._make(orientation_map, kind, shown=False)
 
     def _make(self, orientation_map: OrientationMap, kind: MapKind, *, shown: bool) -> None:
@@ -376,7 +376,7 @@ class MapLayers:
         above = () if kind.on_request else keys[: keys.index(kind.key)]
         places = [
             viewer.layers.index(layer)
-            for layer in self._layers_of(orientation_map.method)
+            for layer in self._layers_of(orientation_map.key)
             if (layer_identity(layer) or ("",))[0] in above
         ]
         layer_tuple = self._layer_tuple(orientation_map, kind)
@@ -393,7 +393,7 @@ class MapLayers:
     def _layer_tuple(self, orientation_map: OrientationMap, kind: MapKind) -> LayerTuple:
         """What the layer of a map is made of, on the grid of the scan, and of the map only where no scan is open."""
         several = len(self._session.orientation_maps) > 1
-        made = map_layer(orientation_map, kind, method_in_name=several)
+        made = map_layer(orientation_map, kind, name_of_result=several)
         made[1].update(scan_grid(self._session.calibration or orientation_map.calibration))
         return self._of_open_scan(made)
 
@@ -417,7 +417,7 @@ class MapLayers:
         return [layer for layer in layers if (layer_identity(layer) or ("", ""))[1] == method]
 
     def _name_layers(self) -> None:
-        """Put the method into the names once there are maps of several; names that the user gave stay."""
+        """Put the names of results into those of layers once there are several; names that the user gave stay."""
         several = len(self._session.orientation_maps) > 1
         for method in self._session.orientation_maps:
             for layer in self._layers_of(method):
@@ -428,7 +428,8 @@ class MapLayers:
     def _drop_stale_maps(self) -> None:
         """Remove the layers of maps that the Session has let go; a map that has come takes its layers over."""
         maps = self._session.orientation_maps
-        self._remove(lambda _, method: bool(method) and method not in maps)
+        self._remove(lambda _, name: bool(name) and name not in maps)
+        self._name_layers()
 
     def _on_runs_changed(self) -> None:
         if self._dark_field.waits:

@@ -20,6 +20,7 @@ from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.io.figures import figure_kinds
 from napari_stem_orient.io.maps import open_orientation_map
+from napari_stem_orient.session.results import file_suffix
 from napari_stem_orient.session.saved import Result
 from napari_stem_orient.session.state import Stage
 from napari_stem_orient.session.unsaved import unsaved_results
@@ -129,7 +130,7 @@ class ExportWidget(StagePanel):
 
     def _ask(self, choice: ExportChoice) -> Path | None:
         title, kinds = FILES[choice.what]
-        start = (self._start_folder() or Path.home()) / f"{self._name()}{choice.file_ending}"
+        start = (self._start_folder() or Path.home()) / f"{self._name(choice.what)}{choice.file_ending}"
         path = ask_save_file(self, title, start=start, kinds=kinds)
         if path is not None:
             self._folder = path.parent
@@ -150,8 +151,12 @@ class ExportWidget(StagePanel):
             return self._folder
         return datacube.path.parent
 
-    def _name(self) -> str:
-        return Path(self.session.source.name).stem or "orientation"
+    def _name(self, what: Exported) -> str:
+        name = Path(self.session.source.name).stem or "orientation"
+        current, several = self.session.current_map, len(self.session.orientation_maps) > 1
+        if current is None or not several or what is Exported.PEAKS:
+            return name
+        return f"{name}{file_suffix(current)}"
 
     # --- widgets -------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.gui.index.kept_map_row import KeptMapRow
 from napari_stem_orient.gui.index.model_cards import ModelCards
+from napari_stem_orient.gui.index.result_row import ResultRow
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.gui.jobs.stage_jobs import ModelsFound, devices, models_for
@@ -27,7 +28,8 @@ from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 from napari_stem_orient.gui.parts.py4dstem_choice import grey_without_py4dstem
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
-from napari_stem_orient.indexing.methods import METHODS, MethodName, method_title
+from napari_stem_orient.indexing.methods import METHODS, MethodName
+from napari_stem_orient.session.results import named
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.session.state import Stage
@@ -126,7 +128,8 @@ class IndexWidget(StagePanel):
             self.refresh()
             return
         # who indexes again what is there wants it done again; otherwise what a crash has left is gone on with
-        afresh = resume_from is None and choice.method in session.orientation_maps
+        made_with = {each.method for each in session.orientation_maps.values()}
+        afresh = resume_from is None and choice.method in made_with
         leftovers = Leftovers.IGNORE if afresh or resume_from is not None else Leftovers.TAKE
         job = index(choice, session.peaks, session.crystals, resume_from=resume_from, leftovers=leftovers)
         self.kept_row.withdraw()
@@ -146,8 +149,9 @@ class IndexWidget(StagePanel):
             self.show_message(record.sentence)
             self.session.note_journal(OrientationMap, lost=record.lost)
         elif isinstance(record, MapStarted):
-            self._replaced = self.session.orientation_maps.get(record.orientation_map.method)
-            self.session.start_map(record.orientation_map)
+            started = named(self.session.state, record.orientation_map)
+            self._replaced = self.session.orientation_maps.get(started.key)
+            self.session.start_map(started)
         else:
             self.session.fill_map(record)
 
@@ -173,12 +177,17 @@ class IndexWidget(StagePanel):
         self._put_back_replaced()
 
     def _put_back_replaced(self) -> bool:
-        """Take the map back that a run has replaced by an empty one, if it ended before a position was done."""
-        current, replaced = self.session.current_map, self._replaced
-        self._replaced = None
-        if current is None or replaced is None or current.method != replaced.method or current.done.any():
+        """Take back what a run has begun, if it ended before a position was done: there may be other results."""
+        session, replaced = self.session, self._replaced
+        current, self._replaced = session.current_map, None
+        if current is None or current.done.any():
             return False
-        self.session.set_map(replaced)
+        if replaced is not None and replaced.key == current.key:
+            session.set_map(replaced)
+            return True
+        if len(session.orientation_maps) < 2:
+            return False
+        session.remove_result(current.key)
         return True
 
     def _can_resume(self) -> bool:
@@ -319,22 +328,9 @@ class IndexWidget(StagePanel):
         self.refresh()
 
     def _on_map_changed(self) -> None:
-        """Offer the maps of several methods to choose from."""
-        session = self.session
-        self.map_box.blockSignals(True)
-        self.map_box.clear()
-        for method in session.orientation_maps:
-            self.map_box.addItem(method_title(method), str(method))
-        if session.current_map is not None:
-            self.map_box.setCurrentIndex(self.map_box.findData(session.current_map.method))
-        self.map_box.blockSignals(False)
-        self.map_row.setVisible(len(session.orientation_maps) > 1)
+        """Offer the results to choose from."""
+        self.results.refresh()
         self.refresh()
-
-    def _on_map_chosen(self, _: int) -> None:
-        chosen = self.session.orientation_maps.get(str(self.map_box.currentData()))
-        if chosen is not None and self.session.running_job(Stage.INDEX) is None:
-            self.session.set_map(chosen)
 
     # --- widgets -------------------------------------------------------------------------------------------
 
@@ -360,7 +356,7 @@ class IndexWidget(StagePanel):
             self.device_box,
             self.folder_button,
             *self.forms.values(),
-            self.map_row,
+            self.results,
         ):
             widget.setEnabled(not running)
 
@@ -400,14 +396,10 @@ class IndexWidget(StagePanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button, 2)
         buttons.addWidget(self.start_over_button, 1)
-        self.map_box = narrow_box()
-        self.map_box.setToolTip("Which result the panels and exports are about.")
-        self.map_box.currentIndexChanged.connect(self._on_map_chosen)
-        self.map_row = QWidget()
-        form_layout(self.map_row).addRow(QLabel("Result"), self.map_box)
+        self.results = ResultRow(self.session)
         layout = QVBoxLayout()
         layout.addLayout(buttons)
-        layout.addWidget(self.map_row)
+        layout.addWidget(self.results)
         return layout
 
 

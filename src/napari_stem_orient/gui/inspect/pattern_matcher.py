@@ -68,7 +68,8 @@ class PatternMatcher:
         current = self._session.current_map
         method = "transformer" if current is not None and current.method == "template" else "template"
         title = method_title(method)
-        other = self._session.orientation_maps.get(method)
+        made = [each for each in self._session.orientation_maps.values() if each.method == method]
+        other = made[-1] if made else None
         if position is None or not self._session.contains(position):  # of a larger scan that was open before
             return Comparison(title, None, "Click or drag over a map.")
         if other is not None:

@@ -16,6 +16,7 @@ from napari_stem_orient.gui.parts.pattern_overlay import (
     pattern_origin_px,
     preview_disks,
 )
+from napari_stem_orient.session.results import result_title
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,7 @@ class Inspected:
     disks : those that are drawn: of the preview of Detect, where it is of this position, or `found`
     is_preview : whether they are the preview's
     solution : what the current map says here, or None
-    method : that the current map was made by; "" where there is none
+    result : what the current map is called; "" where there is none
     map_calibration : with which what the map found is drawn; None without a calibration
     checked_calibration : of the current map, for what of it nobody has checked; None without a map
     mask : (det_y, det_x) bool, True where a pixel is not used, or None
@@ -71,7 +72,7 @@ class Inspected:
     disks: Disks | None = None
     is_preview: bool = False
     solution: Solution | None = None
-    method: str = ""
+    result: str = ""
     map_calibration: Calibration | None = None
     checked_calibration: Calibration | None = None
     mask: NDArray[np.bool_] | None = None
@@ -90,7 +91,7 @@ def resolve(state: ScanState, position: Position | None) -> Inspected:
         position=position,
         has_mean=state.mean_pattern is not None,
         radius_px=0.0 if calibration is None else disk_radius_px(state.probe, calibration),
-        method="" if current is None else current.method,
+        result="" if current is None else result_title(current),
         map_calibration=calibration if current is None else current.calibration,
         checked_calibration=None if current is None else current.calibration,
         mask=state.detector_mask,

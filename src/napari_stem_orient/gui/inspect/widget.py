@@ -37,7 +37,6 @@ from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.parts.missing_values import asking_label
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
 from napari_stem_orient.gui.parts.wheel_guard import guard_wheel
-from napari_stem_orient.indexing.methods import method_title
 
 if TYPE_CHECKING:
     import napari
@@ -346,7 +345,7 @@ class InspectWidget(QWidget):
             self._panel.set_solution(resolved.solution)
         for panel in self._panels():
             panel.exploratory.show_for(resolved.checked_calibration)
-        title = method_title(resolved.method) if resolved.method else " "  # as high in both panels
+        title = resolved.result or " "  # as high in both panels
         self._panel.set_title("" if self._comparison.isHidden() else title)
         self._draw_comparison()
 

@@ -150,8 +150,10 @@ class Leaving:
         if not self._panels:
             return False
         files: list[tuple[Result, Path]] = []
+        several = sum(each.file_name == "map" for each in loss.unsaved) > 1
         for each in loss.unsaved:
-            start = self._folder() / f"{scan_name(self._session.state)}_{each.file_name}.h5"
+            name = f"{each.file_name}{each.told_apart if several else ''}"
+            start = self._folder() / f"{scan_name(self._session.state)}_{name}.h5"
             title = f"Save: {each.words}"
             path = ask_save_file(self._panels[-1], title, start=start, kinds=_FILE_KINDS[each.file_name])
             if path is None:
