@@ -184,3 +184,23 @@ def test_the_recipe_in_a_result_is_printed_saved_and_repeated(
     (folder / "saved.yaml").replace(folder / "recipe.yaml")
     assert run(scans[:1], "--continue") == 0
     assert table(scans)[0]["state"] == "done before"
+
+
+def test_a_recipe_exports_beside_the_map_also_where_the_map_was_made_before(scans: list[Path]) -> None:
+    folder = scans[0].parents[1]
+    calibrated = RECIPE.replace(
+        "steps:\n", "steps:\n- step: open\n  calibration: {voltage_kv: 200, pixel_size_inv_angstrom: 0.05}\n"
+    )
+    indexed = calibrated + "- step: index\n  crystals: [{source: Cu}]\n"
+    (folder / "recipe.yaml").write_text(indexed)
+    assert run(scans[:1]) == 0
+    made = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.h5")}
+    (folder / "recipe.yaml").write_text(
+        f"{indexed}- step: export\n  what: table\n- step: export\n  what: ang\n"
+    )
+    assert run(scans[:1], "--continue") == 0
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.h5")} == made
+    assert (folder / "out" / "one.csv").read_text().startswith("y,x,")
+    assert (folder / "out" / "one.ang").exists()
+    (folder / "recipe.yaml").write_text(f"{calibrated}- step: export\n  what: table\n")
+    assert run(scans[:1], "--continue") == 1

@@ -223,3 +223,4 @@ def test_results_of_scans_with_one_name_have_names_of_their_own() -> None:
     assert list(names.values()) == ["a_x", "x_h5", "b_x", "b_y", "c_Y", "z", "ü_a_b"]
     tricky = list(result_names(map(Path, ["/p/a_b/c.h5", "/p/a/b_c.h5", "/q/a_b/c.h5"])).values())
     assert len({name.casefold() for name in tricky}) == 3
+    assert result_names([Path("/a/Summary.h5")])[Path("/a/Summary.h5")] == "Summary_scan"

@@ -42,12 +42,11 @@ class ScanTask:
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able."""
-        outputs = {"peaks": str(self.outputs.peaks), "map": str(self.outputs.map or "")}
         return {
             "recipe": self.recipe.to_data(),
             "scan": str(self.scan),
             "name": self.name,
-            "outputs": outputs,
+            "folder": str(self.outputs.peaks.parent),
             "go_on": self.go_on,
             "overwrite": self.overwrite,
         }
@@ -55,9 +54,8 @@ class ScanTask:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ScanTask:
         """The task of what `to_data` gives."""
-        peaks, found = data["outputs"]["peaks"], data["outputs"]["map"]
-        outputs = Outputs(Path(peaks), Path(found) if found else None)
         recipe = Recipe.from_data(data["recipe"])
+        outputs = Outputs.of(recipe, Path(data["folder"]), data["name"])
         return cls(recipe, Path(data["scan"]), data["name"], outputs, data["go_on"], data["overwrite"])
 
 

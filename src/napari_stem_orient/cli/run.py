@@ -165,7 +165,6 @@ def _with_values(recipe: Recipe, values: list[str]) -> Recipe:
 
 def _tasks(arguments: argparse.Namespace, recipe: Recipe) -> list[ScanTask]:
     """One task a scan; refused where a result would be written over something that it must not be."""
-    from napari_stem_orient.steps.index import IndexChoice
     from napari_stem_orient.steps.recipe import with_paths
     from napari_stem_orient.steps.replay import Outputs
     from napari_stem_orient.steps.run_table import result_names
@@ -175,11 +174,9 @@ def _tasks(arguments: argparse.Namespace, recipe: Recipe) -> list[ScanTask]:
     arguments.named_in_recipe = named
     arguments.reads = {**arguments.reads, "named_in_recipe": "named in the recipe"}
     scans = list(dict.fromkeys(path.absolute() for path in arguments.scans))
-    makes_map = recipe.choice(IndexChoice) is not None
     tasks = []
     for scan, name in result_names(scans).items():
-        peaks = arguments.output.absolute() / f"{name}_peaks.h5"
-        outputs = Outputs(peaks, peaks.with_name(f"{name}_map.h5") if makes_map else None)
+        outputs = Outputs.of(recipe, arguments.output.absolute(), name)
         tasks.append(ScanTask(recipe, scan, name, outputs, arguments.go_on, arguments.overwrite))
     for task in tasks:
         for path in task.outputs.paths:
@@ -190,10 +187,12 @@ def _tasks(arguments: argparse.Namespace, recipe: Recipe) -> list[ScanTask]:
 
 def _refuse_replaced(tasks: list[ScanTask]) -> None:
     """Refuse to replace results without being asked: hours of work may be in them."""
-    from napari_stem_orient.io.own_files import MAP, PEAKS, kind_of_own_file
+    from napari_stem_orient.io.own_files import EXPORT, MAP, PEAKS, TABLE, kind_of_own_file
 
     there = [path for task in tasks if not task.overwrite for path in task.outputs.paths if path.exists()]
-    foreign = next((path for path in there if kind_of_own_file(path) not in (MAP, PEAKS)), None)
+    foreign = next(
+        (path for path in there if kind_of_own_file(path) not in (MAP, PEAKS, EXPORT, TABLE)), None
+    )
     if foreign is not None:
         raise FileExistsError(
             f"{foreign} is there already and is no result of this program: give --output another folder, or --overwrite"

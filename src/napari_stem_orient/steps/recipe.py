@@ -17,6 +17,7 @@ from napari_stem_orient.steps.calibrate import CalibrateChoice
 from napari_stem_orient.steps.choice import Choice
 from napari_stem_orient.steps.crystals import CrystalChoice
 from napari_stem_orient.steps.detect import DetectChoice
+from napari_stem_orient.steps.export import ExportChoice
 from napari_stem_orient.steps.index import IndexChoice
 from napari_stem_orient.steps.open import OpenChoice
 from napari_stem_orient.steps.recorded import RECIPE_VERSION, step_as_data
@@ -25,7 +26,7 @@ ChoiceType = TypeVar("ChoiceType", bound=Choice)
 Data = Mapping[str, Any]
 
 STEPS: Mapping[str, type[Choice]] = MappingProxyType(
-    {choice.step: choice for choice in (OpenChoice, DetectChoice, CalibrateChoice, IndexChoice)}
+    {choice.step: choice for choice in (OpenChoice, DetectChoice, CalibrateChoice, IndexChoice, ExportChoice)}
 )
 """Name of each step that a recipe can have -> its choice, in the order in which they come."""
 
@@ -109,14 +110,17 @@ class Recipe(BaseModel):
         return not self.differs_from(other)
 
     def differs_from(self, other: Recipe) -> str:
-        """The first place in which another recipe is another one, with both values; "" where there is none."""
+        """The first place in which another recipe is another one, with both values; "" where there is none.
+
+        What is exported makes no other result, and does not count.
+        """
         return first_difference(self._by_step(), other._by_step())
 
     def _by_step(self) -> dict[str, Any]:
         """What decides about the results, by the names of the steps; the second calibration is "calibrate.2"."""
         data = self.to_data()
         found: dict[str, Any] = {"software": data["software"], "models": data["models"]}
-        for step in data["steps"]:
+        for step in (each for each in data["steps"] if each["step"] != ExportChoice.step):
             number = sum(name.partition(".")[0] == step["step"] for name in found)
             found[f"{step['step']}.{number + 1}" if number else step["step"]] = step
         return found

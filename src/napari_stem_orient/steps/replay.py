@@ -17,6 +17,7 @@ from napari_stem_orient.steps.calibration_run import calibrate
 from napari_stem_orient.steps.crystals import loaded
 from napari_stem_orient.steps.detect import DetectChoice, plan_detection
 from napari_stem_orient.steps.detection_run import DetectionRun, resumable
+from napari_stem_orient.steps.export import ExportChoice, Exported, export
 from napari_stem_orient.steps.index import IndexChoice
 from napari_stem_orient.steps.mask import open_mask
 from napari_stem_orient.steps.open import OpenChoice, open_scan
@@ -29,10 +30,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where the results of one scan go; ``map`` is None where the recipe makes none."""
+    """Where the results of one scan go; ``map`` is None where the recipe makes none.
+
+    ``exports``: files beside the map, in the order of the recipe's exports.
+    """
 
     peaks: Path
     map: Path | None
+    exports: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, recipe: Recipe, folder: Path, name: str) -> Outputs:
+        """The outputs of a recipe for a scan of this name."""
+        makes_map = recipe.choice(IndexChoice) is not None
+        exports = tuple(folder / f"{name}{choice.file_ending}" for choice in exports_of(recipe))
+        return cls(folder / f"{name}_peaks.h5", folder / f"{name}_map.h5" if makes_map else None, exports)
 
     @property
     def last(self) -> Path:
@@ -42,7 +54,13 @@ class Outputs:
     @property
     def paths(self) -> tuple[Path, ...]:
         """All of them."""
-        return (self.peaks,) if self.map is None else (self.peaks, self.map)
+        return (self.peaks, *(() if self.map is None else (self.map,)), *self.exports)
+
+
+def exports_of(recipe: Recipe) -> tuple[ExportChoice, ...]:
+    """What a recipe exports beside peaks and map, which are saved anyway."""
+    always = (Exported.MAP, Exported.PEAKS)
+    return tuple(c for c in recipe.steps if isinstance(c, ExportChoice) and c.what not in always)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +115,12 @@ def prepared(recipe: Recipe) -> Prepared:
             value=detect.mask.fingerprint,
             fix="save the recipe in the window, which keeps the mask beside it, or name a mask file",
             place="mask",
+        )
+    if exports_of(recipe) and recipe.choice(IndexChoice) is None:
+        raise RecipeError(
+            "the recipe exports a map, and has no step index",
+            fix="add '- step: index', or leave the export out",
+            place="steps",
         )
     steps = recipe.steps if recipe.choice(OpenChoice) else (OpenChoice(), *recipe.steps)
     doubts: list[str] = []
@@ -190,6 +214,7 @@ def replay(
         peaks if maps else peaks.with_recipe(whole), replace(maps[-1], recipe=whole) if maps else None
     )
     _save(made, outputs, overwrite=overwrite)
+    _export(recipe, made, outputs, overwrite=overwrite)
     run.forget()
     for each in maps:
         indexing.safe(each)
@@ -205,8 +230,15 @@ def _save(made: Replayed, outputs: Outputs, *, overwrite: bool) -> None:
         save_orientation_map(made.orientation_map, outputs.map, overwrite=overwrite)
 
 
+def _export(recipe: Recipe, made: Replayed, outputs: Outputs, *, overwrite: bool) -> None:
+    for choice, path in zip(exports_of(recipe), outputs.exports, strict=True):
+        export(choice, made.orientation_map or made.peaks, path, overwrite=overwrite)
+
+
 def made_before(recipe: Recipe, scan: Path, outputs: Outputs) -> Replayed:
     """What is in the files of a scan already, where the same recipe has made it of the same scan and all of it.
+
+    Exports that are missing are written.
 
     Raises
     ------
@@ -236,4 +268,8 @@ def made_before(recipe: Recipe, scan: Path, outputs: Outputs) -> Replayed:
             fix="give another output folder, or let it be replaced",
             field="overwrite",
         )
-    return Replayed(peaks, orientation_map)
+    made = Replayed(peaks, orientation_map)
+    for choice, path in zip(exports_of(recipe), outputs.exports, strict=True):
+        if not path.exists():
+            export(choice, orientation_map or peaks, path)
+    return made

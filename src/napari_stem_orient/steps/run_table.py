@@ -189,4 +189,7 @@ def _alike(names: Mapping[Path, str]) -> list[Path]:
 
 def _plain(name: str) -> str:
     """A name that every file system takes."""
-    return re.sub(r'[<>:"/\\|?*\x00-\x1f.]+', "_", name).strip("_ ") or "scan"
+    plain = re.sub(r'[<>:"/\\|?*\x00-\x1f.]+', "_", name).strip("_ ") or "scan"
+    return (
+        f"{plain}_scan" if f"{plain.casefold()}.csv" == TABLE_NAME else plain
+    )  # its table would be that of the run
