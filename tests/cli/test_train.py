@@ -106,7 +106,9 @@ def test_ctrl_c_keeps_the_checkpoint_says_how_to_go_on_and_that_works(
     # A new training does not throw the work of the stopped one away without being told so.
     with pytest.raises(SystemExit):
         train("--crystal", "Cu", "--output", str(folder))
-    assert "--resume, or let it go by --start-over" in capsys.readouterr().err
+    assert "go on with it, let it go, or choose another name (--resume, --start-over or --output)" in (
+        capsys.readouterr().err
+    )
     assert main(["train", "--resume", "--output", str(folder), "--quiet", "--batch-size", "16"]) == 1
     assert "batch_size: 8, not 16" in capsys.readouterr().err
     assert main(["train", "--resume", "--output", str(folder), "--quiet"]) == 0
@@ -191,7 +193,7 @@ def test_a_second_training_reads_the_libraries_that_the_first_one_simulated(
     monkeypatch.setattr(bloch_cache, "build_bloch_library", lambda *_, **__: pytest.fail("simulated twice"))
     parameters = TrainingParameters(**brief, network=TransformerConfig())
     crystals = (load_crystal("Cu"),)
-    job = training_job(TrainingTask(crystals, parameters, tmp_path / "two", from_nearest=False))
+    job = training_job(TrainingTask(crystals, parameters, tmp_path / "two", start_from="none"))
     for _ in job:
         pass
     first, second = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "two"))
@@ -208,7 +210,9 @@ def test_a_model_is_not_overwritten_without_being_told_so(
     before = weights.read_bytes()
     with pytest.raises(SystemExit):
         train(*words, "--seed", "1")
-    assert "holds the model copper: let a new one take its place by --start-over" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "holds the model copper by now: let the new one take its place" in said
+    assert "(--start-over or --output)" in said
     assert weights.read_bytes() == before
     assert train(*words, "--seed", "1", "--start-over") == 0
     assert weights.read_bytes() != before
@@ -230,5 +234,5 @@ def test_a_reach_without_disks_is_refused_before_anything_is_simulated(
         train("--crystal", "Cu", "--output", str(tmp_path / "m"), *reach)
     said = capsys.readouterr().err
     assert "disks are seen out to 0.3 1/Å, but the first disks of Cu lie at 0.479 1/Å" in said
-    assert "raise --q-max-high-inv-angstrom" in said
+    assert "(--q-max-high-inv-angstrom)" in said
     assert not (tmp_path / "m").exists()

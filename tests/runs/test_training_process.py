@@ -28,7 +28,7 @@ ENDLESS = SHORT.model_copy(update={"steps": 10**6})
 
 
 def task_in(folder: Path, parameters: TrainingParameters = SHORT, **changes: Any) -> TrainingTask:
-    given = {"from_nearest": False, "device": "cpu", **changes}
+    given = {"start_from": "none", "device": "cpu", **changes}
     return TrainingTask((load_crystal("Si"),), parameters, folder / "model", **given)
 
 

@@ -16,9 +16,9 @@ from napari_stem_orient.transformer.training_checks import check_reach, make_mod
 def test_a_reach_short_of_the_first_disks_names_the_crystal_and_what_to_raise() -> None:
     crystals = [load_crystal("Cu"), load_crystal("C (diamond)")]
     first = 3**0.5 / crystals[1].lattice_scale  # {111}
-    check_reach(crystals, 1.01 * first, setting="the highest q")
-    with pytest.raises(ValueError, match=rf"of C \(diamond\) lie at {first:.3g} 1/Å: raise the highest q"):
-        check_reach(crystals, 0.99 * first, setting="the highest q")
+    check_reach(crystals, 1.01 * first)
+    with pytest.raises(ValueError, match=rf"of C \(diamond\) lie at {first:.3g} 1/Å: raise how far out"):
+        check_reach(crystals, 0.99 * first)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

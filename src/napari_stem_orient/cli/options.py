@@ -28,6 +28,8 @@ OPTIONS_OF_FIELDS = {
     "crystals": "--crystal",
     "confirmed": "--confirm",
     "source": "--from",
+    "discards": "--resume, --start-over or --output",
+    "replaces": "--start-over or --output",
 }
 
 PROGRAM = "napari-stem-orient"

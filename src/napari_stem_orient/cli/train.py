@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,20 +17,23 @@ from napari_stem_orient.cli.jobs import Stopped, follow
 from napari_stem_orient.cli.options import (
     add_model_options,
     build_model,
+    checked,
     given_values,
     job_options,
     load_crystals,
     one_line,
 )
+from napari_stem_orient.core.errors import UserError
+from napari_stem_orient.runs.training_task import NEAREST, NOTHING
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.crystal import Crystal
+    from napari_stem_orient.runs.training_task import TrainingTask
+    from napari_stem_orient.steps.train import TrainChoice
     from napari_stem_orient.transformer.checkpoint import TrainingSettings
     from napari_stem_orient.transformer.preparation import PreparationProgress
-    from napari_stem_orient.transformer.training_parameters import TrainingParameters
     from napari_stem_orient.transformer.training_run import TrainingProgress
 
-NEAREST, NONE = "nearest", "none"
 MODEL_FILES = ("config.json", "report.md")
 """What a training writes into its folder under names that others give their files, too."""
 
@@ -90,44 +92,38 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, TrainingParameters, title="training parameters")
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What is to be trained, from the command line or from a checkpoint."""
-
-    crystals: tuple[Crystal, ...]
-    parameters: TrainingParameters
-    output: Path
-    whole_structure_type: bool
-    start_from: Path | None
-
-
 def run_train(arguments: argparse.Namespace) -> str:
     """Train a model for some crystals on simulated patterns, write its folder and say how good it is."""
-    from napari_stem_orient.runs.bloch_cache import cached_bloch_library
+    from napari_stem_orient.runs.training_task import training_job
     from napari_stem_orient.transformer.checkpoint import has_checkpoint
-    from napari_stem_orient.transformer.training import train_model
-    from napari_stem_orient.transformer.training_run import REPORT_NAME
 
     task = _resumed_task(arguments) if arguments.resume else _new_task(arguments)
-    job = train_model(
-        task.crystals,
-        parameters=task.parameters,
-        output=task.output,
-        name=arguments.name,
-        whole_structure_type=task.whole_structure_type,
-        device=arguments.device,
-        start_from=task.start_from,
-        resume=arguments.resume,
-        build_library=cached_bloch_library,
-    )
     try:
-        folder = follow(job, "Training", arguments, on_record=_note)
+        result = follow(training_job(task), "Training", arguments, on_record=_note)
     except KeyboardInterrupt:
         if not has_checkpoint(task.output):
             raise Stopped("stopped before anything was learned") from None
         again = f"napari-stem-orient train --resume --output {task.output}"
         raise Stopped(f"stopped: {task.output} holds what was learned; go on with: {again}") from None
-    return f"{(folder / REPORT_NAME).read_text(encoding='utf-8')}\n{folder}: model written"
+    return f"{result.report}\n{result.folder}: model written"
+
+
+def train_choice(arguments: argparse.Namespace, crystals: tuple[Crystal, ...]) -> TrainChoice:
+    """What the options choose, with the crystals loaded."""
+    from napari_stem_orient.steps.crystals import CrystalChoice
+    from napari_stem_orient.steps.train import TrainChoice
+    from napari_stem_orient.transformer.training_parameters import TrainingParameters
+
+    build_model(arguments, TrainingParameters)  # what is out of bounds is named by its option
+    values = {
+        "crystals": tuple(CrystalChoice.of(crystal) for crystal in crystals),
+        "whole_structure_type": arguments.whole_structure_type or bool(arguments.member),
+        "name": arguments.name or "",
+        "start_from": arguments.start_from,
+        "parameters": given_values(arguments, TrainingParameters),
+        "device": arguments.device,
+    }
+    return checked(TrainChoice, values)
 
 
 def _note(progress: TrainingProgress | PreparationProgress) -> str:
@@ -144,86 +140,65 @@ def _note(progress: TrainingProgress | PreparationProgress) -> str:
     return f"{progress.part.value}, loss {progress.loss:.3f}, {best}{held_out}"
 
 
-def _new_task(arguments: argparse.Namespace) -> _Task:
-    from napari_stem_orient.transformer.training import common_structure_type, parameters_to_start_from
-    from napari_stem_orient.transformer.training_checks import check_reach, make_model_folder
-    from napari_stem_orient.transformer.training_parameters import TrainingParameters
+def _new_task(arguments: argparse.Namespace) -> TrainingTask:
+    from napari_stem_orient.runs.training_task import check_task
+    from napari_stem_orient.steps.train import new_training
+    from napari_stem_orient.transformer.training import common_structure_type
+    from napari_stem_orient.transformer.training_checks import model_in
 
     if not arguments.crystal:
         raise UsageError("--crystal is needed: name a crystal or a CIF, or go on with a training by --resume")
     if arguments.member and len(arguments.crystal) > 1:
         raise UsageError("--member belongs to one --crystal: train a model for each structure type")
-    parameters = build_model(arguments, TrainingParameters)
     crystals = load_crystals((*arguments.crystal, *(arguments.member or ())))
-    whole = arguments.whole_structure_type or bool(arguments.member)
-    if whole:
+    choice = train_choice(arguments, crystals)
+    if choice.whole_structure_type:
         try:
             common_structure_type(crystals)
         except ValueError as error:
             raise UsageError(f"--whole-structure-type: {one_line(error)}") from error
-    try:
-        check_reach(crystals, parameters.q_max_high_inv_angstrom, setting="--q-max-high-inv-angstrom")
-    except ValueError as error:
-        raise UsageError(one_line(error)) from error
     output = _output(arguments, "-".join(crystal.name for crystal in crystals))
-    start_from = _start(arguments.start_from, crystals)
-    task = _Task(crystals, parameters_to_start_from(parameters, start_from), output, whole, start_from)
-    _clear(output, start_over=arguments.start_over)
-    make_model_folder(output)
+    over = arguments.start_over
+    task = new_training(
+        choice, output, crystals=crystals, replaces=model_in(output) if over else None, discards=over
+    )
+    try:
+        check_task(task)
+    except UserError as error:
+        raise UsageError(one_line(error)) from error
     return task
 
 
-def _clear(output: Path, *, start_over: bool) -> None:
-    """Refuse a folder that holds a stopped training or a model, unless the user lets them go.
-
-    The model itself stays until the new one has learned for a while.
-    """
-    from napari_stem_orient.transformer.checkpoint import has_checkpoint, read_checkpoint, remove_checkpoint
-    from napari_stem_orient.transformer.training_checks import model_in
-
-    if start_over:
-        remove_checkpoint(output)
-        return
-    if has_checkpoint(output):
-        state = read_checkpoint(output).state
-        raise UsageError(
-            f"{output} holds a training that was stopped at step {state.step:,}: go on with it by --resume, or let it "
-            "go by --start-over"
-        )
-    model = model_in(output)
-    if model is not None:
-        raise UsageError(
-            f"{output} holds the model {model}: let a new one take its place by --start-over, or choose another folder "
-            "by --output"
-        )
-
-
-def _resumed_task(arguments: argparse.Namespace) -> _Task:
+def _resumed_task(arguments: argparse.Namespace) -> TrainingTask:
     """The training of a checkpoint; options that were given again must be the same as then."""
+    from napari_stem_orient.steps.train import resumed_training
     from napari_stem_orient.transformer.checkpoint import read_checkpoint
-    from napari_stem_orient.transformer.training_parameters import TrainingParameters
 
     if arguments.output is None and not arguments.crystal:
         raise UsageError("--resume needs the folder of the training: give --output")
     named = load_crystals((*(arguments.crystal or ()), *(arguments.member or ())))
     output = _output(arguments, "-".join(crystal.name for crystal in named))
     earlier = read_checkpoint(output).settings
-    _refuse_contradictions(arguments, earlier)
-    given = given_values(arguments, TrainingParameters)
-    build_model(arguments, TrainingParameters)  # an error in words where one is out of bounds
-    parameters = earlier.parameters.model_copy(update=given)
-    return _Task(named or earlier.crystals, parameters, output, earlier.structure_type is not None, None)
+    _refuse_contradictions(arguments, earlier, named)
+    return resumed_training(train_choice(arguments, named), output, crystals=named)
 
 
-def _refuse_contradictions(arguments: argparse.Namespace, earlier: TrainingSettings) -> None:
+def _refuse_contradictions(
+    arguments: argparse.Namespace, earlier: TrainingSettings, named: tuple[Crystal, ...]
+) -> None:
     """Refuse options of a training that is gone on with where they say another thing than when it was begun."""
     if arguments.start_over:
         raise UsageError(
             "--resume goes on with a stopped training, --start-over lets it go: leave one of them out"
         )
-    start = NONE if earlier.start_from is None else earlier.start_from
+    begun_for = ", ".join(crystal.name for crystal in earlier.crystals)
+    others = [crystal.fingerprint for crystal in named] != [
+        crystal.fingerprint for crystal in earlier.crystals
+    ]
+    start = NOTHING if earlier.start_from is None else earlier.start_from
     wanted = Path(arguments.start_from).name
     for option, differs, begun in (
+        ("--crystal", bool(named) and others, f"for {begun_for}"),
         ("--name", arguments.name not in (None, earlier.name), f"as {earlier.name}"),
         ("--start-from", wanted not in (NEAREST, start), f"with --start-from {start}"),
         (
@@ -248,11 +223,3 @@ def _output(arguments: argparse.Namespace, name: str) -> Path:
         refuse_inputs(arguments, output, option="the model's folder")
         check_output_folder(output)
     return output
-
-
-def _start(wanted: str, crystals: tuple[Crystal, ...]) -> Path | None:
-    from napari_stem_orient.transformer.model_folder import nearest_shipped_model
-
-    if wanted == NONE:
-        return None
-    return nearest_shipped_model(crystals) if wanted == NEAREST else Path(wanted)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_stem_orient.core.crystal import Crystal
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.transformer.checkpoint import has_checkpoint
 from napari_stem_orient.transformer.model_folder import CARD_NAME, WEIGHTS_NAME, ModelError, read_card
 
@@ -15,7 +16,7 @@ from napari_stem_orient.transformer.model_folder import CARD_NAME, WEIGHTS_NAME,
 FEWEST_REFLECTIONS = 4
 
 
-def check_reach(crystals: Sequence[Crystal], q_max: float, *, setting: str) -> None:
+def check_reach(crystals: Sequence[Crystal], q_max: float) -> None:
     """Refuse crystals that have no disks as far out as they are seen: nothing can be learned from them.
 
     Parameters
@@ -24,21 +25,22 @@ def check_reach(crystals: Sequence[Crystal], q_max: float, *, setting: str) -> N
         To be trained for.
     q_max
         How far out disks are seen, Å⁻¹.
-    setting
-        What the user is to raise, in the words of the window or of the command line.
 
     Raises
     ------
-    ValueError
+    UserError
         Names the crystal and where its first disks lie.
     """
     for crystal in crystals:
         if len(crystal.reflections(q_max)[0]) < FEWEST_REFLECTIONS:
             nearest = float(np.linalg.norm(crystal.reciprocal_basis, axis=1).min())
             lengths = np.linalg.norm(crystal.reflections(4 * nearest)[1], axis=1)
-            raise ValueError(
+            raise UserError(
                 f"disks are seen out to {q_max:.3g} 1/Å, but the first disks of {crystal.name} lie at "
-                f"{lengths.min():.3g} 1/Å: raise {setting}"
+                f"{lengths.min():.3g} 1/Å",
+                value=q_max,
+                fix="raise how far out disks are seen",
+                field="q_max_high_inv_angstrom",
             )
 
 

@@ -319,7 +319,7 @@ def test_a_model_that_has_come_into_the_folder_meanwhile_is_not_replaced(
     shutil.copytree(shipped_models()["fcc"], models_home() / "Si")
     panel.start_button.click()
     until(lambda: not panel.running)
-    assert "press Replace" in panel.message_label.text()
+    assert "let the new one take its place" in panel.message_label.text()
     assert read_card(models_home() / "Si").name == "fcc"
     until(lambda: panel.start_button.text() == "Replace")
     assert errors
@@ -339,7 +339,7 @@ def test_a_stopped_training_that_start_does_not_know_of_yet_is_not_discarded(
     assert panel.start_button.text() == "Start"
     panel.start_button.click()
     until(lambda: not panel.running)
-    assert f"stopped at step {paused_at:,} by now: press Resume" in panel.message_label.text()
+    assert f"stopped at step {paused_at:,} by now: go on with it" in panel.message_label.text()
     assert read_checkpoint(models_home() / "Si").state.step == paused_at
     until(lambda: panel.start_button.text() == "Start over")
     assert errors

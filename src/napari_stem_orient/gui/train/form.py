@@ -18,10 +18,12 @@ from napari_stem_orient.gui.parts.number_box import NumberBox
 from napari_stem_orient.gui.parts.parameter_form import ParameterForm
 from napari_stem_orient.gui.parts.range_box import RangeBox
 from napari_stem_orient.gui.parts.stage_panel import JobPanel
-from napari_stem_orient.runs.training_task import TrainingTask
+from napari_stem_orient.runs.training_task import NEAREST, NOTHING, TrainingTask
+from napari_stem_orient.steps.crystals import CrystalChoice as ChosenCrystal
 
 if TYPE_CHECKING:
     from napari_stem_orient.gui.train.jobs import TrainingChoices
+    from napari_stem_orient.steps.train import TrainChoice
     from napari_stem_orient.transformer.training_parameters import TrainingParameters
 
 #: Minutes that a training may take where nothing else is said.
@@ -84,10 +86,15 @@ class TrainingForm(QWidget):
         name = self.name_edit.text().strip()
         return self._parent_folder / name if self._parent_folder is not None and name else None
 
-    def task(self) -> TrainingTask | None:
+    def train_choice(self) -> TrainChoice | None:
         """What is chosen, fixed; None while something is missing."""
         if self.parameters_form is None or self.output is None or not self.choice.crystals:
             return None
+        from napari_stem_orient.steps.train import (  # torch is loaded by now
+            GivenTrainingParameters,
+            TrainChoice,
+        )
+
         (kv_low, kv_high), (q_low, q_high) = self.voltage.values, self.q_limit.values
         thickness_low, thickness_high = self.thickness.values
         parameters = self.parameters_form.value.model_copy(
@@ -101,14 +108,23 @@ class TrainingForm(QWidget):
                 "minutes": self.minutes.number(),
             }
         )
-        return TrainingTask(
-            crystals=self.choice.crystals,
-            parameters=parameters,
-            output=self.output,
+        usual = type(parameters)()
+        return TrainChoice(
+            crystals=tuple(ChosenCrystal.of(crystal) for crystal in self.choice.crystals),
             whole_structure_type=self.type_box.isVisibleTo(self) and self.type_box.isChecked(),
-            from_nearest=bool(self.start_box.currentData()),
-            device=str(self.device_box.currentData() or "auto"),
+            start_from=self.start_box.currentData() or NEAREST,
+            parameters=GivenTrainingParameters().with_changes(usual, parameters),
+            device=self.device_box.currentData() or "auto",
         )
+
+    def task(self) -> TrainingTask | None:
+        """A training as it is chosen, fixed; None while something is missing."""
+        choice = self.train_choice()
+        if choice is None or self.output is None:
+            return None
+        from napari_stem_orient.steps.train import new_training
+
+        return new_training(choice, self.output, crystals=self.choice.crystals)
 
     # --- what is known -------------------------------------------------------------------------------------
 
@@ -163,8 +179,8 @@ class TrainingForm(QWidget):
             "The whole schedule is shortened to fit; the libraries of patterns come on top."
         )
         self.start_box = narrow_box()
-        self.start_box.addItem("Nearest shipped model", True)
-        self.start_box.addItem("Random weights", False)
+        self.start_box.addItem("Nearest shipped model", NEAREST)
+        self.start_box.addItem("Random weights", NOTHING)
         self.start_box.setToolTip("A model that knows a similar crystal is a head start.")
         self.device_box = narrow_box()
         self.device_box.setToolTip("Where the network learns.")
