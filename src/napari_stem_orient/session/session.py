@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from psygnal import Signal
 
 from napari_stem_orient.session import calibrated, results, rules, scans
+from napari_stem_orient.session.of_state import OfState
 from napari_stem_orient.session.state import ChoiceType, RunningJob, ScanState, Stage
 
 if TYPE_CHECKING:
@@ -36,31 +37,6 @@ if TYPE_CHECKING:
     from napari_stem_orient.session.source import OfScan
     from napari_stem_orient.steps.calibrate import CalibrateChoice
     from napari_stem_orient.steps.choice import Choice
-
-Value = TypeVar("Value")
-
-
-class _OfState(Generic[Value]):
-    """An attribute of a Session that reads as the one of its state, and is changed by `Session.update` only."""
-
-    def __init__(self, read: Callable[[ScanState], Value]) -> None:
-        self._read = read
-        self._name = ""
-
-    def __set_name__(self, owner: type[object], name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, session: None, owner: type[object]) -> _OfState[Value]: ...
-    @overload
-    def __get__(self, session: Session, owner: type[object]) -> Value: ...
-    def __get__(self, session: Session | None, owner: type[object]) -> _OfState[Value] | Value:
-        return self if session is None else self._read(session.state)
-
-    def __set__(self, session: Session, value: object) -> None:
-        raise AttributeError(
-            f"{self._name} belongs to the state of the Session: change it with Session.update"
-        )
 
 
 class Session:
@@ -96,33 +72,33 @@ class Session:
         self.opener: object | None = None
         self._attended: WeakSet[RunningJob] = WeakSet()
 
-    datacube = _OfState(lambda state: state.datacube)
-    summary = _OfState(lambda state: state.summary)
-    mean_pattern = _OfState(lambda state: state.mean_pattern)
-    open_needs = _OfState(lambda state: state.open_needs)
-    request = _OfState(lambda state: state.request)
-    position = _OfState(lambda state: state.position)
-    preview = _OfState(lambda state: state.preview)
-    probe = _OfState(lambda state: state.probe)
-    detection_parameters = _OfState(lambda state: state.detection_parameters)
-    detector_mask = _OfState(lambda state: state.detector_mask)
-    peaks = _OfState(lambda state: state.peaks)
-    peaks_fingerprint = _OfState(lambda state: state.peaks_fingerprint)
-    history = _OfState(lambda state: state.history)
-    calibration = _OfState(lambda state: state.calibration)
-    crystals = _OfState(lambda state: state.crystals)
-    model_folders = _OfState(lambda state: state.model_folders)
-    orientation_maps = _OfState(lambda state: state.orientation_maps)
-    current_map = _OfState(lambda state: state.current_map)
-    exported_map = _OfState(lambda state: state.exported_map)
-    saved = _OfState(lambda state: state.saved)
-    four_indices = _OfState(lambda state: state.four_indices)
-    source = _OfState(lambda state: state.source)
-    scan_shape = _OfState(lambda state: state.scan_shape)
-    crystals_lent = _OfState(lambda state: state.to_index.lent)
-    crystals_carried = _OfState(lambda state: state.to_index.carried)
-    calibration_settled = _OfState(rules.calibration_settled)
-    calibration_changes = _OfState(lambda state: tuple(change.title for change in state.history.done))
+    datacube = OfState(lambda state: state.datacube)
+    summary = OfState(lambda state: state.summary)
+    mean_pattern = OfState(lambda state: state.mean_pattern)
+    open_needs = OfState(lambda state: state.open_needs)
+    request = OfState(lambda state: state.request)
+    position = OfState(lambda state: state.position)
+    preview = OfState(lambda state: state.preview)
+    probe = OfState(lambda state: state.probe)
+    detection_parameters = OfState(lambda state: state.detection_parameters)
+    detector_mask = OfState(lambda state: state.detector_mask)
+    peaks = OfState(lambda state: state.peaks)
+    peaks_fingerprint = OfState(lambda state: state.peaks_fingerprint)
+    history = OfState(lambda state: state.history)
+    calibration = OfState(lambda state: state.calibration)
+    crystals = OfState(lambda state: state.crystals)
+    model_folders = OfState(lambda state: state.model_folders)
+    orientation_maps = OfState(lambda state: state.orientation_maps)
+    current_map = OfState(lambda state: state.current_map)
+    exported_map = OfState(lambda state: state.exported_map)
+    saved = OfState(lambda state: state.saved)
+    four_indices = OfState(lambda state: state.four_indices)
+    source = OfState(lambda state: state.source)
+    scan_shape = OfState(lambda state: state.scan_shape)
+    crystals_lent = OfState(lambda state: state.to_index.lent)
+    crystals_carried = OfState(lambda state: state.to_index.carried)
+    calibration_settled = OfState(rules.calibration_settled)
+    calibration_changes = OfState(lambda state: tuple(change.title for change in state.history.done))
 
     # --- the one way to change -----------------------------------------------------------------------------
 
