@@ -9,6 +9,7 @@ from napari_stem_orient.core.merged_calibration import with_gaps_filled
 from napari_stem_orient.session.calibrated import with_checks, with_entered, with_history_begun
 from napari_stem_orient.session.results import with_current
 from napari_stem_orient.session.source import Source
+from napari_stem_orient.steps.detect import DetectChoice
 from napari_stem_orient.steps.open import entered_when_opened
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def _with_scan_again(state: ScanState, datacube: DataCube, in_force: Calibration
     datacube, mask = datacube.with_calibration(in_force).with_recipe(entered), state.detector_mask
     if state.summary is not None:
         return with_entered(replace(state, datacube=datacube), known)
+    choices = state.choices
     state = _without_patterns(state)
-    state = replace(state, source=state.source.joined_by(datacube), datacube=datacube, detector_mask=mask)
+    state = replace(state, source=state.source.joined_by(datacube), datacube=datacube)
+    state = replace(state, detector_mask=mask, choices=choices)
     return with_entered(with_history_begun(state), known)
 
 
@@ -93,8 +96,11 @@ def without_scan(state: ScanState) -> ScanState:
 
 def _without_patterns(state: ScanState) -> ScanState:
     """The state with no scan open, what was chosen for it gone, and no job left that is about it."""
+    detection = state.choice(DetectChoice)
+    engine = DetectChoice(detector=detection.detector, device=detection.device)  # not about the scan
     return replace(
         state,
+        choices={**state.choices, DetectChoice.step: engine},
         opening=state.opening + 1,
         datacube=None,
         summary=None,

@@ -13,7 +13,7 @@ from napari_stem_orient.core.progress import result_of
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.steps.detect import DetectChoice, DetectPlan, plan_detection
-from napari_stem_orient.steps.mask import MaskChoice, chosen_mask, painted_mask
+from napari_stem_orient.steps.mask import chosen_mask, painted_mask
 from napari_stem_orient.steps.probe import ProbeChoice
 
 if TYPE_CHECKING:
@@ -178,15 +178,11 @@ class DetectPlanner:
         self.changed.emit()
 
     def _on_opening(self) -> None:
-        """Begin anew with another scan; the engine is not about the scan, and stays."""
+        """Begin anew with another scan."""
         self._measuring.forget()
         self.plan = self._opening = None
-        kept = self._session.detector_mask  # of the same scan, opened again
-        self._painted = self._own_mask = kept
-        mask = MaskChoice() if kept is None else painted_mask(kept)
-        choice = self.choice
-        self._known = DetectChoice(mask=mask, detector=choice.detector, device=choice.device)
-        self._session.set_choice(self._known)
+        self._painted = self._own_mask = self._session.detector_mask  # of the same scan, opened again
+        self._known = self.choice
         self.changed.emit()
 
     def _on_mean_pattern(self) -> None:
