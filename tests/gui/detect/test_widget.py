@@ -176,6 +176,19 @@ def test_the_template_follows_the_choice(ready: DetectWidget, source: ProbeSourc
         assert ready.form.value.min_spacing_px == 11  # what was not given suits the template
 
 
+def test_a_radius_that_does_not_suit_is_refused_until_one_does(ready: DetectWidget, until: Until) -> None:
+    ready.chooser.source_box.setCurrentText(SOURCES["synthetic"])
+    ready.chooser.radius_box.setValue(60)
+    assert ready.run_button.text() == "Measuring…"
+    until(lambda: "radius 60 px does not suit a detector of 96 x 96" in ready.message_label.text())
+    assert ready.run_button.text() == "Detect disks"
+    assert not ready.run_button.isEnabled()
+    ready.chooser.radius_box.setValue(4)
+    until(ready.run_button.isEnabled)
+    assert ready.message_label.text() == ""
+    assert ready.run_button.text() == "Detect disks"
+
+
 def test_what_is_given_stays_when_the_template_changes(ready: DetectWidget, until: Until) -> None:
     number(ready, "min_spacing_px").setValue(7)
     ready.chooser.source_box.setCurrentText(SOURCES["synthetic"])
@@ -242,6 +255,7 @@ def test_a_scan_without_a_direct_beam_falls_back_to_a_synthetic_disk(
     read_scan(panel.session, empty)
     until(lambda: panel.session.probe is not None)
     assert panel.chooser.source_box.currentText() == SOURCES["synthetic"]
+    assert "no direct beam found" in panel.message_label.text()
     panel.run_button.click()
     until(lambda: stopped(panel))
     assert panel.session.peaks is not None

@@ -42,6 +42,8 @@ class DetectPlanner:
     ----------
     plan
         What follows for the open scan; None before it has been measured.
+    busy
+        Whether what is chosen is being measured.
     changed
         Emitted when plan or choice is another one.
     planned
@@ -55,9 +57,11 @@ class DetectPlanner:
         self._panel, self._session = panel, panel.session
         self._known = self.choice  # that has been acted upon
         self.plan: DetectPlan | None = None
+        self.busy = False
         self._painted: NDArray[np.bool_] | None = None  # what a choice names by its fingerprint
         self._opening: int | None = None  # for which a plan was last asked for
         self._radius_then: float | None = None  # what the calibration then made expect
+        self._refused, self._fallen_back_to = False, self._known
         self._own_mask: NDArray[np.bool_] | None = None  # the mask that the Session was given here
         self._measuring: LatestJob[DetectChoice, DetectPlan | UserError] = LatestJob(
             title="Measure the direct beam", on_result=self._on_measured, on_error=self._on_failed
@@ -95,6 +99,7 @@ class DetectPlanner:
     def take(self, plan: DetectPlan) -> None:
         """Take a plan as it was made earlier, in place of what is chosen."""
         self._measuring.forget()
+        self.busy = False
         self._known, self._painted = plan.choice, plan.mask
         self._session.set_choice(plan.choice)
         self._take(replace(plan, datacube=self._session.datacube or plan.datacube))
@@ -106,6 +111,7 @@ class DetectPlanner:
         if datacube is None or session.mean_pattern is None:
             return
         self._opening, self._radius_then = session.state.opening, expected_radius_px(datacube)
+        self.busy = True
         mean = session.mean_pattern if session.summary is None else session.summary.mean_pattern
         self._measuring.request(self.choice, partial(_measured, self.choice, datacube, self._painted, mean))
         self.changed.emit()
@@ -115,20 +121,30 @@ class DetectPlanner:
     def _on_measured(self, choice: DetectChoice, plan: DetectPlan | UserError) -> None:
         if not _alike(choice, self.choice):
             return  # something else is wanted by now, and being measured
+        self.busy = False
         if isinstance(plan, UserError):
-            self._panel.show_message(str(plan))
-            if plan.field != "mask":
-                self._fall_back()
+            self._refuse(str(plan), fall_back=plan.field != "mask")
             return
         datacube = self._session.datacube
         if datacube is not None and self._opening == self._session.state.opening:
             self._take(replace(self._as_chosen(plan), datacube=datacube))
+            if self._refused and choice != self._fallen_back_to:
+                self._panel.show_message("")
+                self._refused = False
             self.planned.emit()
             self.changed.emit()
 
     def _on_failed(self, _: DetectChoice, message: str) -> None:
+        self.busy = False
+        self._refuse(message, fall_back=True)
+
+    def _refuse(self, message: str, *, fall_back: bool) -> None:
+        """Say why there is no plan, until there is one for something that the user has chosen."""
         self._panel.show_message(message)
-        self._fall_back()
+        self._refused = True
+        if fall_back:
+            self._fall_back()
+        self.changed.emit()
 
     def _fall_back(self) -> None:
         """Choose a synthetic disk, of the radius that the calibration gives, until the user knows better."""
@@ -136,7 +152,8 @@ class DetectPlanner:
         if self.choice.probe.radius_px is None and datacube is not None:
             expected = expected_radius_px(datacube)
             radius = FALLBACK_RADIUS_PX if expected is None else max(0.7, round(expected, 3))
-            self.choose(probe=ProbeChoice(radius_px=radius))
+            self._fallen_back_to = self.choice.changed(probe=ProbeChoice(radius_px=radius))
+            self.choose(probe=self._fallen_back_to.probe)
 
     def _as_chosen(self, plan: DetectPlan) -> DetectPlan:
         """A plan with parameters and engine as they are chosen by now."""
@@ -181,6 +198,7 @@ class DetectPlanner:
         """Begin anew with another scan."""
         self._measuring.forget()
         self.plan = self._opening = None
+        self.busy = False
         self._painted = self._own_mask = self._session.detector_mask  # of the same scan, opened again
         self._known = self.choice
         self.changed.emit()

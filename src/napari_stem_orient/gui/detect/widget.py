@@ -334,7 +334,8 @@ class DetectWidget(StagePanel):
         can_resume = not running and self._plan_to_go_on() is not None
         free = not running and not session.stage_needs(Stage.DETECT)
         ready = free and self.planner.ready
-        self.run_button.setText("Resume" if can_resume else "Detect disks")
+        waiting = "Measuring…" if self.planner.busy else "Detect disks"
+        self.run_button.setText("Resume" if can_resume else waiting)
         self.run_button.setEnabled(ready)
         self.start_over_button.setVisible(can_resume)
         self.resume_row.set_ready(free)
