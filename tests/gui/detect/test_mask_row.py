@@ -7,7 +7,9 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
 
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.detection.rejected_maxima import Explained, Rejection
@@ -16,6 +18,7 @@ from napari_stem_orient.gui.detect.mask_painting import MASK_NAME, PATTERN_NAME
 from napari_stem_orient.gui.detect.widget import DetectWidget
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.detect import DetectChoice
 from opened_scan import read_scan
 from patience import Until
 from shown_panel import ShowPanel
@@ -198,3 +201,25 @@ def test_a_saturated_direct_beam_is_told(panel: DetectWidget, polycrystal: DataC
     until(lambda: panel.session.probe is not None)
     assert "stop at 255 counts" in panel.mask_row.saturated_label.text()
     assert not panel.mask_row.saturated_label.isHidden()
+
+
+def test_two_panels_of_one_viewer_plan_the_same(qtbot: QtBot, hot_scan: DataCube, until: Until) -> None:
+    """A mask that one of them finds, or that is painted there, is none that somebody has painted in the other."""
+    viewer = ViewerModel()
+    one, other = DetectWidget(viewer), DetectWidget(viewer)  # type: ignore[arg-type]
+    for panel in (one, other):
+        qtbot.addWidget(panel)
+        panel.show()
+    read_scan(one.session, hot_scan)
+    until(lambda: one.run_button.isEnabled() and other.run_button.isEnabled())
+    assert one.planner.choice == DetectChoice()
+    assert masked(one.session) == sorted(HOT)
+    one.mask_row.paint_button.click()
+    viewer.layers[MASK_NAME].data[40:44, 10:12] = 1
+    one.mask_row.use_button.click()
+    assert one.planner.choice.mask.kind == "painted"
+    until(lambda: one.run_button.isEnabled() and other.run_button.isEnabled())
+    assert len(masked(one.session)) == len(HOT) + 8
+    assert other.planner.plan is not None
+    assert np.array_equal(other.planner.plan.mask, one.session.detector_mask)
+    assert other.message_label.text() == ""

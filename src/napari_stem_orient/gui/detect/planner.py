@@ -13,7 +13,7 @@ from napari_stem_orient.core.progress import result_of
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.steps.detect import DetectChoice, DetectPlan, plan_detection
-from napari_stem_orient.steps.mask import chosen_mask, painted_mask
+from napari_stem_orient.steps.mask import chosen_mask, mask_fingerprint, painted_mask
 from napari_stem_orient.steps.probe import ProbeChoice
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class DetectPlanner:
     def measure(self) -> None:
         """Measure what is chosen in the open scan, in place of what is still being measured."""
         datacube, session = self._session.datacube, self._session
-        if datacube is None or session.mean_pattern is None:
+        if datacube is None or session.mean_pattern is None or not self._has_painted():
             return
         self._opening, self._radius_then = session.state.opening, expected_radius_px(datacube)
         self.busy = True
@@ -172,8 +172,14 @@ class DetectPlanner:
     def _show_mask(self) -> None:
         """Take a mask that is known already at once: only files take a moment."""
         datacube, mask = self._session.datacube, self.choice.mask
-        if self.found is not None and datacube is not None and mask.file is None:
+        if self.found is not None and datacube is not None and mask.file is None and self._has_painted():
             self._set_mask(chosen_mask(mask, self.found, datacube.detector_shape, painted=self._painted))
+
+    def _has_painted(self) -> bool:
+        """Whether the mask is here that is chosen by its fingerprint; it comes with the Session where it is not."""
+        mask = self.choice.mask
+        here = self._painted is not None and mask_fingerprint(self._painted) == mask.fingerprint
+        return mask.kind != "painted" or here
 
     def _set_mask(self, mask: NDArray[np.bool_] | None) -> None:
         if not _same_mask(mask, self._session.detector_mask):
@@ -226,8 +232,13 @@ class DetectPlanner:
     def _on_mask_changed(self) -> None:
         """Take a mask that comes from elsewhere."""
         mask = self._session.detector_mask
-        if self._session.datacube is not None and not _same_mask(mask, self._own_mask):
-            self._own_mask = mask
+        if self._session.datacube is None or _same_mask(mask, self._own_mask):
+            return
+        self._own_mask = mask
+        if not self._has_painted():
+            self._painted = mask  # what was chosen elsewhere
+            self.measure()
+        elif self.ready:
             self.choose(painted=mask, mask=painted_mask(mask))
 
 
