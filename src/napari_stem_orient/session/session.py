@@ -14,6 +14,8 @@ from psygnal import Signal
 from napari_stem_orient.session import calibrated, results, rules, scans
 from napari_stem_orient.session.of_state import OfState
 from napari_stem_orient.session.state import ChoiceType, RunningJob, ScanState, Stage
+from napari_stem_orient.steps.detect import DetectChoice
+from napari_stem_orient.steps.mask import painted_mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,7 +196,7 @@ class Session:
         self.update(detection_parameters=parameters)
 
     def set_detector_mask(self, mask: NDArray[np.bool_] | None) -> None:
-        """Take the detector pixels (det_y, det_x) that are not to be used, or none.
+        """Take the detector pixels (det_y, det_x) that are not to be used, or none, as somebody has painted them.
 
         Raises
         ------
@@ -206,7 +208,8 @@ class Session:
                 f"a mask of {' x '.join(map(str, mask.shape))} px does not fit the detector of "
                 f"{' x '.join(map(str, self.datacube.detector_shape))} px"
             )
-        self.update(detector_mask=mask)
+        choice = self.state.choice(DetectChoice).changed(mask=painted_mask(mask))
+        self.update(detector_mask=mask, choices={**self.state.choices, choice.step: choice})
 
     def set_preview(self, preview: DetectedBlock | None) -> None:
         """Take the disks found in the pattern at `position` with the parameters now in the form."""

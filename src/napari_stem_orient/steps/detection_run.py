@@ -302,7 +302,9 @@ def _left(run: InterruptedDetection, datacube: DataCube) -> LeftDetection | None
 def _choice_of(run: InterruptedDetection, parameters: DetectionParameters) -> DetectChoice:
     """What was chosen for a run; of one that was begun by an earlier version, what it was detected with."""
     try:
-        return DetectChoice.model_validate(run.choice)
+        choice = DetectChoice.model_validate(run.choice)
+        # a painted mask is in no file: all that was left out with it stands for it
+        return choice.changed(mask=painted_mask(run.mask)) if choice.mask.kind == "painted" else choice
     except ValidationError:
         return DetectChoice(
             parameters=GivenDetectionParameters(parameters.model_dump()),

@@ -17,7 +17,7 @@ from napari_stem_orient.gui.parts.file_dialogs import ask_open_file, ask_save_fi
 from napari_stem_orient.gui.parts.folding import Folding
 from napari_stem_orient.gui.parts.panel import plain_label
 from napari_stem_orient.gui.parts.stage_panel import StagePanel
-from napari_stem_orient.steps.mask import NO_MASK, MaskChoice, mask_from_file, painted_mask, save_mask
+from napari_stem_orient.steps.mask import NO_MASK, MaskChoice, mask_from_file, save_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +55,8 @@ class MaskRow(QWidget):
 
     # --- found ---------------------------------------------------------------------------------------------
 
-    def _choose(self, choice: MaskChoice, *, painted: NDArray[np.bool_] | None = None) -> None:
-        self._planner.choose(mask=choice, painted=painted)
+    def _choose(self, choice: MaskChoice) -> None:
+        self._planner.choose(mask=choice)
 
     def _on_find(self) -> None:
         """Look in the scan, and leave out what is found beside what is left out already."""
@@ -96,7 +96,7 @@ class MaskRow(QWidget):
         elif mask.all():
             self._panel.show_message("The whole detector is painted over: leave some pixels usable.")
         else:
-            self._choose(painted_mask(mask), painted=mask)
+            self._session.set_detector_mask(mask if mask.any() else None)
 
     def _end_painting(self) -> None:
         self._painter.stop()

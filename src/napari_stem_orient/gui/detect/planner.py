@@ -13,7 +13,7 @@ from napari_stem_orient.core.progress import result_of
 from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.latest_job import LatestJob
 from napari_stem_orient.steps.detect import DetectChoice, DetectPlan, plan_detection
-from napari_stem_orient.steps.mask import chosen_mask, mask_fingerprint, painted_mask
+from napari_stem_orient.steps.mask import chosen_mask, mask_fingerprint
 from napari_stem_orient.steps.probe import ProbeChoice
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ class DetectPlanner:
         self._opening: int | None = None  # for which a plan was last asked for
         self._radius_then: float | None = None  # what the calibration then made expect
         self._refused, self._fallen_back_to = False, self._known
-        self._own_mask: NDArray[np.bool_] | None = None  # the mask that the Session was given here
         self._measuring: LatestJob[DetectChoice, DetectPlan | UserError] = LatestJob(
             title="Measure the direct beam", on_result=self._on_measured, on_error=self._on_failed
         )
@@ -91,9 +90,8 @@ class DetectPlanner:
         measured = None if self.plan is None else self.plan.measured
         return None if measured is None else measured.found
 
-    def choose(self, *, painted: NDArray[np.bool_] | None = None, **fields: Any) -> None:
-        """Take what the user has decided; ``painted`` (det_y, det_x) bool is the mask that a choice of one means."""
-        self._painted = self._painted if painted is None else painted
+    def choose(self, **fields: Any) -> None:
+        """Take what the user has decided."""
         self._session.choose(DetectChoice, **fields)
 
     def take(self, plan: DetectPlan) -> None:
@@ -183,13 +181,13 @@ class DetectPlanner:
 
     def _set_mask(self, mask: NDArray[np.bool_] | None) -> None:
         if not _same_mask(mask, self._session.detector_mask):
-            self._own_mask = mask
-            self._session.set_detector_mask(mask)
+            self._session.update(detector_mask=mask)  # what it follows from is chosen already
 
     # --- what changes elsewhere ----------------------------------------------------------------------------
 
     def _on_choice(self) -> None:
         """Follow what was decided, here or elsewhere."""
+        self._remember_painted()
         before, self._known = self._known, self.choice
         if self._known == before:
             return
@@ -205,7 +203,7 @@ class DetectPlanner:
         self._measuring.forget()
         self.plan = self._opening = None
         self.busy = False
-        self._painted = self._own_mask = self._session.detector_mask  # of the same scan, opened again
+        self._remember_painted()  # of the same scan, opened again
         self._known = self.choice
         self.changed.emit()
 
@@ -230,16 +228,17 @@ class DetectPlanner:
             self.measure()
 
     def _on_mask_changed(self) -> None:
-        """Take a mask that comes from elsewhere."""
-        mask = self._session.detector_mask
-        if self._session.datacube is None or _same_mask(mask, self._own_mask):
-            return
-        self._own_mask = mask
-        if not self._has_painted():
-            self._painted = mask  # what was chosen elsewhere
+        """Measure with a painted mask that has come after it was chosen."""
+        had = self._has_painted()
+        self._remember_painted()
+        if not had and self._has_painted():
             self.measure()
-        elif self.ready:
-            self.choose(painted=mask, mask=painted_mask(mask))
+
+    def _remember_painted(self) -> None:
+        """Keep a mask that is chosen by its fingerprint: others may be left out with it later."""
+        mask = self._session.detector_mask
+        if mask is not None and self.choice.mask.fingerprint == mask_fingerprint(mask):
+            self._painted = mask
 
 
 def expected_radius_px(datacube: DataCube) -> float | None:
