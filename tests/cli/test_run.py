@@ -12,6 +12,8 @@ from napari_stem_orient.cli.main import main
 from napari_stem_orient.io.peaks import open_bragg_peaks
 from napari_stem_orient.runs import run_journal
 from napari_stem_orient.steps import replay as replays
+from napari_stem_orient.steps.calibrate import CalibrateChoice
+from napari_stem_orient.steps.recipe_text import open_recipe
 
 RECIPE = "version: 1\nsteps:\n- step: detect\n  probe: {radius_px: 3}\n  parameters: {edge_px: 2}\n"
 
@@ -204,3 +206,24 @@ def test_a_recipe_exports_beside_the_map_also_where_the_map_was_made_before(scan
     assert (folder / "out" / "one.ang").exists()
     (folder / "recipe.yaml").write_text(f"{calibrated}- step: export\n  what: table\n")
     assert run(scans[:1], "--continue") == 1
+
+
+def test_values_given_for_a_file_of_peaks_are_in_the_recipe_of_its_map(scans: list[Path]) -> None:
+    folder = scans[0].parents[1]
+    assert run(scans[:1]) == 0
+    words = [
+        "index",
+        str(folder / "out" / "one_peaks.h5"),
+        "--crystal",
+        "Cu",
+        "--output",
+        str(folder / "map.h5"),
+    ]
+    assert main([*words, "--voltage-kv", "200", "--pixel-size-inv-angstrom", "0.05", "--quiet"]) == 0
+    steps = open_recipe(folder / "map.h5").steps
+    assert [choice.step for choice in steps] == ["open", "detect", "calibrate", "index"]
+    assert steps[2] == CalibrateChoice(given={"voltage_kv": 200, "pixel_size_inv_angstrom": 0.05}, fits=())
+    (folder / "map.h5").replace(folder / "recipe.yaml")  # a map is a recipe, whatever it is called
+    assert run(scans[:1], "--overwrite") == 0
+    again = open_bragg_peaks(folder / "out" / "one_peaks.h5")
+    assert again.calibration.pixel_size_inv_angstrom == 0.05

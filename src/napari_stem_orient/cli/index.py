@@ -203,6 +203,9 @@ def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected
     from napari_stem_orient.indexing.parameters import IndexParameters
     from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
     from napari_stem_orient.io.peaks import NOMINAL, is_peaks_file, open_bragg_peaks
+    from napari_stem_orient.steps.calibrate import CalibrateChoice
+    from napari_stem_orient.steps.open import GivenCalibration
+    from napari_stem_orient.steps.recorded import recorded
 
     path = existing(arguments.file)
     if is_peaks_file(path):
@@ -220,8 +223,11 @@ def _peaks_to_index(arguments: argparse.Namespace) -> tuple[BraggPeaks, Detected
             raise UsageError(
                 "--pixel-size-inv-angstrom has no meaning for these peaks, which are in 1/Å already: leave it out"
             )
-        if given_values(arguments, Calibration):
+        entered = given_values(arguments, Calibration)
+        if entered:
+            choice = CalibrateChoice(given=GivenCalibration(entered), fits=())
             peaks = peaks.with_calibration(given_calibration(arguments, peaks.calibration))
+            peaks = peaks.with_recipe(recorded(peaks.recipe, choice, made_from=peaks.name))
         _require_calibration(peaks.calibration)
         return peaks, None
     datacube = open_scan(arguments, path)
