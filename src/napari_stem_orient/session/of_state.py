@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
-    from napari_stem_orient.session.session import Session
     from napari_stem_orient.session.state import ScanState
 
 Value = TypeVar("Value")
+
+
+class HasState(Protocol):
+    """What has a state: a Session."""
+
+    state: ScanState
 
 
 class OfState(Generic[Value]):
@@ -25,11 +30,11 @@ class OfState(Generic[Value]):
     @overload
     def __get__(self, session: None, owner: type[object]) -> OfState[Value]: ...
     @overload
-    def __get__(self, session: Session, owner: type[object]) -> Value: ...
-    def __get__(self, session: Session | None, owner: type[object]) -> OfState[Value] | Value:
+    def __get__(self, session: HasState, owner: type[object]) -> Value: ...
+    def __get__(self, session: HasState | None, owner: type[object]) -> OfState[Value] | Value:
         return self if session is None else self._read(session.state)
 
-    def __set__(self, session: Session, value: object) -> None:
+    def __set__(self, session: HasState, value: object) -> None:
         raise AttributeError(
             f"{self._name} belongs to the state of the Session: change it with Session.update"
         )
