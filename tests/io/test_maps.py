@@ -239,7 +239,7 @@ def test_a_save_that_fails_halfway_leaves_the_old_file_whole(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("napari_stem_orient.io.maps._write_own_group", fail)
+    monkeypatch.setattr("napari_stem_orient.io.maps.write_map_group", fail)
     with pytest.raises(kind, match=words):
         save_orientation_map(example_map((2, 2)), tmp_path / "map.h5")
     assert [file.name for file in tmp_path.iterdir()] == ["map.h5"]

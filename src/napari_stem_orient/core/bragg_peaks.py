@@ -164,12 +164,8 @@ class BraggPeaks:
             )
         if self.offsets[0] != 0 or np.any(np.diff(self.offsets) < 0):
             raise ValueError("offsets of Bragg peaks must start at 0 and never decrease")
-        for name in PER_PEAK:
-            if getattr(self, name).shape != (self.offsets[-1],):
-                raise ValueError(
-                    f"{name} has shape {getattr(self, name).shape}; the offsets ask for ({self.offsets[-1]},)"
-                )
-        for name, values in zip(DERIVED, self.q_as_given or (), strict=False):
+        flat = {name: getattr(self, name) for name in PER_PEAK}
+        for name, values in (flat | dict(zip(DERIVED, self.q_as_given or (), strict=False))).items():
             if values.shape != (self.offsets[-1],):
                 raise ValueError(
                     f"{name} has shape {values.shape}; the offsets ask for ({self.offsets[-1]},)"
@@ -331,6 +327,12 @@ class BraggPeaks:
         if calibration.updated(checked=self.calibration.checked) != self.calibration:
             raise ValueError("another calibration needs other scattering vectors: use with_calibration")
         return self._with(calibration=calibration)
+
+    def with_vectors(self, q_x: Float32, q_y: Float32) -> BraggPeaks:
+        """The same peaks, whose scattering vectors (n,) were worked out before: to the last digit as they were then."""
+        same = replace(self, q_as_given=None)
+        object.__setattr__(same, "_q", (q_x, q_y))
+        return same
 
     @classmethod
     def from_lists(

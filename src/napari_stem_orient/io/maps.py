@@ -74,7 +74,7 @@ def save_orientation_map(
     with complete_or_absent(path, replaces=(MAP,), overwrite=overwrite) as temporary:
         save(str(temporary), crystal_map(orientation_map), overwrite=True)
         with h5py.File(temporary, "a") as file:
-            _write_own_group(file.create_group(_GROUP), orientation_map)
+            write_map_group(file.create_group(_GROUP), orientation_map)
 
 
 def open_orientation_map(path: str | Path) -> OrientationMap:
@@ -100,7 +100,7 @@ def open_orientation_map(path: str | Path) -> OrientationMap:
                     f"{path.name} holds no orientation map of this program; "
                     "open a file that Export > Save map has written"
                 )
-            return _read_own_group(group)
+            return read_map_group(group)
     except (UnreadableMap, PermissionError):
         raise
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -337,7 +337,8 @@ def _place(name: str) -> str:
     return name.replace(".", "/")
 
 
-def _write_own_group(group: Any, orientation_map: OrientationMap) -> None:
+def write_map_group(group: Any, orientation_map: OrientationMap) -> None:
+    """Write a map, and what made it, into an HDF5 group, from which `read_map_group` reads it."""
     group.attrs["format_version"] = _FORMAT_VERSION
     group.create_dataset("scan_shape", data=np.array(orientation_map.scan_shape, dtype=np.int64))
     for name, values in orientation_map.arrays().items():
@@ -354,7 +355,8 @@ def _packing(values: NDArray[Any]) -> dict[str, Any]:
     return {"chunks": chunks, "compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
-def _read_own_group(group: Any) -> OrientationMap:
+def read_map_group(group: Any) -> OrientationMap:
+    """Read the map of an HDF5 group; UnreadableMap where it is of a later version of this program."""
     version = _format_of(group)
     if version > _FORMAT_VERSION:
         raise UnreadableMap(

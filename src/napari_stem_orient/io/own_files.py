@@ -11,6 +11,12 @@ from napari_stem_orient.io.scan_kinds import is_hdf5
 PEAKS, MAP, IMAGES = "Bragg peaks", "an orientation map", "virtual images"
 CALIBRATION, TABLE, EXPORT = "a calibration", "a table of an orientation map", "an export of this program"
 MODEL, RECIPE, RUN_TABLE = "a trained model", "a recipe", "a table of a run"
+SESSION = "a session"
+
+#: Where everything lies in a session file.
+SESSION_GROUP = "napari_stem_orient_session"
+#: What a session file is called, behind the name of its scan.
+SESSION_ENDING = ".session.h5"
 
 #: What the files of other programs' formats say of who wrote them.
 SIGNATURE = b"napari-stem-orient"
@@ -24,6 +30,7 @@ _HDF5_KINDS = {
     "napari_stem_orient_peaks": (PEAKS, {"braggvectors_root"}),
     "napari_stem_orient": (MAP, {"crystal_map", "manufacturer", "version"}),
     "virtual_root": (IMAGES, {"region"}),
+    SESSION_GROUP: (SESSION, set()),
 }
 _REPORT = b"simulated patterns that it has not seen"
 _TABLE_HEADER = re.compile(r"y,x,y_nm,x_nm,phase,")

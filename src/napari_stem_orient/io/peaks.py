@@ -38,6 +38,9 @@ LARGEST_Q = 8.0
 #: Value of the parameter "pixels" of peaks that came in Å⁻¹: their pixels and pixel size stand for no detector's.
 NOMINAL = "nominal"
 
+#: The mantissas of positions and intensities are noise, on which a better compression than the first takes time alone.
+_PACKING: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
 _READ = ("x_px", "y_px", "intensity", "offsets", "detected")
 _ARRAYS = (*_READ, "q_x", "q_y")
 
@@ -76,7 +79,7 @@ def save_bragg_peaks(peaks: BraggPeaks, path: str | Path, *, overwrite: bool = F
         h5py.File(temporary, "w") as file,
     ):
         _write_bragg_vectors(file, peaks)
-        _write_own(file.create_group(OWN_GROUP), peaks)
+        write_peaks_group(file.create_group(OWN_GROUP), peaks)
     return path
 
 
@@ -101,7 +104,7 @@ def open_bragg_peaks(path: str | Path) -> BraggPeaks:
     try:
         with h5py.File(path, "r") as file:
             if OWN_GROUP in file:
-                return _read_own(file[OWN_GROUP], path).with_fingerprint()
+                return read_peaks_group(file[OWN_GROUP], path).with_fingerprint()
             group = _vectors_group(file)
             if group is not None:
                 return _read_vectors(group, path).with_fingerprint()
@@ -187,12 +190,13 @@ def _extent(peaks: BraggPeaks) -> tuple[int, int]:
     return int(np.ceil(last[0])) + 1, int(np.ceil(last[1])) + 1
 
 
-def _write_own(group: Any, peaks: BraggPeaks) -> None:
+def write_peaks_group(group: Any, peaks: BraggPeaks) -> None:
+    """Write peaks, and what made them, into an HDF5 group, from which `read_peaks_group` reads them."""
     known = np.isfinite(peaks.significance).any()
     for name in (*_ARRAYS, *(["significance"] if known else [])):
-        group.create_dataset(name, data=getattr(peaks, name), compression="gzip", shuffle=True)
+        group.create_dataset(name, data=getattr(peaks, name), **_PACKING)
     if peaks.origin_px is not None:
-        group.create_dataset("origin_px", data=peaks.origin_px, compression="gzip", shuffle=True)
+        group.create_dataset("origin_px", data=peaks.origin_px, **_PACKING)
     group.attrs.update(
         format_version=FORMAT_VERSION,
         scan_shape=peaks.scan_shape,
@@ -209,7 +213,14 @@ def _write_own(group: Any, peaks: BraggPeaks) -> None:
         group.attrs["source_fingerprint"] = peaks.source_fingerprint
 
 
-def _read_own(group: Any, path: Path) -> BraggPeaks:
+def read_peaks_group(group: Any, path: Path) -> BraggPeaks:
+    """Read the peaks of an HDF5 group, with the very q that they had; ``path`` is the file's, for messages.
+
+    Raises
+    ------
+    UnreadablePeaks
+        They are of a later version of this program.
+    """
     version = int(group.attrs.get("format_version", 0))
     if not 1 <= version <= FORMAT_VERSION:
         raise UnreadablePeaks(

@@ -81,6 +81,11 @@ def find_kept_maps(*, scan: str | None, peaks: str | None, folder: str | Path | 
     return sorted(found, key=lambda each: (each.finished, int(each.orientation_map.done.sum())), reverse=True)
 
 
+def journals_of_map(orientation_map: OrientationMap, *, folder: str | Path | None = None) -> list[Path]:
+    """Journals of ended runs that were to fill such a map."""
+    return free_journals(KIND, _key(orientation_map), folder)
+
+
 def _journals_about(scan: str | None, peaks: str | None, folder: str | Path | None) -> list[Path]:
     """Journals of maps of the scan or of the peaks, newest first; those of earlier versions do not say."""
     found = []

@@ -185,6 +185,11 @@ def keep_calibration(
     return True
 
 
+def journals_of_peaks(peaks: BraggPeaks, *, folder: str | Path | None = None) -> list[Path]:
+    """Journals of ended runs that detect in the same scan in the same way, newest first."""
+    return _journals_of(peaks, folder)
+
+
 def remove_kept_peaks(peaks: BraggPeaks, *, folder: str | Path | None = None) -> None:
     """Forget peaks that are safe elsewhere by now, or that nobody wants.
 

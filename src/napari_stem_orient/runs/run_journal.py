@@ -78,7 +78,7 @@ class RunJournal:
             self.made_room = make_room(path.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self._file = os.open(path, flags, 0o600)
-            _lock(self._file)
+            lock(self._file)
             self._write(SIGNATURE)
         except OSError as error:
             self._give_up(error)
@@ -188,7 +188,7 @@ def append_to_journal(path: Path, note: Mapping[str, Any], arrays: Arrays) -> No
     """
     file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
-        _lock(file)
+        lock(file)
         end, size = len(SIGNATURE), os.fstat(file).st_size
         while end + 16 <= size:
             os.lseek(file, end, os.SEEK_SET)
@@ -251,7 +251,7 @@ def is_being_written(path: Path) -> bool:
     except OSError:
         return False
     try:
-        _lock(file)
+        lock(file)
     except OSError as error:
         return error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
     finally:
@@ -328,7 +328,7 @@ def _checksum(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=8).digest()
 
 
-def _lock(file: int) -> None:
+def lock(file: int) -> None:
     """Lock an open file until it is closed, or the program ends in whatever way; OSError where another holds it."""
     try:
         import fcntl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,13 @@ class Saved:
         if isinstance(result, BraggPeaks):
             return replace(self, peaks=self.peaks | {result.fingerprint})
         return replace(self, maps={**self.maps, result.key: result.phase_id})
+
+    def with_files(self, results: Iterable[Result]) -> Saved:
+        """Results are in a file, as they are now."""
+        saved = self
+        for result in results:
+            saved = saved.with_file(result)
+        return saved
 
     def with_opened(self, peaks: BraggPeaks) -> Saved:
         """Peaks come from a file."""

@@ -27,11 +27,14 @@ def with_scan(state: ScanState, datacube: DataCube | None) -> ScanState:
     what that does not know is taken from the file.
     """
     of_this_scan = datacube is None or state.belongs(datacube) is not False
+    absent = state.absent if of_this_scan and datacube is not None else None
     if datacube is not None and state.datacube is not None and of_this_scan:
         return _with_scan_again(state, datacube, state.datacube.calibration)
     state = _without_patterns(state) if of_this_scan else without_scan(state)
     source = state.source if datacube is None else state.source.joined_by(datacube)
-    return with_history_begun(replace(state, source=source, datacube=datacube))
+    known = absent is not None and datacube is not None and absent.record.fingerprint == datacube.opened_as
+    kept = absent.kept if absent is not None and known else {}
+    return with_history_begun(replace(state, source=source, datacube=datacube, absent=None, **kept))
 
 
 def _with_scan_again(state: ScanState, datacube: DataCube, in_force: Calibration) -> ScanState:
@@ -85,6 +88,7 @@ def without_scan(state: ScanState) -> ScanState:
     state = replace(
         _without_patterns(state),
         source=Source(),
+        absent=None,
         peaks=None,
         results={},
         current=None,

@@ -51,12 +51,9 @@ class Session:
     ----------
     state
         All that is open, chosen and found, frozen.
-    painter
-        Whatever paints the layers of this viewer, kept alive here.
-    leaving
-        Whatever asks before results are replaced or closed, kept here.
-    opener
-        Whatever opens files in this viewer, kept here.
+    painter, leaving, opener, files, autosaver
+        What paints the layers of this viewer, asks before results go, opens files, saves whole sessions, and keeps one
+        for the case of a crash: each is kept alive here.
     """
 
     # queued: where a listener changes the state again, all others hear of the changes in the order in which they came
@@ -72,6 +69,8 @@ class Session:
         self.painter: object | None = None
         self.leaving: object | None = None
         self.opener: object | None = None
+        self.files: object | None = None
+        self.autosaver: object | None = None
         self._attended: WeakSet[RunningJob] = WeakSet()
 
     datacube = OfState(lambda state: state.datacube)
@@ -122,6 +121,10 @@ class Session:
         from napari_stem_orient.session.recorder import with_choices_of
 
         self._become(with_choices_of(self.state, opened))
+
+    def restore(self, state: ScanState) -> None:
+        """Take a whole state, from a session file, in the place of all that there is; jobs are discarded."""
+        self._become(replace(state, opening=self.state.opening + 1, runs={}))
 
     def _become(self, after: ScanState) -> None:
         require_main_thread()

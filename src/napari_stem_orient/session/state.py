@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_stem_orient.detection.parameters import DetectionParameters
     from napari_stem_orient.detection.probe import ProbeTemplate
     from napari_stem_orient.session.calibration_state import CalibrationState
+    from napari_stem_orient.session.scan_record import AbsentScan
     from napari_stem_orient.session.source import OfScan
 
 
@@ -95,6 +96,7 @@ class ScanState:
     source : which scan it is
     opening : another number each time a scan is opened or closed: all that shows one begins anew
     datacube : with the calibration in force, or None
+    absent : the scan of a session file that was not found, kept for the next time that the session is saved; or None
     summary, mean_pattern : of the whole scan; (det_y, det_x) float32 over the blocks read so far; or None
     open_needs : what the file that was chosen last needs before it is open ("another file: x.h5 could not be opened");
         None where what is open is that file
@@ -121,6 +123,7 @@ class ScanState:
     source: Source = field(default_factory=Source)
     opening: int = 0
     datacube: DataCube | None = None
+    absent: AbsentScan | None = None
     summary: ScanSummary | None = None
     mean_pattern: NDArray[np.float32] | None = None
     open_needs: str | None = None
