@@ -370,6 +370,9 @@ def test_command_ids_begin_with_the_name_of_the_plugin_and_each_is_used() -> Non
     used = {item.command for item in contributions.readers or []}
     used |= {item.command for item in contributions.widgets or []}
     used |= {item.command for item in contributions.sample_data or []}
+    used |= {
+        item.command for items in contributions.menus.values() for item in items if hasattr(item, "command")
+    }
     assert used == commands
 
 

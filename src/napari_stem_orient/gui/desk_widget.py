@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stem_orient.gui.calibrate.widget import CalibrateWidget
 from napari_stem_orient.gui.canvas.layers_button import LayersButton
@@ -18,6 +18,7 @@ from napari_stem_orient.gui.jobs.connections import Connections
 from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.open.widget import OpenWidget
 from napari_stem_orient.gui.parts.folding import Folding
+from napari_stem_orient.gui.parts.session_bar import SessionBar
 from napari_stem_orient.gui.parts.stage_panel import STATE_SIGNS, StagePanel, state_sentence
 from napari_stem_orient.session.rules import RULE_FIELDS, StageState
 from napari_stem_orient.session.state import Stage
@@ -66,7 +67,14 @@ class OrientationMappingWidget(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll_area)
         self.layers_button = LayersButton(napari_viewer, map_layers_of(napari_viewer, self.session))
-        layout.addWidget(self.layers_button, 0, Qt.AlignmentFlag.AlignRight)
+        self.session_bar = SessionBar(napari_viewer)
+        self.session_bar.shortcut_for(self)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(self.session_bar.button)
+        buttons.addWidget(self.layers_button)
+        layout.addWidget(self.session_bar)
+        layout.addLayout(buttons)
         self.setMinimumSize(WIDTH, LOWEST)
         for stage, panel in self.panels.items():
             panel.asks.connect(partial(self._unfold, stage))

@@ -184,6 +184,10 @@ class MapPointer:
         marker.data = np.array([position, position], dtype=np.float64)
         _set_visible(marker, not viewer.canvas.grid.enabled)
 
+    def show_position(self) -> None:
+        """Mark the position that is looked at, where the maps have come after it."""
+        self._place_marker()
+
     def forget_marker(self) -> None:
         """Remove the marker: it stands on the grid of a scan that is gone."""
         self._move_marker.stop()

@@ -50,7 +50,9 @@ def open_now(viewer: napari.Viewer, path: Path) -> None:
     """Open a file in the Session of a viewer, and dock the Open stage, which shows how far that is and what it asks."""
     from napari_stem_orient.gui.jobs.sessions import session_of
     from napari_stem_orient.gui.parts.opener import opener_of
+    from napari_stem_orient.gui.parts.session_files import session_files_of
 
+    session_files_of(viewer)  # which opens sessions
     opener_of(session_of(viewer)).open(path)
     open_widget_of(viewer)
 

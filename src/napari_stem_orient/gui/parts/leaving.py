@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import ref
 
+from psygnal import Signal
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QPushButton, QWidget
 
@@ -62,7 +63,12 @@ class Leaving:
     ----------
     box
         The question that is shown, or None.
+    discarded, gone
+        The user has given up what was not saved; the window that was watched is no more.
     """
+
+    discarded = Signal()
+    gone = Signal()
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -101,6 +107,14 @@ class Leaving:
         else:
             then()
 
+    def before_replacing_all(self, then: Then, *, otherwise: Then = lambda: None) -> None:
+        """Do ``then``, which replaces all that is there, once that is saved, kept or given up; else ``otherwise``."""
+        loss = loss_on_closing(self._session.state)
+        if loss and self._somebody_is_there():
+            self._ask(loss, then, otherwise)
+        else:
+            then()
+
     def holds_back(self, window: QMainWindow, *, by_user: bool) -> bool:
         """Whether a window must not close yet, because the user is being asked."""
         if not window.isVisible() or _is_torn_down(window) or not (by_user or self._somebody_is_there()):
@@ -119,6 +133,7 @@ class Leaving:
 
     def _on_window_gone(self) -> None:
         self._window_reference = self._filter = self.box = None
+        self.gone.emit()
 
     def _close_window(self) -> None:
         if self.window is not None and self._filter is not None:
@@ -179,6 +194,7 @@ class Leaving:
         session = self._session
         jobs = [session.running_job(stage) for stage, _ in loss.running]
         kept = kept_of(session, loss)
+        self.discarded.emit()
         for stage, _ in loss.running:
             session.discard_job(stage)
 

@@ -13,9 +13,13 @@ from napari_stem_orient.gui.jobs.connections import when_destroyed
 from napari_stem_orient.gui.jobs.workers import JobHandle, start_job
 from napari_stem_orient.gui.parts.leaving import leaving_of
 from napari_stem_orient.gui.parts.opened_results import UserAsked
+from napari_stem_orient.io.own_files import SESSION, kind_of_own_file
 from napari_stem_orient.session.opener import Opener
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_stem_orient.core.frames import FrameChoice
     from napari_stem_orient.core.progress import Record
     from napari_stem_orient.session.session import Session
     from napari_stem_orient.session.state import Stage
@@ -35,13 +39,34 @@ class WindowOpener(Opener):
     ----------
     session
         Where files are opened.
+
+    Attributes
+    ----------
+    open_session
+        Opens a session file, whoever was asked for it; None where nobody does.
     """
+
+    open_session: Callable[[Path], object] | None = None
 
     def __init__(self, session: Session) -> None:
         self._panels: list[ref[QWidget]] = []
         self._jobs: list[JobHandle[Any, Any]] = []
         asks = UserAsked(session, parent=self._parent)
         super().__init__(session, start=partial(_start, session, self._jobs), asks=asks)
+
+    def open(
+        self,
+        path: Path,
+        *,
+        scan_shape: tuple[int, int] | None = None,
+        frames: FrameChoice | None = None,
+        dataset: str | None = None,
+    ) -> None:
+        """Open a file or folder; a session takes the place of all that is there."""
+        if self.open_session is not None and kind_of_own_file(path) == SESSION:
+            self.open_session(path)
+        else:
+            super().open(path, scan_shape=scan_shape, frames=frames, dataset=dataset)
 
     def shown_in(self, panel: QWidget) -> None:
         """Ask over this panel, and end what runs when it goes, if it is the last one."""
