@@ -191,7 +191,7 @@ def test_what_a_run_with_other_parameters_has_left_stays(
     assert list(journals.iterdir()) == []
 
 
-def full_disk(*_: object) -> int:
+def full_disk(*_: object, **__: object) -> int:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -242,7 +242,7 @@ def test_peaks_that_can_neither_be_saved_nor_kept_are_put_where_there_is_room(
     original, output = peaks_files.save_bragg_peaks, tmp_path / "full disk" / "peaks.h5"
     output.parent.mkdir()
 
-    def only_elsewhere(peaks: BraggPeaks, path: Path) -> Path:
+    def only_elsewhere(peaks: BraggPeaks, path: Path, **_: object) -> Path:
         return original(peaks, path) if output.parent not in path.parents else Path(str(full_disk()))
 
     monkeypatch.setattr(peaks_files, "save_bragg_peaks", only_elsewhere)

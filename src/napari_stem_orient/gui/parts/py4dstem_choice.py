@@ -25,7 +25,7 @@ def grey_without_py4dstem(box: QComboBox, entry: str, *, what: str) -> QLabel:
     label.setToolTip(f"<qt>{lacking}</qt>")
     label.setVisible(bool(lacking))
     if lacking:
-        index, model = box.findData(entry), box.model()
+        index, model = box.findData(str(entry)), box.model()
         assert isinstance(model, QStandardItemModel)
         item = model.item(index)
         assert item is not None
