@@ -15,9 +15,11 @@ import pytest
 import napari_stem_orient.session.session_file as session_file
 from inspect_scene import Scene, make_scene
 from napari_stem_orient.core.errors import UserError
+from napari_stem_orient.core.orientation_map import OrientationMap
 from napari_stem_orient.io.maps import save_orientation_map
 from napari_stem_orient.io.own_files import SESSION, SESSION_GROUP, kind_of_own_file
 from napari_stem_orient.session.file_parts import NOT_SAVED, PARTS
+from napari_stem_orient.session.saved import Saved
 from napari_stem_orient.session.scan_record import find_scan, open_recorded
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.session.session_file import (
@@ -121,6 +123,24 @@ def test_everything_is_as_it_was(session: Session, tmp_path: Path) -> None:
     assert after.datacube.calibration == before.datacube.calibration
     assert np.array_equal(after.datacube.data, before.datacube.data)
     assert open_session(path).window == LOOKS
+
+
+def test_two_maps_of_one_method_keep_their_names_so_that_each_is_saved_and_goes_for_itself(
+    session: Session, tmp_path: Path
+) -> None:
+    first = session.current_map
+    session.set_map(dataclasses.replace(first, parameters={**first.parameters, "n": 2}, result_name=""))
+    session.update(saved=Saved())
+    names = ["template", "transformer", "transformer 2"]
+    assert list(session.orientation_maps) == names
+    session.mark_saved(session.current_map)
+    after = session_with(reopened(save_session(session.state, tmp_path / "day.session.h5", autosaved=True)))
+    assert [each.key for each in after.orientation_maps.values()] == names
+    unsaved = [each.result for each in unsaved_results(after.state)]
+    assert [each.key for each in unsaved if isinstance(each, OrientationMap)] == names[:2]
+    assert after.current_map is not None
+    after.remove_result(after.current_map.key)
+    assert list(after.orientation_maps) == names[:2]
 
 
 def test_peaks_and_maps_still_fit_together(path: Path, session: Session) -> None:

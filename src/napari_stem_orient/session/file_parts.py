@@ -214,8 +214,10 @@ def _load_results(group: Any, _: Fields) -> Fields:
     results = {}
     for name in sorted(name for name in group if name.isdigit()):
         crystals = tuple(_crystal_of(each) for each in get_json(group[name], "crystals"))
-        made = replace(read_map_group(group[name]["map"]), crystals=crystals)
-        results[get_json(group[name], "id")] = MapResult(made)
+        key = get_json(group[name], "id")  # its name, which files of maps leave out
+        results[key] = MapResult(
+            replace(read_map_group(group[name]["map"]), crystals=crystals, result_name=key)
+        )
     exported = results.get(get_json(group, "exported"))
     return {
         "results": results,
