@@ -18,6 +18,7 @@ from napari_stem_orient.io.maps import read_map_group, write_map_group
 from napari_stem_orient.io.peaks import read_peaks_group, write_peaks_group
 from napari_stem_orient.session.file_choices import choice_as_data, choice_of
 from napari_stem_orient.session.file_history import read_history, write_history
+from napari_stem_orient.session.results import called
 from napari_stem_orient.session.saved import Saved
 from napari_stem_orient.session.source import Source
 from napari_stem_orient.session.state import CrystalsToIndex, MapResult, ScanState
@@ -215,9 +216,8 @@ def _load_results(group: Any, _: Fields) -> Fields:
     for name in sorted(name for name in group if name.isdigit()):
         crystals = tuple(_crystal_of(each) for each in get_json(group[name], "crystals"))
         key = get_json(group[name], "id")  # its name, which files of maps leave out
-        results[key] = MapResult(
-            replace(read_map_group(group[name]["map"]), crystals=crystals, result_name=key)
-        )
+        made = replace(read_map_group(group[name]["map"]), crystals=crystals)
+        results[key] = MapResult(called(made, key))
     exported = results.get(get_json(group, "exported"))
     return {
         "results": results,

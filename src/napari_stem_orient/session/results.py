@@ -26,8 +26,8 @@ def named(state: ScanState, orientation_map: OrientationMap) -> OrientationMap:
         return orientation_map
     for name, result in reversed(list(state.results.items())):
         if not result.orientation_map.made_otherwise(orientation_map):
-            return _called(orientation_map, name)
-    return _called(orientation_map, _free_name(state, orientation_map))
+            return called(orientation_map, name)
+    return called(orientation_map, _free_name(state, orientation_map))
 
 
 def with_current(state: ScanState, orientation_map: OrientationMap) -> ScanState:
@@ -55,7 +55,8 @@ def file_suffix(orientation_map: OrientationMap) -> str:
     return "_" + "_".join(re.findall(r"\w+", orientation_map.key))
 
 
-def _called(orientation_map: OrientationMap, name: str) -> OrientationMap:
+def called(orientation_map: OrientationMap, name: str) -> OrientationMap:
+    """The map under a name among the results; itself where it goes by that already."""
     return orientation_map if orientation_map.key == name else replace(orientation_map, result_name=name)
 
 
