@@ -9,7 +9,8 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from example_maps import example_map
+from example_maps import example_map, no_peaks
+from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
@@ -76,6 +77,29 @@ def test_a_scan_opened_again_still_says_what_was_entered() -> None:
     session.set_calibration(Calibration(voltage_kv=200))
     session.set_datacube(cube)
     assert given(session) == {"voltage_kv": 200}
+
+
+@pytest.mark.parametrize("how", ["entered", "fitted"])
+def test_peaks_detected_anew_say_the_calibration_that_the_first_ones_got(how: str) -> None:
+    session, peaks = Session(), no_peaks((3, 4), Calibration())
+    session.set_datacube(a_cube())
+    session.set_peaks(peaks, of_open_scan=True)
+    changed = Calibration(voltage_kv=300, pixel_size_inv_angstrom=0.02)
+    if how == "entered":
+        session.set_calibration(changed)
+    else:
+        changed = changed.updated(origin_px=(3.5, 4.0))
+        session.apply_calibration(CalibrationFit("Fitted", changed, None), choice=CalibrateChoice())
+    cube = session.datacube
+    assert cube is not None
+    opening = Recipe.from_data(cube.recipe).choice(OpenChoice)
+    assert opening is not None
+    assert opening.calibration.over(Calibration()) == cube.calibration == changed
+    session.undo_calibration()
+    assert session.datacube is not None
+    opening = Recipe.from_data(session.datacube.recipe).choice(OpenChoice)
+    assert opening is not None
+    assert opening.calibration.over(Calibration()) == session.datacube.calibration == Calibration()
 
 
 def test_a_map_says_how_it_was_made_before_what_the_peaks_say() -> None:

@@ -204,7 +204,9 @@ def _with_calibrated(state: ScanState, peaks: BraggPeaks, scan: Calibration | No
     """The same peaks, and the scan, with another calibration in the place of those before; their maps know of it."""
     cube = state.datacube
     if cube is not None and scan is not None:
-        cube = cube.with_calibration(scan)
+        # peaks that are detected from now on begin with it: their recipe has to say so
+        entered = entered_when_opened(cube.recipe, cube.calibration, scan)
+        cube = cube.with_calibration(scan).with_recipe(entered)
     state = replace(state, datacube=cube, peaks=peaks)
     results = {}
     for key, result in state.results.items():
