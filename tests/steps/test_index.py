@@ -16,6 +16,7 @@ from napari_stem_orient.cli.main import build_parser, main
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.indexing import indexing_job
 from napari_stem_orient.indexing.methods import METHODS, MethodName, method_title
 from napari_stem_orient.indexing.parameters import IndexParameters
 from napari_stem_orient.indexing.template_parameters import TemplateMatchingParameters
@@ -129,6 +130,30 @@ def test_a_map_stays_in_its_journal_until_it_is_safe(peaks: BraggPeaks) -> None:
     assert kept.finished
     assert kept.orientation_map.has_same_answers(finished)
     step.safe(finished)
+    assert find_kept_maps(scan=None, peaks=peaks.fingerprint) == []
+
+
+def test_a_run_that_was_stopped_early_and_saved_leaves_the_journal_of_one_that_came_further(
+    peaks: BraggPeaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing_job, "PART_OF_CPU_REFINED", 32)
+    further = step.index(CHOICE, peaks, (CU,))
+    started = next(further)
+    assert isinstance(started, MapStarted)
+    while started.orientation_map.done.sum() < 100:
+        started.orientation_map.fill(next(further))  # type: ignore[arg-type]
+    further.close()
+    again = step.index(CHOICE, peaks, (CU,), leftovers=Leftovers.TELL)
+    stopped = next(again)
+    assert isinstance(stopped, MapStarted)
+    while not stopped.orientation_map.done.any():
+        stopped.orientation_map.fill(next(again))  # type: ignore[arg-type]
+    again.close()
+    assert stopped.orientation_map.done.sum() < 100
+    step.safe(stopped.orientation_map)
+    (left,) = find_kept_maps(scan=None, peaks=peaks.fingerprint)
+    assert left.orientation_map.done.sum() >= 100
+    step.safe(left.orientation_map)
     assert find_kept_maps(scan=None, peaks=peaks.fingerprint) == []
 
 

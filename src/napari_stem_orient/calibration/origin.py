@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from napari_stem_orient.calibration.fit import CalibrationFit
 from napari_stem_orient.calibration.measured import Doubt, DoubtKind, Measurand, Measured
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
+from napari_stem_orient.core.errors import UserError
 from napari_stem_orient.detection.origin import follow_origin
 
 OriginModel = Literal["constant", "plane", "parabola", "measured"]
@@ -60,9 +61,10 @@ def fit_origins(peaks: BraggPeaks, *, parameters: OriginParameters | None = None
     fitted, measured, weight = follow_origin(peaks, degree=DEGREES[model])
     used = weight > 0
     if not used.any():
-        raise ValueError(
-            "no direct beam is among the peaks: detect without a beam stop, or index with the origin as it is (on the "
-            "command line --origin-px enters one) and refine it from the map"
+        raise UserError(
+            "no direct beam is among the peaks",
+            fix="detect without a beam stop, or enter the origin, index with it and refine it from the map",
+            field="origin_px",
         )
     origin = np.where(used[:, None], measured, fitted) if model == "measured" else fitted
     mean = origin.mean(axis=0)

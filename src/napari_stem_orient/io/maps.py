@@ -98,7 +98,7 @@ def open_orientation_map(path: str | Path) -> OrientationMap:
             if group is None or not _holds_a_map(group):
                 raise UnreadableMap(
                     f"{path.name} holds no orientation map of this program; "
-                    "open a file that Export > Save map has written"
+                    "open a map that this program has saved"
                 )
             return read_map_group(group)
     except (UnreadableMap, PermissionError):

@@ -20,6 +20,7 @@ from napari_stem_orient.runs.run_journal import (
     RunJournal,
     date_in_words,
     free_journals,
+    has_more_than,
     kept,
     new_journal_path,
     read_journal,
@@ -138,6 +139,12 @@ def remove_interrupted_maps(
 ) -> None:
     """Forget the runs that were to fill such a map, but for the journal ``keep``; others have found something else."""
     remove_free_journals(KIND, _key(start), folder, which=lambda path: path != keep)
+
+
+def remove_saved_maps(saved: OrientationMap, *, folder: str | Path | None = None) -> None:
+    """Forget the runs that were to fill such a map and did no position that it lacks: it is in a file."""
+    done = saved.done
+    remove_free_journals(KIND, _key(saved), folder, which=lambda path: not has_more_than(path, done))
 
 
 def _keep_block(journal: RunJournal, block: IndexedBlock) -> None:

@@ -25,6 +25,7 @@ from napari_stem_orient.runs.run_journal import (
     append_to_journal,
     date_in_words,
     free_journals,
+    has_more_than,
     is_being_written,
     journal_folder,
     kept,
@@ -202,6 +203,12 @@ def remove_kept_peaks(peaks: BraggPeaks, *, folder: str | Path | None = None) ->
     for path in same:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def remove_saved_peaks(saved: BraggPeaks, *, folder: str | Path | None = None) -> None:
+    """Forget what `remove_kept_peaks` does, but for runs that have done positions that peaks in a file lack."""
+    if not any(has_more_than(path, saved.detected) for path in _journals_of(saved, folder)):
+        remove_kept_peaks(saved, folder=folder)
 
 
 def _last_calibration(path: Path) -> Calibration | None:

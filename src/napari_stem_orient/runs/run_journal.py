@@ -230,6 +230,14 @@ def free_journals(kind: str, fingerprint: str, folder: str | Path | None = None)
     return [path for _, path in sorted(found, reverse=True)]
 
 
+def has_more_than(path: Path, done: NDArray[np.bool_]) -> bool:
+    """Whether a journal keeps a position (n,) bool that is not done; one that cannot be read keeps none."""
+    with contextlib.suppress(OSError, IndexError):
+        kept = (record.arrays.get("positions") for record in read_journal(path))
+        return any(positions is not None and not done[positions].all() for positions in kept)
+    return False
+
+
 def remove_free_journals(
     kind: str,
     fingerprint: str,

@@ -163,12 +163,12 @@ def save_result(result: Result, path: Path, *, overwrite: bool = False) -> None:
     """Write a result into a file; the journal that has kept it until now goes."""
     from napari_stem_orient.io.maps import save_orientation_map
     from napari_stem_orient.io.peaks import save_bragg_peaks
-    from napari_stem_orient.runs.map_journal import remove_interrupted_maps
-    from napari_stem_orient.runs.peaks_journal import remove_kept_peaks
+    from napari_stem_orient.runs.map_journal import remove_saved_maps
+    from napari_stem_orient.runs.peaks_journal import remove_saved_peaks
 
     if isinstance(result, BraggPeaks):
         save_bragg_peaks(result, path, overwrite=overwrite)
-        remove_kept_peaks(result)
+        remove_saved_peaks(result)
     else:
         save_orientation_map(result, path, overwrite=overwrite)
-        remove_interrupted_maps(result)
+        remove_saved_maps(result)

@@ -199,10 +199,10 @@ def check(choice: IndexChoice, crystals: tuple[Crystal, ...]) -> tuple[str, ...]
 
 
 def safe(orientation_map: OrientationMap) -> None:
-    """A map is in a file, or nobody wants it: what journals keep of runs like it goes."""
-    from napari_stem_orient.runs.map_journal import remove_interrupted_maps
+    """A map is in a file: what journals keep of runs like it goes, but for runs that have come further."""
+    from napari_stem_orient.runs.map_journal import remove_saved_maps
 
-    remove_interrupted_maps(orientation_map)
+    remove_saved_maps(orientation_map)
 
 
 def _n_done(orientation_map: OrientationMap) -> int:

@@ -136,7 +136,7 @@ def migrated(data: Data) -> dict[str, Any]:
     """
     if not isinstance(data, Mapping) or "steps" not in data:
         raise RecipeError(
-            "this is no recipe: it has no steps", fix="open one that Export > Recipe… has saved"
+            "this is no recipe: it has no steps", fix="open a recipe that this program has saved"
         )
     version = data.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:

@@ -396,8 +396,8 @@ def test_what_another_pixel_size_would_do_stands_in_a_table(
     from napari_stem_orient.indexing import sensitivity
 
     table = SimpleNamespace(
-        header=lambda: ("Pixel size", "Median change"),
-        rows=lambda: [("-1 %", "0.8°"), ("+1 %", "0.9°")],
+        header=lambda **_: ("Pixel size", "Median change"),
+        rows=lambda **_: [("-1 %", "0.8°"), ("+1 %", "0.9°")],
         n_positions=17,
     )
     told: list[str] = []

@@ -151,6 +151,12 @@ def test_peaks_that_were_not_saved_come_back_as_they_were_calibrated(
     assert later.session.calibration_settled
     assert later.form.value.min_spacing_px == 7.5
     assert len(list(journals.iterdir())) == 1  # until they are saved
+    # what is changed now counts for the next run, though nothing was measured for the one that was taken
+    edge = later.form.editor("edge_px")
+    assert isinstance(edge, NumberBox)
+    edge.setValue(9)
+    until(lambda: later.planner.plan is not None and later.planner.plan.parameters.edge_px == 9)
+    assert later.planner.choice.parameters.root["edge_px"] == 9
 
 
 def test_peaks_that_were_saved_are_not_offered(

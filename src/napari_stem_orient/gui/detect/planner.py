@@ -194,6 +194,8 @@ class DetectPlanner:
         if not _alike(self._known, before):
             self._show_mask()
             self.measure()
+        elif self.plan is not None and self.plan.measured is None:
+            self.measure()  # of a run that was begun earlier: what was not given is not known any more
         elif self.plan is not None:
             self._take(self._as_chosen(self.plan))
         self.changed.emit()
