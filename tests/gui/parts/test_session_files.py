@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,10 @@ from napari_stem_orient.gui.parts.opener import opener_of
 from napari_stem_orient.gui.parts.session_bar import SessionBar
 from napari_stem_orient.gui.parts.session_files import SessionFiles, session_files_of
 from napari_stem_orient.runs.autosaves import Autosave, left_behind
+from napari_stem_orient.runs.map_journal import begin_map_journal, journals_of_map
+from napari_stem_orient.runs.peaks_journal import begin_peaks_journal, journals_of_peaks
 from napari_stem_orient.session.session import Session
+from napari_stem_orient.session.state import Stage
 from napari_stem_orient.session.unsaved import unsaved_results
 from patience import Until
 from saved_scene import scan_file, work_on
@@ -126,6 +130,54 @@ def test_what_is_in_a_session_file_is_not_asked_about(worked: Window, tmp_path: 
     assert len(unsaved_results(worked.session.state)) == 3
     save(worked, tmp_path / "day.session.h5", until)
     assert unsaved_results(worked.session.state) == ()
+
+
+class Job:
+    def discard(self) -> None: ...
+
+
+def test_what_a_run_finds_while_a_session_is_written_stays_in_its_journals(
+    worked: Window, tmp_path: Path, until: Until, journals: Path
+) -> None:
+    session = worked.session
+    maps = session.orientation_maps
+    for each in maps.values():
+        begin_map_journal(each).close()
+    session.set_peaks(
+        replace(session.peaks, source_fingerprint=session.datacube.fingerprint), of_open_scan=True
+    )
+    peaks = begin_peaks_journal(
+        session.datacube,
+        description=session.peaks.parameters,
+        probe_image=session.probe.image,
+        resume_from=session.peaks,
+    )
+    peaks.close()
+    assert journals_of_peaks(session.peaks) == [peaks.path]
+    session.begin(Stage.INDEX, Job())
+    session.begin(Stage.DETECT, Job())
+    worked.files.save(tmp_path / "day.session.h5")
+    session.discard_jobs()  # they end while it is written, and their journals are free by then
+    until(lambda: worked.said[-1] == "Saved day.session.h5.")
+    assert journals_of_map(maps["template"]) == []
+    assert len(journals_of_map(maps["transformer"])) == 1
+    assert journals_of_peaks(session.peaks) == [peaks.path]
+    save(worked, tmp_path / "later.session.h5", until)
+    assert list(journals.iterdir()) == []
+
+
+def test_a_session_that_is_written_says_nothing_of_the_maps_that_are_open_by_then(
+    worked: Window, tmp_path: Path, until: Until
+) -> None:
+    session = worked.session
+    worked.files.save(tmp_path / "day.session.h5")
+    other = session.current_map.copy()
+    session.set_map(other)  # of the same name
+    session.mark_saved(other)
+    until(lambda: worked.said[-1] == "Saved day.session.h5.")
+    assert session.current_map is other
+    assert session.saved.has(other)
+    assert unsaved_results(session.state) == ()
 
 
 def test_a_session_that_cannot_be_written_is_told_and_stays_unsaved(

@@ -24,6 +24,7 @@ from napari_stem_orient.gui.parts.docks import PLUGIN, give_sizes, own_docks
 from napari_stem_orient.gui.parts.file_dialogs import ask_folder, ask_open_file
 from napari_stem_orient.gui.parts.leaving import leaving_of
 from napari_stem_orient.gui.parts.opener import opener_of
+from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
     import napari
@@ -109,7 +110,7 @@ class SessionFiles:
 
         state = frozen(self._session.state)
         self._run(
-            _saved(state, path, self.looks()),
+            _saved(state, path, self.looks(), safe=_at_rest(self._session.state)),
             title=f"Saving {path.name}",
             on_done=partial(self._on_saved, state),
             on_stopped=lambda: self.said.emit("Saving was stopped; there is no new session file."),
@@ -117,7 +118,14 @@ class SessionFiles:
 
     def _on_saved(self, state: ScanState, path: Path) -> None:
         self.path = path
-        self._session.update(saved=self._session.saved.with_files(_results(state)))
+        now = self._session.state  # by now another scan may be open, or a map done again
+        there = [each.phase_id for each in now.orientation_maps.values()]
+        written = [
+            each
+            for each in _results(state)
+            if not isinstance(each, OrientationMap) or any(each.phase_id is other for other in there)
+        ]
+        self._session.update(saved=now.saved.with_files(written))
         self.said.emit(f"Saved {path.name}.")
 
     # --- opening ---------------------------------------------------------------------------------------------
@@ -257,14 +265,16 @@ class SessionFiles:
         self.started.emit(handle)
 
 
-def _saved(state: ScanState, path: Path, looks: WindowLooks | None) -> Generator[PartWritten, None, Path]:
-    """Save a session; then journals need not keep its results any more."""
+def _saved(
+    state: ScanState, path: Path, looks: WindowLooks | None, *, safe: list[Any]
+) -> Generator[PartWritten, None, Path]:
+    """Save a session; then journals need not keep those of its results that are safe in it."""
     from napari_stem_orient.runs.map_journal import remove_interrupted_maps
     from napari_stem_orient.runs.peaks_journal import remove_kept_peaks
     from napari_stem_orient.session.session_file import saving
 
     yield from saving(state, path, window=looks)
-    for result in _results(state):
+    for result in safe:
         if isinstance(result, OrientationMap):
             remove_interrupted_maps(result)
         else:
@@ -276,6 +286,15 @@ def _results(state: ScanState) -> list[Any]:
     """Peaks and maps of a state."""
     peaks = [] if state.peaks is None else [state.peaks]
     return [*peaks, *state.orientation_maps.values()]
+
+
+def _at_rest(state: ScanState) -> list[Any]:
+    """Results that no run adds to: of one that ends while a session is written, only its journal has the rest."""
+    filled = [
+        state.peaks if Stage.DETECT in state.runs else None,
+        state.current_map if Stage.INDEX in state.runs else None,
+    ]
+    return [result for result in _results(state) if not any(result is each for each in filled)]
 
 
 def _load(path: Path) -> _Loaded:
