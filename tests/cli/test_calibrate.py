@@ -14,6 +14,7 @@ from napari_stem_orient.core.calibration import Calibration
 from napari_stem_orient.io.calibration_files import read_calibration, save_calibration
 from napari_stem_orient.io.maps import open_orientation_map
 from napari_stem_orient.io.peaks import open_bragg_peaks, save_bragg_peaks
+from napari_stem_orient.steps.recipe_text import open_recipe
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,9 @@ def test_a_map_refines_the_calibration_and_tells_how_sensitive_it_is(
     assert main(["calibrate", str(peaks), "--map", str(found), "--output", str(output), *quiet]) == 0
     assert "Refined from the map" in capsys.readouterr().out
     assert open_bragg_peaks(output).calibration.pixel_size_inv_angstrom == pytest.approx(0.025, rel=0.001)
+    recipe = open_recipe(output)
+    assert [choice.step for choice in recipe.steps] == ["index", "calibrate"]
+    assert set(recipe.models) == {"Ni"}
     words = [
         "sensitivity",
         str(found),

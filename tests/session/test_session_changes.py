@@ -19,11 +19,17 @@ from napari_stem_orient.steps.detect import DetectChoice
 CALIBRATION = Calibration(voltage_kv=200, pixel_size_inv_angstrom=0.02, origin_px=(8, 8))
 
 
-def scan(name: str) -> Any:
+def scan(name: str, calibration: Calibration = CALIBRATION) -> Any:
     cube = SimpleNamespace(
-        scan_shape=(1, 2), detector_shape=(16, 16), calibration=CALIBRATION, opened_as=name, name=name
+        scan_shape=(1, 2),
+        detector_shape=(16, 16),
+        calibration=calibration,
+        opened_as=name,
+        name=name,
+        recipe={},
     )
-    cube.with_calibration = lambda new: SimpleNamespace(**{**vars(cube), "calibration": new})
+    cube.with_calibration = lambda new: scan(name, new)
+    cube.with_recipe = lambda new: SimpleNamespace(**{**vars(cube), "recipe": new})
     return cube
 
 

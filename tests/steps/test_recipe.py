@@ -11,6 +11,7 @@ import pytest
 from napari_stem_orient.core.progress import result_of
 from napari_stem_orient.io.peaks import save_bragg_peaks
 from napari_stem_orient.steps import recipe as recipes
+from napari_stem_orient.steps.calibrate import CalibrateChoice
 from napari_stem_orient.steps.crystals import CrystalChoice
 from napari_stem_orient.steps.detect import DetectChoice, plan_detection
 from napari_stem_orient.steps.detection_run import DetectionRun
@@ -19,6 +20,7 @@ from napari_stem_orient.steps.mask import MaskChoice, mask_from_file
 from napari_stem_orient.steps.open import OpenChoice, open_scan
 from napari_stem_orient.steps.recipe import Recipe, RecipeError
 from napari_stem_orient.steps.recipe_text import open_recipe, recipe_as_text, recipe_from_text, save_recipe
+from napari_stem_orient.steps.recorded import recorded, with_steps_of_map
 from napari_stem_orient.steps.replay import Outputs, made_before, prepared, replay
 from napari_stem_orient.steps.run_table import result_names
 
@@ -200,11 +202,36 @@ def test_a_replayed_recipe_makes_equal_peaks_that_carry_it(scan_file: Path, tmp_
             (DetectChoice(), IndexChoice(crystals=(CrystalChoice(source="Cu", fingerprint="beef"),))),
             "is another structure than the one that was chosen",
         ),
+        ((DetectChoice(), IndexChoice()), "step 2 indexes without a crystal"),
+        (
+            (
+                DetectChoice(),
+                CalibrateChoice(refine=True),
+                IndexChoice(crystals=(CrystalChoice(source="Cu"),)),
+            ),
+            "step 2 refines the calibration from a map, and no step before it makes one",
+        ),
     ],
 )
 def test_what_a_recipe_lacks_is_said_before_a_scan_is_read(steps: tuple[object, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         prepared(Recipe(steps=steps))
+
+
+def test_a_refinement_is_recorded_after_the_map_that_it_needs() -> None:
+    opening, detect, index = OpenChoice(), DetectChoice(), IndexChoice(crystals=(CrystalChoice(source="Cu"),))
+    entered, sure = CalibrateChoice(given={"voltage_kv": 300}), CalibrateChoice(confirmed=("rotation",))
+    of_peaks = recorded({"notes": "mine"}, opening, detect, entered, made_from="scan")
+    of_map = recorded(of_peaks, index, models={"Cu": {"weights": "12e4"}})
+    found = Recipe.from_data(with_steps_of_map(recorded(of_peaks, sure), of_map))
+    assert found.steps == (opening, detect, entered, index, sure)
+    assert (found.models, found.notes, found.made_from) == ({"Cu": {"weights": "12e4"}}, "mine", "scan")
+    # refined, and indexed again: nothing comes twice, and the peaks' own steps are all in the map's
+    once = recorded(of_map, CalibrateChoice(refine=True))
+    twice = recorded(once, index)
+    assert with_steps_of_map(once, twice)["steps"] == twice["steps"]
+    # peaks of a file that says nothing of how they were made
+    assert with_steps_of_map({}, recorded({}, index))["steps"] == recorded({}, index)["steps"]
 
 
 def test_another_model_than_the_recipe_was_recorded_with_is_refused() -> None:

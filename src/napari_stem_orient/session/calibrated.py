@@ -61,8 +61,10 @@ def with_entered(state: ScanState, calibration: Calibration) -> ScanState:
             return state
         entered = entered_when_opened(cube.recipe, cube.calibration, calibration)
         return replace(state, datacube=cube.with_calibration(calibration).with_recipe(entered))
+    choice = _entering(before, calibration)
     peaks = peaks.with_calibration(following_change(peaks.calibration, before, calibration))
-    return _with_change(state, "Entered", peaks, scan=calibration, choice=_entering(before, calibration))
+    peaks = peaks.with_recipe(recorded(peaks.recipe, choice))
+    return _with_change(state, "Entered", peaks, scan=calibration, choice=choice)
 
 
 def _entering(before: Calibration | None, after: Calibration) -> CalibrateChoice:
@@ -97,14 +99,16 @@ def with_fit(
     fit
         What was found.
     applied
-        The present peaks with it, where they have been computed already: for millions of peaks that takes longer than
-        a window should wait.
+        The present peaks with it, and with the choice in their recipe, where a job has made them already: for millions
+        of peaks that takes longer than a window should wait.
     choice
         What the fit was asked for with.
     """
     if state.peaks is None:
         return state
     peaks = fit.applied_to(state.peaks) if applied is None else applied
+    if applied is None and choice is not None:
+        peaks = peaks.with_recipe(recorded(state.peaks.recipe, choice))
     scan = peaks.calibration
     if state.datacube is not None:
         scan = with_gaps_filled(scan, state.datacube.calibration)
@@ -149,6 +153,7 @@ def with_confirmed(state: ScanState, quantity: Quantity, confirmed: bool) -> Sca
     peaks = state.peaks.with_checked(with_check(state.peaks.calibration, quantity, confirmed))
     scan = None if state.datacube is None else with_check(state.datacube.calibration, quantity, confirmed)
     choice = CalibrateChoice(**{"confirmed" if confirmed else "unconfirmed": (quantity,)}, fits=())
+    peaks = peaks.with_recipe(recorded(peaks.recipe, choice))
     return _with_change(state, confirmed_title(choice), peaks, scan=scan, choice=choice)
 
 
@@ -182,8 +187,6 @@ def _with_change(
     doubts: tuple[Doubt, ...] = (),
     choice: CalibrateChoice | None = None,
 ) -> ScanState:
-    if choice is not None and state.peaks is not None:
-        peaks = peaks.with_recipe(recorded(state.peaks.recipe, choice))
     start = state.history.start
     as_at_first = start is not None and start.has_q_of(peaks)
     after = CalibrationState(

@@ -17,7 +17,7 @@ from napari_stem_orient.steps.calibrate import (
     taken_from_file,
 )
 from napari_stem_orient.steps.crystals import loaded
-from napari_stem_orient.steps.recorded import recorded
+from napari_stem_orient.steps.recorded import recorded, with_steps_of_map
 from napari_stem_orient.steps.standard import pattern_of_standard
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def calibrate(
     for done, part in enumerate(parts, start=1):
         fit, joint, made_with = yield from _found(part, peaks, crystals, orientation_map)
         if joint is None or joint.gains:
-            peaks = _applied(part, fit, peaks)
+            peaks = _applied(part, fit, peaks, orientation_map)
         else:
             fit = replace(fit, calibration=peaks.calibration, origin_px=peaks.origin_px)
         progress = Progress(done, len(parts), "parts")
@@ -129,12 +129,17 @@ def _found(
     return _fitted(part, peaks, crystals), None, crystals if "origin" not in part.wanted_fits else ()
 
 
-def _applied(part: CalibrateChoice, fit: CalibrationFit, peaks: BraggPeaks) -> BraggPeaks:
-    """The peaks with what a part has found, and with the part in their recipe."""
+def _applied(
+    part: CalibrateChoice, fit: CalibrationFit, peaks: BraggPeaks, orientation_map: OrientationMap | None
+) -> BraggPeaks:
+    """The peaks with what a part has found, and with the part, and the map that it needs, in their recipe."""
+    before = peaks.recipe
+    if part.refine and orientation_map is not None:
+        before = with_steps_of_map(before, orientation_map.recipe)
     # peaks that were opened, and of which something is confirmed, shall keep their q to the last digit
     same_q = part.confirmed or part.unconfirmed
     made = peaks.with_checked(fit.calibration) if same_q else fit.applied_to(peaks)
-    return made.with_recipe(recorded(peaks.recipe, part))
+    return made.with_recipe(recorded(before, part))
 
 
 def _fitted(part: CalibrateChoice, peaks: BraggPeaks, crystals: tuple[Crystal, ...]) -> CalibrationFit:

@@ -53,6 +53,20 @@ def with_scan_of(recipe: Mapping[str, Any], scan: Mapping[str, Any]) -> dict[str
     }
 
 
+def with_steps_of_map(recipe: Mapping[str, Any], of_map: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of peaks, with the steps of a map that was made of them: what follows needs that map.
+
+    What was done to the peaks after they were indexed comes after the map's steps.
+    """
+    steps, made = list(recipe.get("steps", ())), list(of_map.get("steps", ()))
+    common = next(
+        (n for n, (one, other) in enumerate(zip(steps, made, strict=False)) if one != other),
+        min(len(steps), len(made)),
+    )
+    models = {**recipe.get("models", {}), **of_map.get("models", {})}
+    return {**of_map, **recipe, "models": models, "steps": [*made, *steps[common:]]}
+
+
 def step_as_data(choice: Choice) -> dict[str, Any]:
     """A choice JSON-able with the name of its step: all that was decided, the program's own choices among it.
 

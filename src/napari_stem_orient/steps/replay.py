@@ -122,6 +122,7 @@ def prepared(recipe: Recipe) -> Prepared:
             fix="add '- step: index', or leave the export out",
             place="steps",
         )
+    _refuse_what_has_nothing_to_work_on(recipe)
     steps = recipe.steps if recipe.choice(OpenChoice) else (OpenChoice(), *recipe.steps)
     doubts: list[str] = []
     models: dict[str, dict[str, str]] = {}
@@ -147,6 +148,26 @@ def prepared(recipe: Recipe) -> Prepared:
     return Prepared(
         recipe.model_copy(update={"steps": steps, "models": models}), tuple(dict.fromkeys(doubts))
     )
+
+
+def _refuse_what_has_nothing_to_work_on(recipe: Recipe) -> None:
+    """Refuse a refinement before there is a map, and an index step that names no crystal."""
+    indexed = False
+    for number, choice in enumerate(recipe.steps):
+        if isinstance(choice, CalibrateChoice) and choice.refine and not indexed:
+            raise RecipeError(
+                f"step {number + 1} refines the calibration from a map, and no step before it makes one",
+                fix="put '- step: index' before it, or take 'refine' out",
+                place=f"steps.{number}.refine",
+            )
+        if isinstance(choice, IndexChoice):
+            indexed = True
+            if not choice.crystals:
+                raise RecipeError(
+                    f"step {number + 1} indexes without a crystal",
+                    fix="name one under 'crystals:', as '- source: Ni' or with a CIF file",
+                    place=f"steps.{number}.crystals",
+                )
 
 
 def _refuse_other_models(recipe: Recipe, found: dict[str, dict[str, str]]) -> None:

@@ -28,6 +28,8 @@ from napari_stem_orient.gui.calibrate.widget import CalibrateWidget
 from napari_stem_orient.io import calibration_files
 from napari_stem_orient.session.rules import StageState
 from napari_stem_orient.session.state import Stage
+from napari_stem_orient.steps.index import IndexChoice
+from napari_stem_orient.steps.recorded import recorded
 from patience import Until
 from shown_panel import ShowPanel
 
@@ -339,10 +341,16 @@ def test_a_map_of_these_peaks_can_refine_the_calibration(
     monkeypatch.setattr(joint_calibration, "refine_calibration", refine)
     assert ready.map_checks.isHidden()
     run_map(ready.session, scene)
+    assert ready.session.current_map is not None
+    made = recorded(ready.session.peaks.recipe, IndexChoice())  # type: ignore[union-attr]
+    ready.session.set_map(replace(ready.session.current_map, recipe=made))
     assert ready.map_checks.refine_button.isEnabled()
     ready.map_checks.refine_button.click()
     until(lambda: idle(ready))
     assert calibration(ready).pixel_size_inv_angstrom == 0.0252
+    assert ready.session.peaks is not None
+    steps = ready.session.peaks.recipe["steps"]
+    assert [step["step"] for step in steps[-2:]] == ["index", "calibrate"]  # a refinement needs the map
     assert "0.500 → 0.750" in ready.map_checks.report_label.text()
     assert ready.session.stage_state(Stage.INDEX) is StageState.STALE
     assert not ready.map_checks.refine_button.isEnabled()  # the map is of another calibration now
