@@ -24,6 +24,7 @@ from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.gui.jobs.throttle import Throttle
 from napari_stem_orient.gui.parts.pattern_view import IntensityScale, PatternView, grey_values
 from napari_stem_orient.gui.parts.theme_colours import theme_colours
+from napari_stem_orient.session.state import ScanState
 
 pytestmark = pytest.mark.bindings
 
@@ -443,6 +444,24 @@ def test_a_scan_that_is_no_longer_open_hands_over_nothing(scene, qtbot):
     new.gate.set()
     qtbot.waitUntil(lambda: bool(got) and not reader.busy)
     assert [answer[0] for answer in got] == [(0, 0)]
+
+
+def test_a_late_pattern_is_not_drawn_for_the_scan_of_a_session_that_was_opened_meanwhile(
+    inspect, session, scene, qtbot
+):
+    cube, smaller = SlowCube(scene.datacube), make_scene(scan_shape=(4, 4)).datacube
+    session.set_datacube(scene.datacube)
+    session.update(datacube=cube, position=(9, 9))
+    qtbot.waitUntil(lambda: bool(cube.read))
+    inspect._update_timer.setInterval(60_000)  # the pattern comes before the next drawing
+    session.restore(ScanState(datacube=smaller, peaks=make_scene(scan_shape=(4, 4)).peaks, position=(1, 2)))
+    cube.gate.set()
+    settle(inspect, qtbot)
+    assert inspect.panel.view.pattern is None
+    assert inspect.shown_position != (9, 9)
+    inspect._update()
+    qtbot.waitUntil(lambda: inspect.shown_position == (1, 2) and inspect.panel.view.pattern is not None)
+    np.testing.assert_array_equal(inspect.panel.view.pattern, smaller.pattern(1, 2))
 
 
 def test_a_pattern_that_cannot_be_read_says_so_in_the_panel(scene, qtbot):

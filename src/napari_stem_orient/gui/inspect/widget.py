@@ -162,6 +162,7 @@ class InspectWidget(QWidget):
         session, connect = self._session, self._connections.connect
         watch = self._connections.watch
         shown = ("opening", "peaks", "probe", "calibration", "position", "current_result")
+        watch(session, ("opening",), self._reader.forget)  # at once: what is late is of the scan before
         watch(session, shown, self._schedule)
         watch(session, ("mean_pattern", "summary"), self._on_mean_pattern_changed)
         watch(session, ("preview", "detector_mask"), self._redraw)
