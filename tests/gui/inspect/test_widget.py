@@ -449,19 +449,19 @@ def test_a_scan_that_is_no_longer_open_hands_over_nothing(scene, qtbot):
 def test_a_late_pattern_is_not_drawn_for_the_scan_of_a_session_that_was_opened_meanwhile(
     inspect, session, scene, qtbot
 ):
-    cube, smaller = SlowCube(scene.datacube), make_scene(scan_shape=(4, 4)).datacube
+    cube, other = SlowCube(scene.datacube), replace(scene.datacube, data=scene.datacube.data[::-1])
     session.set_datacube(scene.datacube)
     session.update(datacube=cube, position=(9, 9))
     qtbot.waitUntil(lambda: bool(cube.read))
     inspect._update_timer.setInterval(60_000)  # the pattern comes before the next drawing
-    session.restore(ScanState(datacube=smaller, peaks=make_scene(scan_shape=(4, 4)).peaks, position=(1, 2)))
+    session.restore(ScanState(datacube=other, peaks=scene.peaks, position=(1, 2)))
     cube.gate.set()
     settle(inspect, qtbot)
     assert inspect.panel.view.pattern is None
     assert inspect.shown_position != (9, 9)
     inspect._update()
     qtbot.waitUntil(lambda: inspect.shown_position == (1, 2) and inspect.panel.view.pattern is not None)
-    np.testing.assert_array_equal(inspect.panel.view.pattern, smaller.pattern(1, 2))
+    np.testing.assert_array_equal(inspect.panel.view.pattern, other.pattern(1, 2))
 
 
 def test_a_pattern_that_cannot_be_read_says_so_in_the_panel(scene, qtbot):
