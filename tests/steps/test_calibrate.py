@@ -26,6 +26,8 @@ from napari_stem_orient.steps.calibrate import TAKEN, CalibrateChoice
 from napari_stem_orient.steps.calibration_run import Calibrated, calibrate, calibrate_standard
 from napari_stem_orient.steps.crystals import CrystalChoice
 from napari_stem_orient.steps.open import GivenCalibration
+from napari_stem_orient.steps.recipe import Recipe
+from napari_stem_orient.steps.recipe_text import recipe_as_text, recipe_from_text
 
 NI = load_crystal("Ni")
 NICKEL = (CrystalChoice.of(NI),)
@@ -343,3 +345,22 @@ def test_a_standard_is_chosen_alike_and_its_rings_are_fitted_to_the_same_pattern
         by_window.origin_px != by_command.origin_px
     )  # the direct beam is that of the scan, not of the picture
     assert result_of(calibrate_standard(choice)).calibration == by_command
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (("peaks.h5", "--from", "last.json"), "source"),
+        (("gold.tif", "--rings", "--crystal", "Au"), "rings"),
+    ],
+)
+def test_the_files_of_a_recipe_are_found_from_every_folder(
+    words: tuple[str, ...], field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("last.json", "gold.tif"):
+        (tmp_path / name).touch()
+    text = recipe_as_text(Recipe(steps=(chosen(*words),)), folder=tmp_path / "out")
+    found = recipe_from_text(text, folder=tmp_path / "out").choice(CalibrateChoice)
+    assert found is not None
+    assert getattr(found, field) == tmp_path / (words[2] if field == "source" else words[0])

@@ -29,6 +29,8 @@ from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 from napari_stem_orient.steps import index as step
 from napari_stem_orient.steps.crystals import CrystalChoice
 from napari_stem_orient.steps.index import IndexChoice, Leftovers, MapStarted
+from napari_stem_orient.steps.recipe import Recipe
+from napari_stem_orient.steps.recipe_text import recipe_as_text, recipe_from_text
 
 CU = load_crystal("Cu")
 CHOICE = IndexChoice(
@@ -227,3 +229,15 @@ def test_template_matching_is_chosen_the_same_way_by_both(tmp_path: Path, qtbot:
     words = ["index", str(tmp_path / "p.h5"), "--crystal", "Cu", "--output", "map.h5", "--method", "template"]
     arguments = build_parser("index").parse_args(words)
     assert index_choice(arguments, (load_crystal("Cu"),)) == panel.choice
+
+
+def test_the_models_of_a_recipe_are_found_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["index", "p.h5", "--crystal", "Cu", "--output", "out/map.h5", "--model", "models/mine"]
+    choice = index_choice(build_parser("index").parse_args(words), (load_crystal("Cu"),))
+    text = recipe_as_text(Recipe(steps=(choice,)), folder=tmp_path / "out")
+    found = recipe_from_text(text, folder=tmp_path / "out").choice(IndexChoice)
+    assert found is not None
+    assert found.models == (tmp_path / "models" / "mine",)

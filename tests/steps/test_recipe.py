@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,10 @@ def test_a_replayed_recipe_makes_equal_peaks_that_carry_it(scan_file: Path, tmp_
     assert np.array_equal(made.intensity, by_hand.intensity)
     assert open_recipe(outputs.peaks).notes == "mine"
     assert made_before(recipe, scan_file, outputs).peaks.fingerprint == made.fingerprint
+    stopped = replace(made, detected=np.arange(made.n_positions) < 60)
+    stopped = save_bragg_peaks(stopped, tmp_path / "stopped_peaks.h5")
+    with pytest.raises(RecipeError, match=r"stopped_peaks.h5 is not whole"):
+        made_before(recipe, scan_file, Outputs(stopped, None))
     other = recipe.with_values(["detect.parameters.edge_px=6"])
     with pytest.raises(RecipeError, match=r"another recipe \(detect.parameters.edge_px: 5.0 and 6.0\)"):
         made_before(other, scan_file, outputs)

@@ -147,7 +147,7 @@ def calibrate_choice(arguments: argparse.Namespace, crystals: tuple[Crystal, ...
     if arguments.rings and (arguments.steps or arguments.map):
         raise UsageError("--steps and --map have no effect with --rings: leave them out")
     values = {
-        "source": None if arguments.source is None else existing(arguments.source),
+        "source": None if arguments.source is None else existing(arguments.source).absolute(),
         "given": given_values(arguments, Calibration),
         "confirmed": _quantities(arguments.confirm),
         "crystals": tuple(CrystalChoice.of(crystal) for crystal in crystals),
@@ -161,7 +161,7 @@ def calibrate_choice(arguments: argparse.Namespace, crystals: tuple[Crystal, ...
         values["take"] = _quantities(arguments.take)
     if arguments.rings:
         values |= {
-            "rings": existing(arguments.file),
+            "rings": existing(arguments.file).absolute(),
             "standard": open_choice(arguments).changed(calibration={}),
             "fits": (),
         }

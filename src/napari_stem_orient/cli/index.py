@@ -129,7 +129,8 @@ def index_choice(arguments: argparse.Namespace, crystals: tuple[Crystal, ...]) -
         crystals=tuple(CrystalChoice.of(crystal) for crystal in crystals),
         method=method.name,
         parameters=build_model(arguments, method.parameters),
-        models=tuple(arguments.model or ()),
+        # they go into the recipe of the map, which is read from other folders
+        models=tuple(path.absolute() for path in arguments.model or ()),
         device=arguments.device,
     )
 

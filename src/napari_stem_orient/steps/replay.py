@@ -277,7 +277,7 @@ def made_before(recipe: Recipe, scan: Path, outputs: Outputs) -> Replayed:
         why = "was made of another scan, or the scan has changed since"
     elif not result.recipe:
         why = "does not say how it was made"
-    elif orientation_map is not None and not orientation_map.is_complete:
+    elif not peaks.detected.all() or (orientation_map is not None and not orientation_map.is_complete):
         why = "is not whole"
     else:
         differs = Recipe.from_data(result.recipe).differs_from(recipe)
