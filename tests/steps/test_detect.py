@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from napari_stem_orient.core.progress import result_of
 from napari_stem_orient.detection import correlation
 from napari_stem_orient.detection.suggestion import suggest_detection
 from napari_stem_orient.io.peaks import open_bragg_peaks, save_bragg_peaks
-from napari_stem_orient.runs import run_journal
+from napari_stem_orient.runs import peaks_journal, run_journal
 from napari_stem_orient.steps.detect import (
     DetectChoice,
     DetectPlan,
@@ -110,6 +111,23 @@ def test_a_stopped_run_is_left_and_gone_on_with_to_the_same_peaks(scan: DataCube
     assert same(peaks, whole)
     (left,) = left_detections(scan)  # the new journal has all of it
     assert left.finished
+
+
+@pytest.mark.parametrize(
+    "probe", [ProbeChoice(radius_px=2.5), ProbeChoice(source="mean")], ids=lambda probe: probe.source
+)
+def test_a_run_of_an_earlier_version_says_which_template_it_had(
+    probe: ProbeChoice, scan: DataCube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its journal keeps no choice, and the recipe of its peaks follows from what it was detected with."""
+    plan = result_of(plan_detection(DetectChoice(probe=probe, device="cpu"), scan))
+    stop_after(2, DetectionRun(plan))
+    runs = [replace(run, choice=None) for run in peaks_journal.find_interrupted_detections(scan)]
+    monkeypatch.setattr(peaks_journal, "find_interrupted_detections", lambda _: runs)
+    (left,) = left_detections(scan)
+    assert left.plan.choice.probe == probe
+    again = result_of(plan_detection(left.plan.choice, scan))
+    assert not left.differs_from(again)
 
 
 @pytest.mark.parametrize(("radius", "goes_on"), [(2.501, True), (2.6, False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from example_maps import no_peaks
 from napari_stem_orient.cli.index import index_choice
 from napari_stem_orient.cli.main import build_parser, main
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
@@ -28,9 +30,11 @@ from napari_stem_orient.simulation.grains import make_polycrystal
 from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
 from napari_stem_orient.steps import index as step
 from napari_stem_orient.steps.crystals import CrystalChoice
+from napari_stem_orient.steps.detect import DetectChoice
 from napari_stem_orient.steps.index import IndexChoice, Leftovers, MapStarted
 from napari_stem_orient.steps.recipe import Recipe
 from napari_stem_orient.steps.recipe_text import recipe_as_text, recipe_from_text
+from napari_stem_orient.steps.replay import prepared
 
 CU = load_crystal("Cu")
 CHOICE = IndexChoice(
@@ -241,3 +245,22 @@ def test_the_models_of_a_recipe_are_found_from_every_folder(
     found = recipe_from_text(text, folder=tmp_path / "out").choice(IndexChoice)
     assert found is not None
     assert found.models == (tmp_path / "models" / "mine",)
+
+
+def test_a_recipe_names_only_the_models_that_its_crystals_use(tmp_path: Path) -> None:
+    from napari_stem_orient.transformer.model_folder import shipped_models
+
+    used, unused = tmp_path / "used", tmp_path / "unused"
+    shutil.copytree(shipped_models()["fcc"], used)
+    shutil.copytree(shipped_models()["hcp"], unused)
+    crystals = (load_crystal("Cu"),)
+    choice = IndexChoice(crystals=(CrystalChoice.of(crystals[0]),), models=(unused, used), device="cpu")
+    made = step.empty_map(choice, step.indexing_run(choice, no_peaks((2, 2)), crystals))
+    shutil.rmtree(unused)
+    recipe = Recipe.from_data(made.recipe)
+    found = recipe.choice(IndexChoice)
+    assert found is not None
+    assert found.models == (used,)
+    assert (
+        prepared(recipe.model_copy(update={"steps": (DetectChoice(), found)})).recipe.models == recipe.models
+    )

@@ -97,6 +97,14 @@ def test_a_structure_of_a_cif_is_named_from_the_folder_of_the_recipe(tmp_path: P
         (MINIMAL.replace("edge_px", "edge_py"), "line 5: detect.parameters.edge_py is not known"),
         (MINIMAL.replace("step: index", "step: fly"), "line 6: step 2 is 'fly': use one of open, detect, "),
         (MINIMAL + "  method: x\n", r"line 9: index.method 'x': input should be 'transformer' or 'template'"),
+        (
+            MINIMAL + "  parameters:\n    min_disk: 4\n",
+            r"^line 10: index.parameters.min_disk is not known",
+        ),
+        (
+            MINIMAL + "  method: template\n  parameters:\n    min_disks: -4\n",
+            r"^line 11: index.parameters.min_disks -4: input should be greater than",
+        ),
         (MINIMAL + "- step: detect\n", "the step detect is there twice"),
         (MINIMAL + "- step: open\n", "the step open comes too late"),
         (

@@ -15,6 +15,7 @@ from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.steps.detect import DetectChoice, DetectPlan, GivenDetectionParameters
 from napari_stem_orient.steps.journal_notices import JournalNotice, with_notices
 from napari_stem_orient.steps.mask import painted_mask
+from napari_stem_orient.steps.probe import ProbeChoice
 
 if TYPE_CHECKING:
     from napari_stem_orient.core.bragg_peaks import BraggPeaks, DetectedBlock
@@ -306,7 +307,13 @@ def _choice_of(run: InterruptedDetection, parameters: DetectionParameters) -> De
         # a painted mask is in no file: all that was left out with it stands for it
         return choice.changed(mask=painted_mask(run.mask)) if choice.mask.kind == "painted" else choice
     except ValidationError:
+        probe = run.description["probe"]
+        known = {
+            "synthetic": ProbeChoice(radius_px=probe["radius_px"]),
+            "mean pattern": ProbeChoice(source="mean"),
+        }
         return DetectChoice(
+            probe=known.get(probe["source"], ProbeChoice()),
             parameters=GivenDetectionParameters(parameters.model_dump()),
             mask=painted_mask(run.mask),
             detector=run.description["detector"],

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from napari_stem_orient.core.answers import IndexedBlock
 from napari_stem_orient.core.orientation_map import OrientationMap
@@ -52,17 +52,22 @@ class IndexChoice(Choice):
 
     @model_validator(mode="before")
     @classmethod
-    def _parameters_of_the_method(cls, values: Any) -> Any:
-        """Read parameters as those of the method that is named, so that an error speaks of no other method's."""
-        if not isinstance(values, dict) or values.get("method", MethodName.TRANSFORMER) not in tuple(
-            MethodName
-        ):
+    def _default_of_the_method(cls, values: Any) -> Any:
+        """Where no parameters are given, those of the method that is named stand for them."""
+        if not isinstance(values, dict) or values.get("parameters") is not None:
             return values
-        model = METHODS[MethodName(values.get("method", MethodName.TRANSFORMER))].parameters
-        given = values.get("parameters")
-        if isinstance(given, dict):
-            return {**values, "parameters": model.model_validate(given)}
-        return values if given is not None else {**values, "parameters": model()}
+        method = values.get("method", MethodName.TRANSFORMER)
+        known = method in tuple(MethodName)
+        return {**values, "parameters": METHODS[MethodName(method)].parameters()} if known else values
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _parameters_of_the_method(cls, given: Any, info: ValidationInfo) -> Any:
+        """Read parameters as those of the method that is named, so that an error speaks of no other method's."""
+        method = info.data.get("method")
+        if not isinstance(given, dict) or method is None:
+            return given
+        return METHODS[method].parameters.model_validate(given)
 
     @model_validator(mode="after")
     def _one_method(self) -> IndexChoice:
@@ -168,8 +173,23 @@ def empty_map(choice: IndexChoice, run: IndexingRun) -> OrientationMap:
         method=choice.method.value,
         parameters=choice.parameters.model_dump(mode="json"),
         model=models,
-        recipe=recorded(run.peaks.recipe, choice, made_from=run.peaks.name, models=models),
+        recipe=recorded(
+            run.peaks.recipe,
+            _with_used_models(choice, run.crystals),
+            made_from=run.peaks.name,
+            models=models,
+        ),
     )
+
+
+def _with_used_models(choice: IndexChoice, crystals: tuple[Crystal, ...]) -> IndexChoice:
+    """The choice with those models alone that serve its crystals: a recipe needs no others, and they may go."""
+    if not choice.models:
+        return choice
+    from napari_stem_orient.transformer.model_folder import find_models
+
+    used = set(find_models(crystals, folders=choice.models).values())
+    return choice.changed(models=tuple(folder for folder in choice.models if folder in used))
 
 
 def check(choice: IndexChoice, crystals: tuple[Crystal, ...]) -> tuple[str, ...]:
