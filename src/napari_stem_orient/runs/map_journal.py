@@ -66,16 +66,27 @@ def map_kept_in_journal(
     return kept(job, journal, _keep_block, finish=_finish)
 
 
-def find_kept_maps(*, scan: str | None, peaks: str | None, folder: str | Path | None = None) -> list[KeptMap]:
+def find_kept_maps(
+    *,
+    scan: str | None,
+    peaks: str | None,
+    besides: Iterable[OrientationMap] = (),
+    folder: str | Path | None = None,
+) -> list[KeptMap]:
     """Maps of a scan, or of peaks, that were not saved; finished ones first, then those that came furthest.
 
     Parameters
     ----------
     scan, peaks
         Fingerprints of the scan and of the Bragg peaks; None where there are none.
+    besides
+        Maps that are there already: journals of runs that were to fill such a map are left out.
     """
+    there = {path for each in besides for path in journals_of_map(each, folder=folder)}
     found = []
     for path in _journals_about(scan, peaks, folder):
+        if path in there:
+            continue
         read = _read_map(path)
         if read is not None and read.orientation_map.done.any():
             found.append(read)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,10 @@ from pytestqt.qtbot import QtBot
 
 from napari_stem_orient.core.bragg_peaks import BraggPeaks
 from napari_stem_orient.core.crystal import load_crystal
+from napari_stem_orient.core.orientation_map import OrientationMap
+from napari_stem_orient.core.reason import Reason
 from napari_stem_orient.gui.index.widget import IndexWidget
+from napari_stem_orient.runs.map_journal import begin_map_journal
 from napari_stem_orient.session.state import Stage
 from napari_stem_orient.simulation.grains import make_polycrystal
 from napari_stem_orient.simulation.polycrystal import simulate_bragg_peaks
@@ -64,6 +69,42 @@ def test_a_map_that_was_not_saved_comes_back_and_its_journal_goes_when_it_is_sav
     assert later.session.stale_because(Stage.INDEX) is None
     assert not later.session.saved.has(taken)
     assert len(list(journals.iterdir())) == 1
+
+
+def _have(found: list[str], count: int) -> bool:
+    return len(found) == count
+
+
+def test_maps_that_were_not_saved_are_offered_one_after_the_other(
+    qtbot: QtBot, peaks: BraggPeaks, until: Until, journals: Path
+) -> None:
+    copper = OrientationMap.empty(peaks, (load_crystal("Cu"),), method="transformer", parameters={})
+    made = [copper, replace(copper, method="template"), replace(copper, crystals=(load_crystal("Au"),))]
+    for number, each in enumerate(made, start=1):
+        each = each.copy()
+        each.reason[: 10 - number] = Reason.NO_PHASE_FITS
+        begin_map_journal(each).close()
+    later = new_panel(qtbot, peaks, until)
+    asked: list[str] = []
+    later.asks.connect(lambda: asked.append(later.kept_row.label.text()))
+    for n_offers in (1, 2, 3):
+        until(partial(_have, asked, n_offers))
+        assert later.kept_row.offers
+        later.kept_row.take_button.click()
+    until(lambda: not later.kept_row._looking.busy)
+    assert not later.kept_row.offers
+    taken = later.session.orientation_maps.values()
+    assert [(each.method, each.crystals[0].name) for each in taken] == [
+        ("transformer", "Cu"),
+        ("template", "Cu"),
+        ("transformer", "Au"),
+    ]
+    assert [words.split(" positions")[0] for words in asked] == [
+        "A map of Cu at 9 of 30",
+        "A map of Cu at 8 of 30",
+        "A map of Au at 7 of 30",
+    ]
+    assert len(list(journals.iterdir())) == 3
 
 
 def test_a_map_is_discarded_only_when_the_button_says_so(

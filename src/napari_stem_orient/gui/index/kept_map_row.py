@@ -17,6 +17,8 @@ from napari_stem_orient.gui.parts.stage_panel import StagePanel
 from napari_stem_orient.session.state import Stage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_stem_orient.session.session import Session
 
 Key = tuple[str | None, str | None]
@@ -35,6 +37,7 @@ class KeptMapRow(QWidget):
         super().__init__()
         self._panel = panel
         self._offered: OfferedMap | None = None
+        self._asked: Path | None = None
         self.label = plain_label()
         self.take_button = QPushButton("Take it")
         self.take_button.setToolTip("Go on with this map; one that was stopped can be resumed.")
@@ -63,11 +66,13 @@ class KeptMapRow(QWidget):
         return self._offered is not None
 
     def look(self) -> None:
-        """See whether a map of what is open was not saved."""
+        """See whether a map of what is open was not saved, beside those that are there."""
         self.withdraw()
-        key = _key(self._panel.session)
-        if any(key) and not self._panel.session.orientation_maps:
-            self._looking.request(key, partial(kept_map, *key))
+        session = self._panel.session
+        key = _key(session)
+        if any(key) and session.running_job(Stage.INDEX) is None:
+            there = tuple(session.orientation_maps.values())
+            self._looking.request(key, partial(kept_map, *key, there))
 
     def withdraw(self) -> None:
         """Offer nothing."""
@@ -77,13 +82,18 @@ class KeptMapRow(QWidget):
 
     def _on_found(self, key: Key, offered: OfferedMap | None) -> None:
         session = self._panel.session
-        if offered is None or key != _key(session) or session.orientation_maps:
+        if offered is None or key != _key(session) or session.running_job(Stage.INDEX) is not None:
             return
-        if session.scan_shape != offered.orientation_map.scan_shape:
+        found = offered.orientation_map
+        if session.scan_shape != found.scan_shape or any(
+            not each.made_otherwise(found) for each in session.orientation_maps.values()
+        ):
             return
         self._offered = offered
         self.label.setText(f"{offered.words[:1].upper()}{offered.words[1:]}.")
-        self._panel.asks.emit()
+        if offered.path != self._asked:  # it is seen once; each change of the calibration finds it again
+            self._asked = offered.path
+            self._panel.asks.emit()
         self.show()
 
     def _on_take(self) -> None:
@@ -95,6 +105,7 @@ class KeptMapRow(QWidget):
         session.set_crystals(offered.orientation_map.crystals)
         session.set_map(offered.orientation_map)
         self._panel.show_message("The map is as it was; it is not saved yet.")
+        self.look()  # others may lie behind it
 
     def _on_discard(self) -> None:
         offered = self._offered

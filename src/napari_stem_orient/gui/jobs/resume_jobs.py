@@ -35,11 +35,16 @@ class OfferedMap:
     path: Path
 
 
-def kept_map(scan: str | None, peaks: str | None) -> OfferedMap | None:
-    """The map of a scan, or of peaks (their fingerprints), that came furthest and was not saved; None without one."""
+def kept_map(
+    scan: str | None, peaks: str | None, besides: tuple[OrientationMap, ...] = ()
+) -> OfferedMap | None:
+    """The map of a scan, or of peaks (their fingerprints), that came furthest and was not saved; None without one.
+
+    Maps made like those that are there ``besides`` are left out.
+    """
     from napari_stem_orient.runs.map_journal import find_kept_maps
 
-    found = next(iter(find_kept_maps(scan=scan, peaks=peaks)), None)
+    found = next(iter(find_kept_maps(scan=scan, peaks=peaks, besides=besides)), None)
     return None if found is None else OfferedMap(found.orientation_map, str(found), found.path)
 
 
