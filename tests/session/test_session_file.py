@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+import napari_stem_orient.session.scan_record as scan_record
 import napari_stem_orient.session.session_file as session_file
 from inspect_scene import Scene, make_scene
 from napari_stem_orient.core.errors import UserError
@@ -20,7 +21,7 @@ from napari_stem_orient.io.maps import save_orientation_map
 from napari_stem_orient.io.own_files import SESSION, SESSION_GROUP, kind_of_own_file
 from napari_stem_orient.session.file_parts import NOT_SAVED, PARTS
 from napari_stem_orient.session.saved import Saved
-from napari_stem_orient.session.scan_record import find_scan, open_recorded
+from napari_stem_orient.session.scan_record import content_of, find_scan, open_recorded
 from napari_stem_orient.session.session import Session
 from napari_stem_orient.session.session_file import (
     SavedSession,
@@ -205,6 +206,42 @@ def test_a_copy_of_the_scan_is_the_scan_though_its_time_and_name_are_others(
     after = saved.state(open_recorded(saved.scan, copied))
     assert after.belongs(after.datacube)
     assert session_with(after).stale_because(Stage.DETECT) is None
+
+
+class Backwards:
+    """What a folder holds, in the order of another disk."""
+
+    scandir = os.scandir
+
+    def __init__(self, path: Any) -> None:
+        with Backwards.scandir(path) as entries:
+            self._entries = iter(list(entries)[::-1])
+
+    def __enter__(self) -> Backwards:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __iter__(self) -> Backwards:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._entries)
+
+
+def test_a_copy_of_a_folder_of_very_many_files_is_known_again_in_whatever_order_its_disk_lists_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "b/c", "d"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            (tmp_path / name / f"{number}.tif").write_bytes(bytes(10 * number + len(name)))
+    monkeypatch.setattr(scan_record, "_MOST_FILES", 7)
+    content = content_of(tmp_path)
+    monkeypatch.setattr(os, "scandir", Backwards)
+    assert content_of(tmp_path) == content
+    (tmp_path / "a" / "1.tif").write_bytes(b"another one")
+    assert content_of(tmp_path) != content
 
 
 def session_with(state: ScanState) -> Session:
