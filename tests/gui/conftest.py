@@ -17,7 +17,7 @@ from inspect_scene import Scene, make_scene
 from napari_stem_orient.core.crystal import load_crystal
 from napari_stem_orient.core.datacube import DataCube
 from napari_stem_orient.gui.canvas.map_layers import MapLayers, map_layers_of
-from napari_stem_orient.gui.jobs import workers
+from napari_stem_orient.gui.jobs import sessions, workers
 from napari_stem_orient.gui.jobs.sessions import session_of
 from napari_stem_orient.runs import run_journal
 from napari_stem_orient.session.session import Session
@@ -29,6 +29,9 @@ from shown_panel import Panel, ShowPanel
 def nothing_left_behind(qapp: QApplication) -> Iterator[None]:
     """Fail where a widget of ours outlives its test, or the thread of a job does."""
     yield
+    for session in list(sessions._sessions.values()):
+        if session.autosaver is not None:
+            session.autosaver.close()  # what the window does when it goes; a test may have had none
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     qapp.processEvents()
     gc.collect()

@@ -120,14 +120,16 @@ class Autosaver:
     def keep(self) -> None:
         """Keep the session as it is, or forget it where all of it is in files; while a run goes on, journals do."""
         self._timer.stop()
-        state = self._session.state
+        state, viewer = self._session.state, self._viewer()
+        if viewer is None:
+            self.close()  # the window is gone
+            return
         if state.runs:
             return
         if not unsaved_results(state):
             self._place.clear()
             return
-        viewer = self._viewer()
-        looks = None if viewer is None else session_files_of(viewer).looks()
+        looks = session_files_of(viewer).looks()
         from napari_stem_orient.session.session_file import frozen, save_session
 
         frozen_state, place = frozen(state), self._place
