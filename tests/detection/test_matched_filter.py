@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from napari_stem_orient.detection.matched_filter import clip_disks, local_background, matched_filter
+from napari_stem_orient.detection.matched_filter import _inverse, clip_disks, local_background, matched_filter
 from napari_stem_orient.detection.parameters import DetectionParameters
 from napari_stem_orient.detection.probe import synthetic_probe
 
@@ -98,3 +98,19 @@ def test_the_least_counts_of_a_disk_are_those_that_make_it_bright_enough(gain: f
     above, _ = pattern_filter.bright_enough(1.15 * least, background, parameters, exposures=exposures)
     assert not below.any()
     assert above[1:].all()
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (32, 32), (33, 31), (64, 64), (48, 80)])
+def test_images_come_back_to_the_same_bits_on_any_number_of_threads(shape: tuple[int, int]) -> None:
+    images = torch.rand(7, *shape, generator=torch.Generator().manual_seed(0))
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for number in (1, 2, 4):
+            torch.set_num_threads(number)
+            found.append(_inverse(torch.fft.rfft2(images), shape))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    torch.testing.assert_close(found[0], images, atol=1e-5, rtol=0)

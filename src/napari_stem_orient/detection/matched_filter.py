@@ -74,18 +74,18 @@ class MatchedFilter:
         """
         spectrum = torch.fft.rfft2(frames) * self.disk_spectrum
         spectrum -= torch.fft.rfft2(clipped) * self.ring_spectrum
-        counts = torch.fft.irfft2(spectrum, s=self.detector_shape)
+        counts = _inverse(spectrum, self.detector_shape)
         if power == 1.0:
             return counts, counts
         modulus = spectrum.abs()
         floor = 1e-6 * modulus.amax(dim=(1, 2), keepdim=True).clamp(min=1e-30)
         sharpened = spectrum * (modulus.clamp(min=1e-30) ** (power - 1.0)) * (modulus > floor)
-        return counts, torch.fft.irfft2(sharpened, s=self.detector_shape)
+        return counts, _inverse(sharpened, self.detector_shape)
 
     def around(self, frames: Tensor) -> Tensor:
         """Correlation of frames (n, det_y, det_x) with the ring alone, as it enters `correlate`."""
         spectrum = torch.fft.rfft2(frames) * self.ring_spectrum
-        counts: Tensor = torch.fft.irfft2(spectrum, s=self.detector_shape)
+        counts: Tensor = _inverse(spectrum, self.detector_shape)
         return counts
 
     def significance(
@@ -259,6 +259,22 @@ def _least_electrons(pattern_filter: MatchedFilter, significance: float) -> Tens
     # the first level stands for all backgrounds below it, too
     low[0] = 0.0
     return low.to(torch.float32)
+
+
+def _inverse(spectrum: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The images (n, *shape) of spectra (n, height, width // 2 + 1) that rfft2 has made, to the same bits always.
+
+    MKL's real inverse transform of short lines (16, 32, 64) rounds otherwise when it is spread over another number of
+    threads, which differs between the window and the command line: these go through the complex one.
+    """
+    width = shape[1]
+    if width > 64:
+        long: Tensor = torch.fft.irfft2(spectrum, s=shape)
+        return long
+    lines = torch.fft.ifft(spectrum, dim=-2)
+    other_half = lines[..., 1 : (width + 1) // 2].flip(-1).conj()
+    image: Tensor = torch.fft.ifft(torch.cat([lines, other_half], dim=-1), dim=-1).real
+    return image
 
 
 def _conjugate_spectrum(kernel: NDArray[np.float64], device: torch.device) -> Tensor:
