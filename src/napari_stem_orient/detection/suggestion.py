@@ -196,14 +196,6 @@ def sample_frames(datacube: DataCube, *, number: int = SAMPLE_FRAMES) -> NDArray
     return frames[there] if there.any() else frames
 
 
-def without_masked(frames: NDArray[np.generic], mask: Mask | None) -> NDArray[np.generic]:
-    """Frames (n, det_y, det_x), in their own dtype, with the local background where the mask is."""
-    if mask is None or not mask.any():
-        return frames
-    filled: NDArray[np.generic] = fill_masked(_finite(frames), mask).astype(frames.dtype)
-    return filled
-
-
 def _finite(frames: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.nan_to_num(frames.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 

@@ -143,10 +143,6 @@ class Session:
         """Open a scan, or close the one that is open and keep its results; see `scans.with_scan`."""
         self._become(scans.with_scan(self.state, datacube))
 
-    def set_open_needs(self, what: str | None) -> None:
-        """Say that the file chosen last is not open, and what it needs, while the scan before stays open."""
-        self.update(open_needs=what)
-
     def fill_summary(self, block: SummaryBlock) -> None:
         """Take a block of virtual-image values, and the mean pattern so far."""
         self.update(mean_pattern=block.mean_pattern)

@@ -269,16 +269,16 @@ def _saved(
     state: ScanState, path: Path, looks: WindowLooks | None, *, safe: list[Any]
 ) -> Generator[PartWritten, None, Path]:
     """Save a session; then journals need not keep those of its results that are safe in it."""
-    from napari_stem_orient.runs.map_journal import remove_interrupted_maps
-    from napari_stem_orient.runs.peaks_journal import remove_kept_peaks
+    from napari_stem_orient.runs.map_journal import remove_saved_maps
+    from napari_stem_orient.runs.peaks_journal import remove_saved_peaks
     from napari_stem_orient.session.session_file import saving
 
     yield from saving(state, path, window=looks)
     for result in safe:
         if isinstance(result, OrientationMap):
-            remove_interrupted_maps(result)
+            remove_saved_maps(result)
         else:
-            remove_kept_peaks(result)
+            remove_saved_peaks(result)
     return path
 
 
